@@ -1,0 +1,3 @@
+//! The `packhorse` command: arguments in, one call, an exit code out.
+
+fn main() {}

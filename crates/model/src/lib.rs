@@ -1,0 +1,42 @@
+//! The glossary as types: what paths, names, versions, metadata and conditions are, on every platform.
+//!
+//! Four nouns carry the crate:
+//!
+//! - a [`MachinePath`] is where something is on a machine, whatever machine we run on;
+//! - an [`Entry`] is what such a path holds: its [`Kind`] and its [`Meta`]data;
+//! - a [`Template`] is text with variables in it, a [`Condition`] a question about a machine: both in
+//!   the closed form that needs no expression language to evaluate;
+//! - a [`Hash`] names content.
+//!
+//! **Invariant:** values only. Nothing here reads a clock, a disk, an environment or a network.
+
+#![forbid(unsafe_code)]
+
+mod acl;
+mod action;
+mod bytes;
+mod condition;
+mod entry;
+mod hash;
+mod meta;
+mod name;
+mod path;
+mod template;
+mod time;
+mod version;
+
+pub use acl::{Acl, AclEntry, AclTag, ParseAclError};
+pub use action::{
+    AccountStep, Alternative, EditStep, ExitMeaning, Hook, LineEdit, Program, ReplaceRule, RunStep,
+    ServiceStep, StartType, Undo, Variable,
+};
+pub use bytes::{ParseTextError, escape, unescape};
+pub use condition::{Comparison, Condition, Fact, Value};
+pub use entry::{Content, Entry, Extent, Kind};
+pub use hash::{Hash, Hasher, ParseHashError};
+pub use meta::{Meta, Owner, Xattrs};
+pub use name::{Architecture, InvalidName, PackageName};
+pub use path::{InvalidPath, MachinePath};
+pub use template::{ExpandError, ParseTemplateError, Part, Template};
+pub use time::{ParseTimeError, Time};
+pub use version::Version;
