@@ -73,8 +73,18 @@ pub enum Intent {
         #[n(1)]
         saved: Option<Saved>,
     },
-    /// A program runs.
+    /// Content for this path is put among the kept copies, for a day that may come.
     #[n(6)]
+    Store {
+        /// Where it would stand.
+        #[n(0)]
+        path: MachinePath,
+        /// Where it is kept.
+        #[n(1)]
+        saved: Saved,
+    },
+    /// A program runs.
+    #[n(7)]
     Run {
         /// What runs.
         #[n(0)]
@@ -120,7 +130,8 @@ impl Intent {
             | Self::Replace { path, .. }
             | Self::Remove { path, .. }
             | Self::SetMeta { path, .. }
-            | Self::Keep { path, .. } => Some(path),
+            | Self::Keep { path, .. }
+            | Self::Store { path, .. } => Some(path),
             Self::Run { .. } => None,
         }
     }
@@ -135,6 +146,7 @@ impl fmt::Display for Intent {
             Self::Remove { path, .. } => write!(f, "remove `{path}`"),
             Self::SetMeta { path, .. } => write!(f, "set the metadata of `{path}`"),
             Self::Keep { path, .. } => write!(f, "keep `{path}` as it is"),
+            Self::Store { path, .. } => write!(f, "keep our `{path}` for later"),
             Self::Run { command, .. } => write!(f, "run {command}"),
         }
     }

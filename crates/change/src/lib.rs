@@ -10,6 +10,7 @@
 
 #![forbid(unsafe_code)]
 
+pub mod edit;
 mod frame;
 mod intent;
 mod journal;
@@ -27,4 +28,7 @@ pub use machine::{
 };
 pub use raw::{Found, Node, RawMeta};
 pub use recover::{RecoverError, Recovered, recover, roll_back};
-pub use transaction::{Paths, Staging, Transaction, TransactionError, staged_name};
+pub use transaction::{
+    Paths, Staging, Transaction, TransactionError, saved_name_as, saved_name_of, staged_name,
+};
+pub use tree::keep_tree;

@@ -235,6 +235,7 @@ impl<M: Machine + ?Sized> Undoing<'_, M> {
                 _ => Ok(()),
             },
             Intent::Keep { path, saved } => self.undo_keep(&path, saved, &beside),
+            Intent::Store { .. } => Ok(()),
             Intent::Run { command, undo } => {
                 notes.extend(self.undo_run(&command, undo)?);
                 Ok(())
@@ -355,11 +356,12 @@ fn tidy(
                     tree::discard_aside(machine, &staged_name(&path, number, index))?;
                 }
                 (Tidy::Times, Intent::Folder { path, new: Some(time), .. }) => {
-                    set_time(machine, &path, time)?
+                    set_time(machine, &path, time)?;
                 }
                 (
                     Tidy::Kept,
                     Intent::Replace { saved, .. }
+                    | Intent::Store { saved, .. }
                     | Intent::Remove { saved: Some(saved), .. }
                     | Intent::Keep { saved: Some(saved), .. },
                 ) if saved.fresh => tree::remove_tree(machine, &paths.saved(&saved.name))?,

@@ -3,7 +3,7 @@ use std::collections::BTreeSet;
 use model::{Hash, MachinePath};
 
 use crate::{
-    CommandEnd, Damaged, FrameReader, Intent, JournalRecord, Machine, MachineError, Saved,
+    CommandEnd, Damaged, FrameReader, Intent, JournalRecord, Machine, MachineError, Observe, Saved,
     TransactionHeader, Undo, frame, tree,
 };
 
@@ -300,6 +300,7 @@ impl<'m, M: Machine + ?Sized> Transaction<'m, M> {
             Intent::Folder { .. }
             | Intent::SetMeta { .. }
             | Intent::Keep { .. }
+            | Intent::Store { .. }
             | Intent::Run { .. } => {}
         }
         Ok(())
@@ -388,31 +389,58 @@ pub(crate) fn set_time(
 /// The name under which what `path` holds is kept: the hash of where it is, what it is, its metadata
 /// and its content; for a folder, of all below it too.
 pub(crate) fn saved_name(
-    machine: &(impl Machine + ?Sized),
+    machine: &(impl Observe + ?Sized),
+    path: &MachinePath,
+) -> Result<Option<Hash>, MachineError> {
+    saved_name_as(machine, path, path)
+}
+
+/// The name under which what `at` holds would be kept, were it at `path`.
+pub fn saved_name_as(
+    machine: &(impl Observe + ?Sized),
+    at: &MachinePath,
     path: &MachinePath,
 ) -> Result<Option<Hash>, MachineError> {
     let mut hasher = model::Hasher::new();
-    Ok(describe(machine, path, &mut hasher)?.then(|| hasher.finish()))
+    Ok(describe(machine, at, path, &mut hasher)?.then(|| hasher.finish()))
+}
+
+/// The name under which a file, link or special file of this description is kept.
+pub fn saved_name_of(
+    path: &MachinePath,
+    node: &crate::Node,
+    meta: &crate::RawMeta,
+    content: Option<Hash>,
+) -> Hash {
+    Hash::of(&description(path, node, meta, content))
+}
+
+fn description(
+    path: &MachinePath,
+    node: &crate::Node,
+    meta: &crate::RawMeta,
+    content: Option<Hash>,
+) -> Vec<u8> {
+    minicbor::to_vec((path, node, meta, content)).unwrap_or_default()
 }
 
 fn describe(
-    machine: &(impl Machine + ?Sized),
+    machine: &(impl Observe + ?Sized),
+    at: &MachinePath,
     path: &MachinePath,
     hasher: &mut model::Hasher,
 ) -> Result<bool, MachineError> {
-    let Some(found) = machine.look(path)? else { return Ok(false) };
+    let Some(found) = machine.look(at)? else { return Ok(false) };
     let content = match found.node {
-        crate::Node::File { .. } => Some(machine.hash(path)?),
+        crate::Node::File { .. } => Some(machine.hash(at)?),
         _ => None,
     };
-    let description =
-        minicbor::to_vec((path, &found.node, &found.meta, content)).unwrap_or_default();
-    hasher.update(&description);
+    hasher.update(&description(path, &found.node, &found.meta, content));
     if found.node.is_directory() {
-        let mut names = machine.list(path)?;
+        let mut names = machine.list(at)?;
         names.sort();
         for name in names {
-            describe(machine, &tree::child(path, &name), hasher)?;
+            describe(machine, &tree::child(at, &name), &tree::child(path, &name), hasher)?;
         }
     }
     Ok(true)

@@ -20,7 +20,7 @@ pub(crate) fn remove_tree(
 
 /// Makes `to` a second copy of whatever `from` holds: files as further names of the same file where
 /// the file system allows, as copies elsewhere.
-pub(crate) fn keep_tree(
+pub fn keep_tree(
     machine: &mut (impl Machine + ?Sized),
     from: &MachinePath,
     to: &MachinePath,

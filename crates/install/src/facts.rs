@@ -1,0 +1,56 @@
+use model::MachinePath;
+
+/// What only the edge knows of a machine.
+pub trait Facts {
+    /// `linux` or `windows`.
+    fn os(&self) -> String;
+    /// `x86_64`, `aarch64`.
+    fn architecture(&self) -> String;
+    /// The `ID` of os-release, empty if unknown.
+    fn distribution(&self) -> String;
+    /// The `VERSION_ID` of os-release, empty if unknown.
+    fn release(&self) -> String;
+    /// The kernel's release.
+    fn kernel(&self) -> String;
+    /// Bytes of memory.
+    fn memory(&self) -> u64;
+    /// The host name.
+    fn host_name(&self) -> String;
+    /// Bytes free for us where `path` is or would be, and a number that tells its file system from others.
+    fn free_space(&self, path: &MachinePath) -> Option<(u64, u64)>;
+    /// The version the system's own package manager knows; `None` if the package is not installed.
+    fn system_package(&self, name: &str) -> Option<String>;
+    /// Whether this is a running system with systemd as its first process.
+    fn has_running_systemd(&self) -> bool;
+}
+
+/// What is under way, for people who wait.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Stage {
+    /// Looking at the machine.
+    Planning,
+    /// Writing new content beside its place.
+    Staging,
+    /// Renaming it into place.
+    Switching,
+    /// Running a program.
+    Running,
+    /// Taking back.
+    RollingBack,
+    /// Removing.
+    Removing,
+}
+
+/// Told what is under way.
+pub trait Progress {
+    /// `done` of `total` bytes or things of `stage`; `what` names the present one.
+    fn progress(&mut self, stage: Stage, done: u64, total: u64, what: &str);
+}
+
+/// Tells nobody.
+#[derive(Debug)]
+pub struct Silent;
+
+impl Progress for Silent {
+    fn progress(&mut self, _: Stage, _: u64, _: u64, _: &str) {}
+}

@@ -1,0 +1,741 @@
+use std::collections::{BTreeMap, BTreeSet};
+
+use change::{
+    Damaged, Intent, JOURNAL_FORMAT, Machine, MachineError, Operation, Paths, RecoverError,
+    Transaction, TransactionError, TransactionHeader,
+};
+use model::{Hook, MachinePath, ReplaceRule, Time, Version};
+use package::{Action, Header};
+use serde::{Deserialize, Serialize};
+
+use crate::{
+    Accounts, EvaluateError, Facts, Installed, Payload, PayloadError, Progress, RECEIPT_FORMAT,
+    ReadReceiptError, ReceiptHeader, ReceiptRecord, Stage, UnknownAccount,
+    edits::Edits,
+    effects, evaluate, glob, installed,
+    polite::{Leaving, Polite},
+    receipt::expand_patterns,
+    state::child,
+    trees::{Target, Trees, path_of},
+    work::Work,
+};
+
+/// How to install.
+#[derive(Clone, Debug, Default)]
+pub struct Options {
+    /// Values for variables, over their defaults.
+    pub variables: BTreeMap<Box<str>, String>,
+    /// What happens where something is already, over what the script says.
+    pub replace: Option<ReplaceRule>,
+    /// Whether an older version may take the place of a newer one of the same package.
+    pub downgrade: bool,
+    /// Whether to install what is installed already, in the same version, again.
+    pub again: bool,
+    /// Now, by the machine's clock.
+    pub began: Time,
+}
+
+/// What became of an installation.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub struct Outcome {
+    /// Its transaction.
+    pub header: TransactionHeader,
+    /// How many of what.
+    pub counts: Counts,
+    /// What people should know.
+    pub notes: Vec<String>,
+    /// Whether the machine must restart for it to take effect.
+    pub restart: bool,
+}
+
+/// How many of what.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub struct Counts {
+    /// Topmost paths that came to be.
+    pub created: u64,
+    /// Paths whose content gave way to ours.
+    pub replaced: u64,
+    /// Files that were there already, the same, and were not written again.
+    pub identical: u64,
+    /// Paths of which only metadata changed.
+    pub metadata: u64,
+    /// Files of others that stayed.
+    pub kept: u64,
+    /// Text files edited.
+    pub edited: u64,
+    /// Entries written.
+    pub staged: u64,
+    /// Entries removed.
+    pub removed: u64,
+    /// Programs run.
+    pub ran: u64,
+    /// Bytes written.
+    pub bytes: u64,
+    /// Bytes the package has.
+    pub total_bytes: u64,
+}
+
+/// A package could not be installed.
+#[derive(Debug, thiserror::Error)]
+pub enum InstallError {
+    /// The machine refused.
+    #[error(transparent)]
+    Machine(#[from] MachineError),
+    /// The transaction could not go on.
+    #[error(transparent)]
+    Transaction(#[from] TransactionError),
+    /// Our own working file does not read back.
+    #[error(transparent)]
+    Journal(#[from] Damaged),
+    /// A receipt could not be read.
+    #[error(transparent)]
+    Receipt(#[from] ReadReceiptError),
+    /// The package could not be read.
+    #[error(transparent)]
+    Payload(PayloadError),
+    /// A name stands for no account.
+    #[error(transparent)]
+    Account(#[from] UnknownAccount),
+    /// A condition has no answer.
+    #[error("the condition of step {step} has no answer")]
+    Condition {
+        /// Which step, from 1.
+        step: usize,
+        /// Why.
+        #[source]
+        reason: EvaluateError,
+    },
+    /// A variable has no value.
+    #[error("variable `{name}` has no value: give it one with `--set {name}=VALUE`")]
+    Variable {
+        /// Its name.
+        name: String,
+    },
+    /// A variable got a value its payload cannot follow.
+    #[error("variable `{name}` must stay `{value}`: {why}")]
+    Fixed {
+        /// Its name.
+        name: String,
+        /// Its only value.
+        value: String,
+        /// Why.
+        why: String,
+    },
+    /// A path made of variables is none.
+    #[error("`{text}` makes no path: {reason}")]
+    Path {
+        /// What the script says.
+        text: String,
+        /// Why.
+        reason: String,
+    },
+    /// Something of another kind is where the package wants something.
+    #[error(
+        "a {found} is at `{path}`, where the package has a {wanted}: move it away, or choose another place"
+    )]
+    InTheWay {
+        /// Where.
+        path: MachinePath,
+        /// What is there.
+        found: &'static str,
+        /// What the package has.
+        wanted: &'static str,
+    },
+    /// A file that a step edits is missing.
+    #[error("there is no file `{path}` to edit: add `create = true` to the step if it may be made")]
+    NoFileToEdit {
+        /// Where.
+        path: MachinePath,
+    },
+    /// What a step edits is not in the file.
+    #[error("`{path}` does not hold what the step changes")]
+    NothingToEdit {
+        /// Where.
+        path: MachinePath,
+    },
+    /// An edit means nothing.
+    #[error("`{path}` cannot be edited so")]
+    Edit {
+        /// Where.
+        path: MachinePath,
+        /// Why.
+        #[source]
+        reason: change::edit::InvalidEdit,
+    },
+    /// What a package replaced is no longer kept.
+    #[error("what was at `{path}` before is no longer kept, so it cannot come back")]
+    KeptMissing {
+        /// Where it was.
+        path: MachinePath,
+    },
+    /// What a package replaced was damaged where it is kept.
+    #[error(
+        "what was at `{path}` before is damaged: `{kept}` does not have the content it was kept with"
+    )]
+    KeptDamaged {
+        /// Where it was.
+        path: MachinePath,
+        /// Where it is kept.
+        kept: MachinePath,
+    },
+    /// A trigger this version does not know.
+    #[error("this version knows no trigger `{name}`")]
+    Trigger {
+        /// Its name.
+        name: String,
+    },
+    /// A service step names a unit no folder of systemd has.
+    #[error("there is no unit `{unit}` to enable")]
+    NoUnit {
+        /// The unit.
+        unit: String,
+    },
+    /// Something that was there a moment ago is not.
+    #[error("`{path}` changed while the package was being installed")]
+    Vanished {
+        /// Where.
+        path: MachinePath,
+    },
+    /// The package is for other machines.
+    #[error("the package is for {wanted}, this machine is {found}")]
+    Architecture {
+        /// What the package is for.
+        wanted: String,
+        /// What this is.
+        found: String,
+    },
+    /// The machine is not what the program `install` requires.
+    #[error("this machine does not meet the package's requirements")]
+    Requirement,
+    /// A newer version is installed.
+    #[error(
+        "{name} {installed} is installed, which is newer than {offered}: add `--downgrade` to go back to the older"
+    )]
+    Older {
+        /// The package.
+        name: String,
+        /// What is installed.
+        installed: Version,
+        /// What is offered.
+        offered: Version,
+    },
+    /// This version is installed.
+    #[error("{name} {version} is installed already: add `--again` to install it once more")]
+    Already {
+        /// The package.
+        name: String,
+        /// Its version.
+        version: Version,
+    },
+    /// There is not enough space.
+    #[error(
+        "`{path}` has {free} bytes free, and {needed} are needed ({payload} for the package, {kept} for what it replaces)"
+    )]
+    Space {
+        /// A path on the file system.
+        path: MachinePath,
+        /// Bytes free.
+        free: u64,
+        /// Bytes needed.
+        needed: u64,
+        /// Of those, for new content.
+        payload: u64,
+        /// Of those, for kept copies and records.
+        kept: u64,
+    },
+    /// It failed, and was taken back.
+    #[error("{reason}; everything was taken back")]
+    RolledBack {
+        /// Why it failed.
+        #[source]
+        reason: Box<InstallError>,
+        /// What could not be taken back.
+        notes: Vec<String>,
+    },
+    /// It failed, and could not be taken back yet.
+    #[error("{reason}; taking it back failed too and goes on with `packhorse recover`: {why}")]
+    Stuck {
+        /// Why it failed.
+        #[source]
+        reason: Box<InstallError>,
+        /// Why it was not taken back.
+        why: RecoverError,
+    },
+}
+
+/// Installs `payload`, or updates to it what is installed of the same name.
+///
+/// Either all of it happens or nothing: on an error, and after a crash at any moment, the machine is
+/// as it was before.
+pub fn install<M: Machine + ?Sized>(
+    machine: &mut M,
+    paths: &Paths,
+    payload: &mut dyn Payload,
+    facts: &dyn Facts,
+    options: &Options,
+    progress: &mut dyn Progress,
+) -> Result<Outcome, InstallError> {
+    let (all, damaged) = installed(machine, paths)?;
+    if let Some(damaged) = damaged.into_iter().next() {
+        return Err(damaged.into());
+    }
+    let header = payload.header().clone();
+    let (old, others): (Vec<_>, Vec<_>) =
+        all.into_iter().partition(|one| one.receipt.header.name == header.name);
+    let old = old.into_iter().next();
+    let variables = variables(&header, old.as_ref(), options)?;
+    check_fit(machine, &header, facts, &others, old.as_ref(), &variables, options)?;
+    check_space(machine, paths, &header, facts, &variables)?;
+    let number = next_number(machine, paths)?;
+    let transaction_header = TransactionHeader {
+        format: JOURNAL_FORMAT,
+        number,
+        operation: if old.is_some() { Operation::Update } else { Operation::Install },
+        package: header.name.clone(),
+        from: old.as_ref().map(|one| one.receipt.header.version.clone()),
+        to: Some(header.version.clone()),
+        began: options.began,
+    };
+    let accounts = Accounts::read(machine)?;
+    let transaction = Transaction::begin(&mut *machine, paths.clone(), transaction_header.clone())?;
+    let done = {
+        let mut work = Work::new(
+            transaction,
+            paths,
+            facts,
+            progress,
+            options,
+            variables,
+            &others,
+            old.as_ref(),
+            accounts,
+        );
+        perform(&mut work, payload, &header, number).and_then(|()| {
+            let (counts, notes, restart) =
+                (work.counts, std::mem::take(&mut work.notes), work.restart);
+            work.transaction.commit()?;
+            Ok((counts, notes, restart))
+        })
+    };
+    match done {
+        Ok((counts, notes, restart)) => {
+            Ok(Outcome { header: transaction_header, counts, notes, restart })
+        }
+        Err(reason) => {
+            progress.progress(Stage::RollingBack, 0, 0, "");
+            let reason = Box::new(reason);
+            match change::roll_back(machine, paths, number) {
+                Ok(notes) => Err(InstallError::RolledBack { reason, notes }),
+                Err(why) => Err(InstallError::Stuck { reason, why }),
+            }
+        }
+    }
+}
+
+/// The number of the next transaction.
+pub(crate) fn next_number<M: Machine + ?Sized>(
+    machine: &M,
+    paths: &Paths,
+) -> Result<u64, MachineError> {
+    let names = machine.list(&paths.transactions())?;
+    let number = |name: &Vec<u8>| -> Option<u64> {
+        let name = std::str::from_utf8(name).ok()?;
+        name.rsplit('-').next()?.parse().ok()
+    };
+    Ok(names.iter().filter_map(number).max().unwrap_or(0) + 1)
+}
+
+/// Every variable's value: as told, as it was in the former version, or by default.
+fn variables(
+    header: &Header,
+    old: Option<&Installed>,
+    options: &Options,
+) -> Result<BTreeMap<Box<str>, String>, InstallError> {
+    let mut values: BTreeMap<Box<str>, String> = BTreeMap::new();
+    if let Some(unknown) =
+        options.variables.keys().find(|name| !header.variables.contains_key(*name))
+    {
+        return Err(InstallError::Variable { name: unknown.to_string() });
+    }
+    let mut waiting: Vec<_> = header.variables.iter().collect();
+    // A default may name other variables, in any order.
+    while !waiting.is_empty() {
+        let before = waiting.len();
+        let mut missing = None;
+        waiting.retain(|(name, variable)| {
+            let told = options.variables.get(*name).cloned();
+            let former = old.and_then(|old| old.receipt.header.variables.get(*name).cloned());
+            let default = variable.default.as_ref().and_then(|default| {
+                String::from_utf8(default.expand(|name| values.get(name).map(String::as_str)).ok()?)
+                    .ok()
+            });
+            let Some(value) = told.or(former).or(default) else {
+                missing.get_or_insert_with(|| name.to_string());
+                return true;
+            };
+            values.insert((*name).clone(), value);
+            false
+        });
+        if let Some(name) = missing.filter(|_| waiting.len() == before) {
+            return Err(InstallError::Variable { name });
+        }
+    }
+    for (name, variable) in &header.variables {
+        let default = variable.default.as_ref().and_then(|default| {
+            String::from_utf8(default.expand(|name| values.get(name).map(String::as_str)).ok()?)
+                .ok()
+        });
+        if let (Some(why), Some(value)) = (&variable.fixed, default)
+            && values.get(name) != Some(&value)
+        {
+            return Err(InstallError::Fixed { name: name.to_string(), value, why: why.clone() });
+        }
+    }
+    Ok(values)
+}
+
+fn check_fit<M: Machine + ?Sized>(
+    machine: &M,
+    header: &Header,
+    facts: &dyn Facts,
+    others: &[Installed],
+    old: Option<&Installed>,
+    variables: &BTreeMap<Box<str>, String>,
+    options: &Options,
+) -> Result<(), InstallError> {
+    let architecture = facts.architecture();
+    if !header.architecture.runs_on(&architecture) {
+        return Err(InstallError::Architecture {
+            wanted: header.architecture.to_string(),
+            found: architecture,
+        });
+    }
+    if let Some(old) = old {
+        let standing = &old.receipt.header.version;
+        if *standing > header.version && !options.downgrade {
+            return Err(InstallError::Older {
+                name: header.name.to_string(),
+                installed: standing.clone(),
+                offered: header.version.clone(),
+            });
+        }
+        if *standing == header.version && !options.again {
+            return Err(InstallError::Already {
+                name: header.name.to_string(),
+                version: header.version.clone(),
+            });
+        }
+    }
+    let requires = header.programs.get("install").and_then(|program| program.requires.as_ref());
+    if let Some(requires) = requires {
+        let answer = evaluate(requires, machine, facts, others, variables)
+            .map_err(|reason| InstallError::Condition { step: 0, reason })?;
+        if !answer {
+            return Err(InstallError::Requirement);
+        }
+    }
+    Ok(())
+}
+
+/// A file takes whole blocks, and an inode.
+const ENTRY_OVERHEAD: u64 = 4096 + 512;
+
+fn check_space<M: Machine + ?Sized>(
+    machine: &M,
+    paths: &Paths,
+    header: &Header,
+    facts: &dyn Facts,
+    variables: &BTreeMap<Box<str>, String>,
+) -> Result<(), InstallError> {
+    let payload = header.totals.bytes + header.totals.records * ENTRY_OVERHEAD / 2;
+    let kept = header.totals.records * 400 + (1 << 20);
+    let mut asked = BTreeSet::new();
+    let roots = header.trees.iter().filter_map(|tree| {
+        let bytes = tree.to.expand(|name| variables.get(name).map(String::as_str)).ok()?;
+        machine.resolve(&MachinePath::new(bytes).ok()?).ok()
+    });
+    for path in roots.chain([paths.state.clone()]) {
+        let Some((free, file_system)) = facts.free_space(&path) else { continue };
+        if !asked.insert(file_system) {
+            continue;
+        }
+        let needed = payload + kept;
+        if free < needed {
+            return Err(InstallError::Space { path, free, needed, payload, kept });
+        }
+    }
+    Ok(())
+}
+
+fn perform<M: Machine + ?Sized>(
+    work: &mut Work<'_, M>,
+    payload: &mut dyn Payload,
+    header: &Header,
+    number: u64,
+) -> Result<(), InstallError> {
+    work.counts.total_bytes = header.totals.bytes;
+    work.configuration.clone_from(&header.configuration);
+    let hooks = header.steps.iter().filter_map(|step| match &step.action {
+        Action::Run(run) if run.at != Hook::Install => Some(run.clone()),
+        _ => None,
+    });
+    work.record(&ReceiptRecord::Header(Box::new(ReceiptHeader {
+        format: RECEIPT_FORMAT,
+        name: header.name.clone(),
+        version: header.version.clone(),
+        architecture: header.architecture.clone(),
+        number,
+        installed: work.options.began,
+        variables: work.variables.clone(),
+        configuration: header.configuration.clone(),
+        generated: expand_patterns(&header.generated, &work.variables),
+        hooks: hooks.collect(),
+        replaced: work.old.map(|old| old.receipt.header.version.clone()),
+        summary: header.summary.clone(),
+    })))?;
+    let steps = applicable(work, header)?;
+    let batches = batches(work, header, &steps)?;
+    // What the former version alone had goes with the last batch of files, before what is derived is made anew.
+    let last = batches.iter().rposition(|batch| !batch.files.is_empty()).unwrap_or(0);
+    for (index, batch) in batches.into_iter().enumerate() {
+        let drops = work.old.is_some() && index == last;
+        files(work, payload, header, &batch.files, drops, index)?;
+        if let Some(effect) = batch.effect {
+            effects::perform(work, &header.steps[effect].action, effect + 1)?;
+        }
+    }
+    work.end_folders()?;
+    work.end_receipt()
+}
+
+/// Steps that are done together, then one that needs them done.
+struct Batch {
+    files: Vec<usize>,
+    effect: Option<usize>,
+}
+
+/// The positions of steps whose conditions hold.
+fn applicable<M: Machine + ?Sized>(
+    work: &mut Work<'_, M>,
+    header: &Header,
+) -> Result<Vec<usize>, InstallError> {
+    let mut steps = Vec::new();
+    for (index, step) in header.steps.iter().enumerate() {
+        let holds = match &step.when {
+            None => true,
+            Some(condition) => {
+                let (facts, others, variables) = (work.facts, work.others, work.variables.clone());
+                evaluate(condition, work.machine(), facts, others, &variables)
+                    .map_err(|reason| InstallError::Condition { step: index + 1, reason })?
+            }
+        };
+        if holds {
+            steps.push(index);
+        } else {
+            work.note(format!("left out step {}: its condition does not hold here", index + 1));
+        }
+    }
+    Ok(steps)
+}
+
+/// Cuts the steps where one needs those before it done: before an edit of a file that a tree brings,
+/// and after every effect.
+fn batches<M: Machine + ?Sized>(
+    work: &mut Work<'_, M>,
+    header: &Header,
+    steps: &[usize],
+) -> Result<Vec<Batch>, InstallError> {
+    let mut batches = Vec::new();
+    let mut files = Vec::new();
+    let mut roots: Vec<MachinePath> = Vec::new();
+    for &index in steps {
+        match &header.steps[index].action {
+            Action::Tree(tree) => {
+                let to = &header.trees[*tree as usize].to;
+                roots.push(path_of(work.expand(to)?, to)?);
+                files.push(index);
+            }
+            Action::Edit(edit) => {
+                let path = path_of(work.expand(&edit.file)?, &edit.file)?;
+                if roots.iter().any(|root| path.is_within(root)) {
+                    batches.push(Batch { files: std::mem::take(&mut files), effect: None });
+                    roots.clear();
+                }
+                files.push(index);
+            }
+            Action::Remove { .. } | Action::SetMetadata { .. } | Action::Account(_) => {
+                files.push(index)
+            }
+            Action::Run(run) if run.at != Hook::Install => {}
+            Action::Service(_) | Action::Alternative(_) | Action::Trigger(_) | Action::Run(_) => {
+                batches.push(Batch { files: std::mem::take(&mut files), effect: Some(index) });
+                roots.clear();
+            }
+        }
+    }
+    batches.push(Batch { files, effect: None });
+    Ok(batches)
+}
+
+/// One batch of files: decided, made durable, staged, switched.
+fn files<M: Machine + ?Sized>(
+    work: &mut Work<'_, M>,
+    payload: &mut dyn Payload,
+    header: &Header,
+    steps: &[usize],
+    drops: bool,
+    batch: usize,
+) -> Result<(), InstallError> {
+    work.progress.progress(Stage::Planning, 0, 0, "");
+    let mut edits = Edits::default();
+    let mut targets = BTreeMap::new();
+    for &index in steps {
+        match &header.steps[index].action {
+            Action::Account(step) => edits.account(work, step)?,
+            Action::Tree(tree) => {
+                let spec = &header.trees[*tree as usize];
+                let root = path_of(work.expand(&spec.to)?, &spec.to)?;
+                let root = work.machine().resolve(&root)?;
+                let target = Target { root, replace: spec.replace, version: spec.version.clone() };
+                targets.insert(*tree, target);
+            }
+            _ => {}
+        }
+    }
+    let decisions = child(&work.transaction.folder(), &format!("decisions-{batch}"));
+    let has_trees = !targets.is_empty();
+    let mut trees = Trees::new(targets, decisions);
+    if has_trees {
+        trees.decide(work, payload)?;
+    }
+    for &index in steps {
+        match &header.steps[index].action {
+            Action::Edit(step) => edits.plan(work, step)?,
+            Action::Remove { path } => {
+                let path = path_of(work.expand(path)?, path)?;
+                remove(work, &path)?;
+            }
+            Action::SetMetadata { path, meta } => {
+                let path = path_of(work.expand(path)?, path)?;
+                set_metadata(work, &path, meta)?;
+            }
+            _ => {}
+        }
+    }
+    let polite = if drops { Some(former(work, &mut edits)?) } else { None };
+    edits.intend(work)?;
+    work.transaction.seal()?;
+    if has_trees {
+        trees.stage(work, payload)?;
+    }
+    edits.stage(work)?;
+    if let Some(polite) = polite {
+        let (leftovers, removed) = polite.stage(&mut work.transaction)?;
+        work.counts.removed += removed;
+        work.notes.extend(
+            leftovers.into_iter().map(|left| format!("left `{}`: {}", left.path, left.reason)),
+        );
+    }
+    work.progress.progress(Stage::Switching, 0, 0, "");
+    work.transaction.switch()?;
+    Ok(())
+}
+
+/// What the former version had and this one has not: taken away politely.
+fn former<M: Machine + ?Sized>(
+    work: &mut Work<'_, M>,
+    edits: &mut Edits,
+) -> Result<Polite, InstallError> {
+    let Some(old) = work.old else {
+        return Err(InstallError::Vanished { path: work.paths.receipts() });
+    };
+    let mut edited = Vec::new();
+    old.receipt.records(work.machine(), 0, |record| {
+        if let ReceiptRecord::Edit(edit) = record {
+            edited.push(edit.path);
+        }
+        true
+    })?;
+    edits.drop_former(work, &edited)?;
+    let claimed = work.claimed_paths();
+    let mut leaving = Leaving {
+        transaction: &mut work.transaction,
+        paths: work.paths,
+        receipt: &old.receipt,
+        others: work.others,
+        keep: true,
+        stays: &mut |path| claimed.contains(path),
+    };
+    Polite::decide(&mut leaving)
+}
+
+/// A `remove` step: what is there goes, kept for the day the package goes.
+fn remove<M: Machine + ?Sized>(
+    work: &mut Work<'_, M>,
+    path: &MachinePath,
+) -> Result<(), InstallError> {
+    let path = work.machine().resolve(path)?;
+    let inherited = match work.old {
+        Some(old) => old.receipt.removed(work.machine(), &path)?,
+        None => None,
+    };
+    work.claimed(&path);
+    if work.machine().look(&path)?.is_none() {
+        if let Some(before) = inherited {
+            return work.removed(path, before);
+        }
+        work.note(format!("`{path}` is not there to be removed"));
+        return Ok(());
+    }
+    let Some(saved) = work.transaction.saved_name(&path)? else { return Ok(()) };
+    if let Some(folder) = path.parent() {
+        work.enter(&folder)?;
+    }
+    work.transaction.intend(Intent::Remove { path: path.clone(), saved: Some(saved.clone()) })?;
+    work.counts.removed += 1;
+    work.removed(path, crate::Before::Kept(saved))
+}
+
+fn set_metadata<M: Machine + ?Sized>(
+    work: &mut Work<'_, M>,
+    path: &MachinePath,
+    meta: &model::Meta,
+) -> Result<(), InstallError> {
+    let path = work.machine().resolve(path)?;
+    let wanted = work.raw(meta)?;
+    let Some(found) = work.machine().look(&path)? else {
+        work.note(format!("`{path}` is not there, so its metadata was not set"));
+        return Ok(());
+    };
+    let wanted = if found.node.is_directory() {
+        change::RawMeta { modified: found.meta.modified, ..wanted }
+    } else {
+        wanted
+    };
+    let hash = match found.node {
+        change::Node::File { .. } => Some(work.machine().hash(&path)?),
+        _ => None,
+    };
+    let before = work
+        .old_claim(&path)?
+        .map_or_else(|| crate::Before::Same(found.meta.clone()), |old| old.before);
+    work.claimed(&path);
+    work.set_meta(&path, &found, wanted.clone())?;
+    work.claim(crate::Claim {
+        path,
+        node: found.node,
+        meta: wanted,
+        hash,
+        before,
+        version: None,
+        stands: crate::Stands::Ours,
+        link: None,
+    })
+}
+
+/// Whether `path` matches one of the patterns of what the program makes for itself.
+pub(crate) fn is_generated(patterns: &[String], path: &MachinePath) -> bool {
+    glob::matches_any(patterns, path)
+}

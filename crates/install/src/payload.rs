@@ -1,0 +1,44 @@
+use std::io;
+
+use package::{Header, Record};
+
+/// A package that can be read front to back, more than once.
+pub trait Payload {
+    /// What the package is and does.
+    fn header(&self) -> &Header;
+
+    /// Hands every record, in order, to `each`, without content.
+    fn records(
+        &mut self,
+        each: &mut dyn FnMut(&Record) -> Result<(), Stop>,
+    ) -> Result<(), PayloadError>;
+
+    /// Hands every record, in order, to `each`, with a way to its content. Content that is not poured
+    /// is passed over.
+    fn contents(
+        &mut self,
+        each: &mut dyn FnMut(&Record, &mut dyn Pour) -> Result<(), Stop>,
+    ) -> Result<(), PayloadError>;
+}
+
+/// The content of one file record, once.
+pub trait Pour {
+    /// Hands the data between the holes, each piece verified, front to back, with its place in the file
+    /// in bytes.
+    fn pour(&mut self, into: &mut dyn FnMut(u64, &[u8]) -> io::Result<()>) -> io::Result<()>;
+}
+
+/// The one who was handed records wants no more of them; why is known to it.
+#[derive(Debug)]
+pub struct Stop;
+
+/// A package could not be read.
+#[derive(Debug, thiserror::Error)]
+pub enum PayloadError {
+    /// The reader was asked to stop.
+    #[error("the reading was ended")]
+    Stopped,
+    /// The package cannot be read, or is not what it says.
+    #[error("the package cannot be read")]
+    Read(#[source] io::Error),
+}

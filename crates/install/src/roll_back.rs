@@ -1,0 +1,172 @@
+use change::{
+    FrameReader, Intent, JournalRecord, Machine, MachineError, Observe, Operation, Paths,
+    RecoverError, TransactionHeader,
+};
+use model::{MachinePath, PackageName};
+use serde::{Deserialize, Serialize};
+
+use crate::{
+    Difference, InstallError, ReadReceiptError, installed,
+    kept::{self, header_of},
+    polite::check_kept,
+    verify,
+};
+
+/// What became of a roll-back.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub struct RolledBack {
+    /// The transaction that was taken back.
+    pub header: TransactionHeader,
+    /// What could not be taken back.
+    pub notes: Vec<String>,
+}
+
+/// A package could not be rolled back. Nothing was changed, unless it says so.
+#[derive(Debug, thiserror::Error)]
+pub enum RollBackError {
+    /// The machine refused.
+    #[error(transparent)]
+    Machine(#[from] MachineError),
+    /// A receipt could not be read.
+    #[error(transparent)]
+    Receipt(#[from] ReadReceiptError),
+    /// A journal could not be read, or the way back was interrupted: `packhorse recover` goes on.
+    #[error(transparent)]
+    Recover(#[from] RecoverError),
+    /// What would come back is missing or damaged.
+    #[error(transparent)]
+    Kept(InstallError),
+    /// A package that came later changed the same places.
+    #[error(
+        "{later} came later and changed `{path}` too: roll {later} back first, or uninstall it"
+    )]
+    Later {
+        /// The later package.
+        later: PackageName,
+        /// A place both changed.
+        path: MachinePath,
+    },
+    /// Places were changed since.
+    #[error(
+        "{count} places were changed since it was installed, `{first}` the first: add `--discard-changes` to lose these changes"
+    )]
+    Changed {
+        /// How many.
+        count: usize,
+        /// The first.
+        first: MachinePath,
+        /// All.
+        differences: Vec<Difference>,
+    },
+}
+
+/// Takes the last transaction of a package back, exactly: an update back to the version before, an
+/// installation back to nothing. `None` when there is nothing to take back.
+pub fn roll_back<M: Machine + ?Sized>(
+    machine: &mut M,
+    paths: &Paths,
+    name: &PackageName,
+    discard_changes: bool,
+) -> Result<Option<RolledBack>, RollBackError> {
+    let (all, damaged) = installed(machine, paths)?;
+    let Some(own) = all.iter().find(|one| one.receipt.header.name == *name) else {
+        return match damaged.into_iter().next() {
+            Some(damaged) => Err(damaged.into()),
+            None => Ok(None),
+        };
+    };
+    let number = own.receipt.header.number;
+    let folder = paths.closed(number);
+    let Some(header) = header_of(machine, &folder)? else { return Ok(None) };
+    check_later(machine, paths, number, &folder)?;
+    check_all_kept(machine, paths, &folder)?;
+    if !discard_changes {
+        let differences: Vec<_> =
+            verify(machine, &own.receipt)?.into_iter().filter(Difference::would_be_lost).collect();
+        if let Some(first) = differences.first() {
+            return Err(RollBackError::Changed {
+                count: differences.len(),
+                first: first.path.clone(),
+                differences,
+            });
+        }
+    }
+    let notes = change::roll_back(machine, paths, number)?;
+    if header.operation == Operation::Install {
+        kept::collect(machine, paths)?;
+    }
+    Ok(Some(RolledBack { header, notes }))
+}
+
+/// Refuses when a transaction with a higher number speaks of a path this one speaks of, or of one
+/// above or below it.
+fn check_later<M: Machine + ?Sized>(
+    machine: &M,
+    paths: &Paths,
+    number: u64,
+    folder: &MachinePath,
+) -> Result<(), RollBackError> {
+    let mine = changed_paths(machine, folder)?;
+    for name in machine.list(&paths.transactions())? {
+        let later = std::str::from_utf8(&name).ok().and_then(|name| name.parse::<u64>().ok());
+        let Some(later) = later.filter(|later| *later > number) else { continue };
+        let folder = paths.closed(later);
+        let Some(header) = header_of(machine, &folder)? else { continue };
+        for path in changed_paths(machine, &folder)? {
+            if touches(&mine, &path) {
+                return Err(RollBackError::Later { later: header.package, path });
+            }
+        }
+    }
+    Ok(())
+}
+
+/// Whether a sorted list has `path`, something above it, or something below it.
+fn touches(paths: &[MachinePath], path: &MachinePath) -> bool {
+    let at = paths.partition_point(|other| other < path);
+    let below = paths.get(at).is_some_and(|other| other.is_within(path));
+    below || path.ancestors().chain([path.clone()]).any(|above| paths.binary_search(&above).is_ok())
+}
+
+fn changed_paths(
+    machine: &(impl Observe + ?Sized),
+    folder: &MachinePath,
+) -> Result<Vec<MachinePath>, RecoverError> {
+    let mut paths = Vec::new();
+    let mut reader = FrameReader::open(machine, crate::state::child(folder, "journal"))?;
+    while let Some(record) = reader.forward::<JournalRecord>()? {
+        match record {
+            JournalRecord::Intent(
+                Intent::Folder { .. } | Intent::Run { .. } | Intent::Store { .. },
+            ) => {}
+            JournalRecord::Intent(intent) => paths.extend(intent.path().cloned()),
+            _ => {}
+        }
+    }
+    paths.sort();
+    Ok(paths)
+}
+
+/// Damage among what would come back is found before anything is changed.
+fn check_all_kept<M: Machine + ?Sized>(
+    machine: &M,
+    paths: &Paths,
+    folder: &MachinePath,
+) -> Result<(), RollBackError> {
+    let mut reader = FrameReader::open(machine, crate::state::child(folder, "journal"))
+        .map_err(RecoverError::from)?;
+    while let Some(record) = reader.forward::<JournalRecord>().map_err(RecoverError::from)? {
+        let JournalRecord::Intent(
+            Intent::Replace { path, saved }
+            | Intent::Remove { path, saved: Some(saved) }
+            | Intent::Keep { path, saved: Some(saved) },
+        ) = record
+        else {
+            continue;
+        };
+        check_kept(machine, &paths.saved(&saved.name), &path, &saved)
+            .map_err(RollBackError::Kept)?;
+    }
+    Ok(())
+}

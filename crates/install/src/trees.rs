@@ -1,0 +1,788 @@
+//! Payload entries: one decision for each, then each made beside its place.
+
+use std::{
+    collections::{BTreeMap, BTreeSet, HashMap, VecDeque},
+    io,
+};
+
+use change::{FileSink, Found, FrameReader, Intent, Machine, Node, Observe, RawMeta, Saved, frame};
+use minicbor::{Decode, Encode};
+use model::{Hash, Hasher, MachinePath, ReplaceRule, Template, Version};
+use package::{FileContent, Record};
+
+use crate::{
+    Before, Claim, InstallError, Payload, PayloadError, Pour, Stage, Stands, glob::matches_any,
+    installed::claims_at, payload::Stop, state::child, work::Work,
+};
+
+/// Decisions are appended this many bytes at a time.
+const GATHER: usize = 1 << 18;
+/// Put behind the name of ours where an administrator's changed file stays.
+const BESIDE: &str = ".packhorse-new";
+
+/// A tree of the package, where it goes on this machine.
+#[derive(Debug)]
+pub(crate) struct Target {
+    pub(crate) root: MachinePath,
+    pub(crate) replace: ReplaceRule,
+    pub(crate) version: Option<Version>,
+}
+
+/// What becomes of one record.
+#[derive(Clone, Debug, PartialEq, Eq, Encode, Decode)]
+#[cbor(array)]
+struct Decided {
+    #[n(0)]
+    place: MachinePath,
+    #[n(1)]
+    decision: Decision,
+    /// What stands in the receipt; `None` where the package does not answer for the path.
+    #[n(2)]
+    before: Option<Before>,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Encode, Decode)]
+enum Decision {
+    /// Made inside a folder that comes as a whole.
+    #[n(0)]
+    Within,
+    /// Made at this name beside its place.
+    #[n(1)]
+    Stage(#[n(0)] MachinePath),
+    /// There already.
+    #[n(2)]
+    Same,
+    /// Another's newer one stands: ours is kept.
+    #[n(3)]
+    Below(#[n(0)] Saved),
+    /// The administrator's stands: ours is made at the first name and comes to the second.
+    #[n(4)]
+    Beside {
+        #[n(0)]
+        at: MachinePath,
+        #[n(1)]
+        to: MachinePath,
+    },
+    /// What is there stays, by the script's word.
+    #[n(5)]
+    Leave,
+    /// A folder nobody listed, made at this name, for the records that follow.
+    #[n(6)]
+    Implied(#[n(0)] MachinePath),
+}
+
+/// One batch of trees on its way.
+pub(crate) struct Trees {
+    targets: BTreeMap<u32, Target>,
+    /// Folders that come as a whole, and where each is staged.
+    fresh: BTreeMap<MachinePath, MachinePath>,
+    /// Records that later ones are further names of.
+    linked: BTreeSet<(u32, Vec<u8>)>,
+    decisions: MachinePath,
+    gathered: Vec<u8>,
+}
+
+/// Where the first name of a hard-linked file was made.
+struct Made {
+    at: MachinePath,
+    place: MachinePath,
+    length: u64,
+    hash: Hash,
+}
+
+impl Trees {
+    pub(crate) fn new(targets: BTreeMap<u32, Target>, decisions: MachinePath) -> Self {
+        Self {
+            targets,
+            fresh: BTreeMap::new(),
+            linked: BTreeSet::new(),
+            decisions,
+            gathered: Vec::new(),
+        }
+    }
+
+    /// Decides about every record, adding intents to the open batch.
+    pub(crate) fn decide<M: Machine + ?Sized>(
+        &mut self,
+        work: &mut Work<'_, M>,
+        payload: &mut dyn Payload,
+    ) -> Result<(), InstallError> {
+        let mut failure = None;
+        let read = payload.records(&mut |record| {
+            self.decide_record(work, record).map_err(|error| {
+                failure = Some(error);
+                Stop
+            })
+        });
+        ended(read, failure)?;
+        self.flush(work)
+    }
+
+    fn decide_record<M: Machine + ?Sized>(
+        &mut self,
+        work: &mut Work<'_, M>,
+        record: &Record,
+    ) -> Result<(), InstallError> {
+        let Some(target) = self.targets.get(&record.tree) else { return Ok(()) };
+        let place = joined(&target.root, &record.path)?;
+        if let package::Node::HardLink { tree, path } = &record.node {
+            self.linked.insert((*tree, path.clone()));
+        }
+        if self.staged_within(&place).is_some() {
+            work.claimed(&place);
+            return self.decided(
+                work,
+                Decided { place, decision: Decision::Within, before: Some(Before::Nothing) },
+            );
+        }
+        let place = work.machine().resolve(&place)?;
+        work.claimed(&place);
+        if self.staged_within(&place).is_some() {
+            return self.decided(
+                work,
+                Decided { place, decision: Decision::Within, before: Some(Before::Nothing) },
+            );
+        }
+        let found = work.machine().look(&place)?;
+        let decided = match (&record.node, found) {
+            (_, None) => self.decide_new(work, record, place)?,
+            (package::Node::Directory, Some(found)) => {
+                Self::decide_folder(work, record, place, &found)?
+            }
+            (_, Some(found)) => self.decide_existing(work, record, place, &found)?,
+        };
+        self.decided(work, decided)
+    }
+
+    fn decide_new<M: Machine + ?Sized>(
+        &mut self,
+        work: &mut Work<'_, M>,
+        record: &Record,
+        place: MachinePath,
+    ) -> Result<Decided, InstallError> {
+        let top = topmost_missing(work.machine(), &place)?;
+        let folder = top.parent().unwrap_or_else(MachinePath::root);
+        work.enter(&folder)?;
+        let at = work.transaction.intend(Intent::Create { path: top.clone() })?.at;
+        let before = work.before_nothing(&place)?;
+        if top == place {
+            if matches!(record.node, package::Node::Directory) {
+                self.fresh.insert(top, at.clone());
+            }
+            work.counts.created += 1;
+            return Ok(Decided { place, decision: Decision::Stage(at), before: Some(before) });
+        }
+        self.fresh.insert(top.clone(), at.clone());
+        work.claimed(&top);
+        let implied =
+            Decided { place: top, decision: Decision::Implied(at), before: Some(Before::Nothing) };
+        self.decided(work, implied)?;
+        work.counts.created += 1;
+        Ok(Decided { place, decision: Decision::Within, before: Some(Before::Nothing) })
+    }
+
+    fn decide_folder<M: Machine + ?Sized>(
+        work: &mut Work<'_, M>,
+        record: &Record,
+        place: MachinePath,
+        found: &Found,
+    ) -> Result<Decided, InstallError> {
+        if !found.node.is_directory() && !leads_to_folder(work.machine(), &place)? {
+            return Err(InstallError::InTheWay {
+                path: place,
+                found: found.node.word(),
+                wanted: "folder",
+            });
+        }
+        // A folder that others made, or that was there, keeps its metadata; only our own follows us.
+        let ours = work.old_claim(&place)?;
+        let before = match &ours {
+            Some(old) => Some(old.before.clone()),
+            None => claims_at(work.machine(), work.others, &place)?
+                .first()
+                .map(|claim| claim.before.clone()),
+        };
+        if ours.is_some() && before == Some(Before::Nothing) {
+            let mut wanted = work.raw(&record.meta)?;
+            wanted.modified = found.meta.modified;
+            work.set_meta(&place, found, wanted)?;
+        }
+        Ok(Decided { place, decision: Decision::Same, before })
+    }
+
+    fn decide_existing<M: Machine + ?Sized>(
+        &mut self,
+        work: &mut Work<'_, M>,
+        record: &Record,
+        place: MachinePath,
+        found: &Found,
+    ) -> Result<Decided, InstallError> {
+        let old = work.old_claim(&place)?;
+        if found.node.is_directory() {
+            return Err(InstallError::InTheWay {
+                path: place,
+                found: "folder",
+                wanted: word(&record.node),
+            });
+        }
+        let others = claims_at(work.machine(), work.others, &place)?;
+        let inherited = old.as_ref().or(others.first()).map(|claim| claim.before.clone());
+        let wanted = work.raw(&record.meta)?;
+        if self.is_same(work, record, &place, found)? {
+            let before = inherited.unwrap_or_else(|| Before::Same(found.meta.clone()));
+            work.set_meta(&place, found, wanted)?;
+            work.counts.identical += 1;
+            return Ok(Decided { place, decision: Decision::Same, before: Some(before) });
+        }
+        let target = &self.targets[&record.tree];
+        let rule = work.options.replace.unwrap_or(target.replace);
+        let saved = || InstallError::Vanished { path: place.clone() };
+        if rule == ReplaceRule::Never && old.is_none() {
+            work.counts.kept += 1;
+            work.note(format!("left `{place}` as it is, since the package never replaces it"));
+            let before = inherited.unwrap_or_else(|| Before::Same(found.meta.clone()));
+            return Ok(Decided { place, decision: Decision::Leave, before: Some(before) });
+        }
+        if rule == ReplaceRule::Newer
+            && let (Some(ours), Some(standing)) = (&target.version, standing_version(&others))
+            && *standing > *ours
+        {
+            work.counts.kept += 1;
+            work.note(format!(
+                "left the newer `{place}` ({standing}) as it is; ours ({ours}) is kept for later"
+            ));
+            let saved = work.saved_for(&place, record, &wanted)?;
+            let before = inherited.unwrap_or(Before::Nothing);
+            return Ok(Decided { place, decision: Decision::Below(saved), before: Some(before) });
+        }
+        let folder = place.parent().unwrap_or_else(MachinePath::root);
+        if let Some(old) = &old
+            && let Some(decision) =
+                self.keep_administrators(work, record, &place, old, found, &folder)?
+        {
+            return Ok(Decided { place, decision, before: inherited });
+        }
+        work.enter(&folder)?;
+        let kept = work.transaction.saved_name(&place)?.ok_or_else(saved)?;
+        let at = work
+            .transaction
+            .intend(Intent::Replace { path: place.clone(), saved: kept.clone() })?
+            .at;
+        let before = inherited.unwrap_or(Before::Kept(kept));
+        work.counts.replaced += 1;
+        Ok(Decided { place, decision: Decision::Stage(at), before: Some(before) })
+    }
+
+    /// On an update, a configuration file the administrator changed stays, with ours beside it.
+    fn keep_administrators<M: Machine + ?Sized>(
+        &self,
+        work: &mut Work<'_, M>,
+        record: &Record,
+        place: &MachinePath,
+        old: &Claim,
+        found: &Found,
+        folder: &MachinePath,
+    ) -> Result<Option<Decision>, InstallError> {
+        if !matches_any(&work.configuration, place) || !work.is_changed(old, found)? {
+            return Ok(None);
+        }
+        work.counts.kept += 1;
+        if let package::Node::File(content) = &record.node
+            && Some(content.hash) == old.hash
+            && content.substitutions.is_empty()
+        {
+            return Ok(Some(Decision::Leave));
+        }
+        let to =
+            child(folder, &format!("{}{BESIDE}", model::escape(place.name().unwrap_or_default())));
+        work.enter(folder)?;
+        let intent = match work.transaction.saved_name(&to)? {
+            None => Intent::Create { path: to.clone() },
+            Some(saved) => Intent::Replace { path: to.clone(), saved },
+        };
+        let at = work.transaction.intend(intent)?.at;
+        work.note(format!("kept your changed `{place}`; the package's own is `{to}`"));
+        Ok(Some(Decision::Beside { at, to }))
+    }
+
+    /// Whether what is there is what the record wants, metadata apart.
+    fn is_same<M: Machine + ?Sized>(
+        &self,
+        work: &mut Work<'_, M>,
+        record: &Record,
+        place: &MachinePath,
+        found: &Found,
+    ) -> Result<bool, InstallError> {
+        Ok(match (&record.node, &found.node) {
+            (package::Node::File(content), Node::File { length }) => {
+                found.links == 1
+                    && content.substitutions.is_empty()
+                    && content.length == *length
+                    && work.machine().hash(place)? == content.hash
+            }
+            (package::Node::Symlink(target), Node::Symlink(there)) => {
+                work.expand(target)? == *there
+            }
+            (package::Node::HardLink { tree, path }, Node::File { .. }) => {
+                let Some(first) = self.targets.get(tree) else { return Ok(false) };
+                let first = work.machine().resolve(&joined(&first.root, path)?)?;
+                work.machine().look(&first)?.is_some_and(|first| first.identity == found.identity)
+            }
+            (package::Node::Fifo, Node::Fifo) => true,
+            (
+                package::Node::CharacterDevice { major, minor },
+                Node::CharacterDevice { major: there, minor: there_minor },
+            )
+            | (
+                package::Node::BlockDevice { major, minor },
+                Node::BlockDevice { major: there, minor: there_minor },
+            ) => (major, minor) == (there, there_minor),
+            _ => false,
+        })
+    }
+
+    /// Where `place` is being made, if a folder above it comes as a whole.
+    fn staged_within(&self, place: &MachinePath) -> Option<MachinePath> {
+        let (root, at) = self.fresh.range(..=place.clone()).next_back()?;
+        let rest = place.below(root)?;
+        if rest.is_empty() { Some(at.clone()) } else { at.join(rest).ok() }
+    }
+
+    fn decided<M: Machine + ?Sized>(
+        &mut self,
+        work: &mut Work<'_, M>,
+        decided: Decided,
+    ) -> Result<(), InstallError> {
+        self.gathered.extend_from_slice(&frame(&decided));
+        if self.gathered.len() >= GATHER { self.flush(work) } else { Ok(()) }
+    }
+
+    fn flush<M: Machine + ?Sized>(&mut self, work: &mut Work<'_, M>) -> Result<(), InstallError> {
+        if !self.gathered.is_empty() {
+            work.transaction.machine().append(&self.decisions, &self.gathered)?;
+            self.gathered.clear();
+        }
+        Ok(())
+    }
+
+    /// Makes everything beside its place, and writes the receipt's claims.
+    pub(crate) fn stage<M: Machine + ?Sized>(
+        &mut self,
+        work: &mut Work<'_, M>,
+        payload: &mut dyn Payload,
+    ) -> Result<(), InstallError> {
+        let mut staging = Staging {
+            trees: self,
+            position: 0,
+            ahead: VecDeque::new(),
+            open: Vec::new(),
+            made: HashMap::new(),
+        };
+        let mut failure = None;
+        let read = payload.contents(&mut |record, pour| {
+            staging.stage_record(work, record, pour).map_err(|error| {
+                failure = Some(error);
+                Stop
+            })
+        });
+        ended(read, failure)?;
+        while let Some(folder) = staging.open.pop() {
+            work.transaction.machine().set_meta(&folder.at, &folder.meta)?;
+        }
+        Ok(())
+    }
+}
+
+/// A folder being filled; its time is set when that is over.
+struct Open {
+    at: MachinePath,
+    meta: RawMeta,
+}
+
+struct Staging<'t> {
+    trees: &'t mut Trees,
+    position: u64,
+    ahead: VecDeque<Decided>,
+    open: Vec<Open>,
+    made: HashMap<(u32, Vec<u8>), Made>,
+}
+
+impl Staging<'_> {
+    fn stage_record<M: Machine + ?Sized>(
+        &mut self,
+        work: &mut Work<'_, M>,
+        record: &Record,
+        pour: &mut dyn Pour,
+    ) -> Result<(), InstallError> {
+        if !self.trees.targets.contains_key(&record.tree) {
+            return Ok(());
+        }
+        let mut decided = self.next(work)?;
+        while let Decision::Implied(at) = &decided.decision {
+            self.make_implied(work, at.clone(), &decided.place, record)?;
+            decided = self.next(work)?;
+        }
+        let meta = work.raw(&record.meta)?;
+        let (at, stands) = match &decided.decision {
+            Decision::Within => {
+                let at = self.trees.staged_within(&decided.place);
+                (
+                    at.ok_or_else(|| InstallError::Vanished { path: decided.place.clone() })?,
+                    Stands::Ours,
+                )
+            }
+            Decision::Stage(at) => (at.clone(), Stands::Ours),
+            Decision::Beside { at, to } => (at.clone(), Stands::Changed(to.clone())),
+            Decision::Below(saved) => (work.paths.saved(&saved.name), Stands::Newer(saved.clone())),
+            Decision::Same | Decision::Leave => {
+                let stands =
+                    if decided.decision == Decision::Same { Stands::Ours } else { Stands::Theirs };
+                return self.claim_standing(work, record, &decided, meta, stands);
+            }
+            Decision::Implied(_) => return Ok(()),
+        };
+        self.descend(work, &at, &decided.place, record)?;
+        let claim = self.make(work, record, pour, &at, &decided, meta, stands)?;
+        work.counts.staged += 1;
+        work.claim(claim)
+    }
+
+    /// Closes folders that are left, and opens the one `at` is made in.
+    fn descend<M: Machine + ?Sized>(
+        &mut self,
+        work: &mut Work<'_, M>,
+        at: &MachinePath,
+        place: &MachinePath,
+        record: &Record,
+    ) -> Result<(), InstallError> {
+        while self.open.last().is_some_and(|open| !at.is_within(&open.at)) {
+            if let Some(folder) = self.open.pop() {
+                work.transaction.machine().set_meta(&folder.at, &folder.meta)?;
+            }
+        }
+        let Some(parent) = at.parent() else { return Ok(()) };
+        let is_open = self.open.last().is_some_and(|open| open.at == parent);
+        if is_open || !self.trees.fresh.values().any(|root| parent.is_within(root)) {
+            return Ok(());
+        }
+        // A folder closed before, or one no record listed.
+        if let Some(found) = work.machine().look(&parent)? {
+            self.open.push(Open { at: parent, meta: found.meta });
+            return Ok(());
+        }
+        let place = place.parent().unwrap_or_else(MachinePath::root);
+        self.descend(work, &parent, &place, record)?;
+        self.make_implied(work, parent, &place, record)
+    }
+
+    /// Makes a folder no record listed: root's, 0755, with the time of the first thing in it.
+    fn make_implied<M: Machine + ?Sized>(
+        &mut self,
+        work: &mut Work<'_, M>,
+        at: MachinePath,
+        place: &MachinePath,
+        record: &Record,
+    ) -> Result<(), InstallError> {
+        let meta = RawMeta { mode: 0o755, ..RawMeta::private(0o755, record.meta.modified) };
+        work.transaction.machine().make_directory(&at, &meta)?;
+        self.open.push(Open { at, meta: meta.clone() });
+        work.claimed(place);
+        work.claim(claim(place.clone(), Node::Directory, meta, Before::Nothing))
+    }
+
+    #[expect(clippy::too_many_arguments, reason = "one record with all that was decided about it")]
+    fn make<M: Machine + ?Sized>(
+        &mut self,
+        work: &mut Work<'_, M>,
+        record: &Record,
+        pour: &mut dyn Pour,
+        at: &MachinePath,
+        decided: &Decided,
+        meta: RawMeta,
+        stands: Stands,
+    ) -> Result<Claim, InstallError> {
+        let before = decided.before.clone().unwrap_or(Before::Nothing);
+        let version = self.trees.targets[&record.tree].version.clone();
+        let node = match &record.node {
+            package::Node::Directory => {
+                match work.machine().look(at)? {
+                    Some(found) if found.node.is_directory() => {}
+                    _ => work.transaction.machine().make_directory(at, &meta)?,
+                }
+                self.open.push(Open { at: at.clone(), meta: meta.clone() });
+                Node::Directory
+            }
+            package::Node::File(content) => {
+                let (length, hash) = make_file(work, content, pour, at, &meta)?;
+                let key = (record.tree, record.path.clone());
+                if self.trees.linked.contains(&key) {
+                    let made = Made { at: at.clone(), place: decided.place.clone(), length, hash };
+                    self.made.insert(key, made);
+                }
+                let claim = claim(decided.place.clone(), Node::File { length }, meta, before);
+                return Ok(Claim { hash: Some(hash), version, stands, ..claim });
+            }
+            package::Node::HardLink { tree, path } => {
+                let made = self.made.get(&(*tree, path.clone()));
+                let made =
+                    made.ok_or_else(|| InstallError::Vanished { path: decided.place.clone() })?;
+                work.transaction.machine().link(&made.at, at)?;
+                let claim =
+                    claim(decided.place.clone(), Node::File { length: made.length }, meta, before);
+                let link = Some(made.place.clone());
+                return Ok(Claim { hash: Some(made.hash), version, stands, link, ..claim });
+            }
+            package::Node::Symlink(target) => Node::Symlink(work.expand(target)?),
+            package::Node::Fifo => Node::Fifo,
+            package::Node::CharacterDevice { major, minor } => {
+                Node::CharacterDevice { major: *major, minor: *minor }
+            }
+            package::Node::BlockDevice { major, minor } => {
+                Node::BlockDevice { major: *major, minor: *minor }
+            }
+        };
+        if node != Node::Directory {
+            work.transaction.machine().make_node(at, &node, &meta)?;
+        }
+        Ok(Claim { version, stands, ..claim(decided.place.clone(), node, meta, before) })
+    }
+
+    /// A claim on what stands there already.
+    fn claim_standing<M: Machine + ?Sized>(
+        &mut self,
+        work: &mut Work<'_, M>,
+        record: &Record,
+        decided: &Decided,
+        meta: RawMeta,
+        stands: Stands,
+    ) -> Result<(), InstallError> {
+        let Some(before) = decided.before.clone() else { return Ok(()) };
+        let version = self.trees.targets[&record.tree].version.clone();
+        let (node, hash) = match &record.node {
+            package::Node::Directory => (Node::Directory, None),
+            package::Node::File(content) => {
+                let key = (record.tree, record.path.clone());
+                if self.trees.linked.contains(&key) {
+                    let place = decided.place.clone();
+                    let made = Made {
+                        at: place.clone(),
+                        place,
+                        length: content.length,
+                        hash: content.hash,
+                    };
+                    self.made.insert(key, made);
+                }
+                (Node::File { length: content.length }, Some(content.hash))
+            }
+            package::Node::HardLink { tree, path } => match self.made.get(&(*tree, path.clone())) {
+                Some(made) => (Node::File { length: made.length }, Some(made.hash)),
+                None => (Node::File { length: 0 }, None),
+            },
+            package::Node::Symlink(target) => (Node::Symlink(work.expand(target)?), None),
+            package::Node::Fifo => (Node::Fifo, None),
+            package::Node::CharacterDevice { major, minor } => {
+                (Node::CharacterDevice { major: *major, minor: *minor }, None)
+            }
+            package::Node::BlockDevice { major, minor } => {
+                (Node::BlockDevice { major: *major, minor: *minor }, None)
+            }
+        };
+        work.claim(Claim {
+            hash,
+            version,
+            stands,
+            ..claim(decided.place.clone(), node, meta, before)
+        })
+    }
+
+    fn next<M: Machine + ?Sized>(
+        &mut self,
+        work: &mut Work<'_, M>,
+    ) -> Result<Decided, InstallError> {
+        if self.ahead.is_empty() {
+            let mut reader = FrameReader::open(work.machine(), self.trees.decisions.clone())?;
+            reader.seek(self.position);
+            while self.ahead.len() < 2048
+                && let Some(decided) = reader.forward()?
+            {
+                self.ahead.push_back(decided);
+            }
+            self.position = reader.position();
+        }
+        let path = self.trees.decisions.clone();
+        self.ahead.pop_front().ok_or(InstallError::Vanished { path })
+    }
+}
+
+fn claim(path: MachinePath, node: Node, meta: RawMeta, before: Before) -> Claim {
+    Claim { path, node, meta, hash: None, before, version: None, stands: Stands::Ours, link: None }
+}
+
+/// Writes a file's content, holes and substitutions in place; answers its length and hash.
+fn make_file<M: Machine + ?Sized>(
+    work: &mut Work<'_, M>,
+    content: &FileContent,
+    pour: &mut dyn Pour,
+    at: &MachinePath,
+    meta: &RawMeta,
+) -> Result<(u64, Hash), InstallError> {
+    let values: Vec<Vec<u8>> =
+        content.substitutions.iter().map(|one| work.expand(&one.with)).collect::<Result<_, _>>()?;
+    let mut written = Written { hasher: Hasher::new(), length: 0 };
+    let plain = content.substitutions.is_empty();
+    let Work { transaction, progress, counts, .. } = work;
+    let total = counts.total_bytes;
+    transaction.machine().make_file(at, meta, &mut |sink| {
+        let mut position = 0;
+        let mut substitution = 0;
+        pour.pour(&mut |offset, bytes| {
+            counts.bytes += bytes.len() as u64;
+            progress.progress(Stage::Staging, counts.bytes, total, "");
+            if offset > position {
+                sink.hole(offset - position)?;
+            }
+            position = offset + bytes.len() as u64;
+            if plain {
+                return sink.data(bytes);
+            }
+            substitute(sink, content, &values, &mut substitution, offset, bytes, &mut written)
+        })?;
+        if position < content.length {
+            sink.hole(content.length - position)?;
+        }
+        Ok(())
+    })?;
+    Ok(if plain {
+        (content.length, content.hash)
+    } else {
+        (written.length, written.hasher.finish())
+    })
+}
+
+struct Written {
+    hasher: Hasher,
+    length: u64,
+}
+
+/// Writes `bytes`, which stand at `position` of the payload, with what falls into a substitution left
+/// out, and its value put where it starts.
+fn substitute(
+    sink: &mut dyn FileSink,
+    content: &FileContent,
+    values: &[Vec<u8>],
+    next: &mut usize,
+    mut position: u64,
+    mut bytes: &[u8],
+    written: &mut Written,
+) -> io::Result<()> {
+    let mut put = |part: &[u8]| {
+        written.hasher.update(part);
+        written.length += part.len() as u64;
+        sink.data(part)
+    };
+    while !bytes.is_empty() {
+        let Some(substitution) = content.substitutions.get(*next) else { return put(bytes) };
+        let range = substitution.range;
+        let take =
+            |until: u64| usize::try_from(until - position).unwrap_or(usize::MAX).min(bytes.len());
+        if position < range.offset {
+            let count = take(range.offset);
+            put(&bytes[..count])?;
+            position += count as u64;
+            bytes = &bytes[count..];
+        } else {
+            if position == range.offset {
+                put(&values[*next])?;
+            }
+            let end = range.offset + range.length;
+            let count = take(end);
+            position += count as u64;
+            bytes = &bytes[count..];
+            if position == end {
+                *next += 1;
+            }
+        }
+    }
+    Ok(())
+}
+
+/// The highest version declared by those whose own content stands.
+fn standing_version(others: &[Claim]) -> Option<&Version> {
+    others
+        .iter()
+        .filter(|claim| claim.stands == Stands::Ours)
+        .filter_map(|claim| claim.version.as_ref())
+        .max()
+}
+
+/// Whether the link at `path` leads to a folder, as `/lib` does on a merged system.
+fn leads_to_folder(
+    machine: &(impl Observe + ?Sized),
+    path: &MachinePath,
+) -> Result<bool, InstallError> {
+    let inside = machine.resolve(&child(path, "x"))?;
+    let Some(folder) = inside.parent() else { return Ok(false) };
+    Ok(folder != *path && machine.look(&folder)?.is_some_and(|found| found.node.is_directory()))
+}
+
+/// The highest folder on the way to `path` that is missing, or `path` itself.
+fn topmost_missing(
+    machine: &(impl Observe + ?Sized),
+    path: &MachinePath,
+) -> Result<MachinePath, InstallError> {
+    let mut top = path.clone();
+    while let Some(parent) = top.parent() {
+        match machine.look(&parent)? {
+            None => top = parent,
+            Some(found) if found.node.is_directory() => break,
+            Some(found) => {
+                return Err(InstallError::InTheWay {
+                    path: parent,
+                    found: found.node.word(),
+                    wanted: "folder",
+                });
+            }
+        }
+    }
+    Ok(top)
+}
+
+fn joined(root: &MachinePath, path: &[u8]) -> Result<MachinePath, InstallError> {
+    if path.is_empty() {
+        return Ok(root.clone());
+    }
+    root.join(path).map_err(|error| InstallError::Path {
+        text: model::escape(path),
+        reason: error.to_string(),
+    })
+}
+
+fn word(node: &package::Node) -> &'static str {
+    match node {
+        package::Node::Directory => "folder",
+        package::Node::File(_) | package::Node::HardLink { .. } => "file",
+        package::Node::Symlink(_) => "symbolic link",
+        package::Node::Fifo => "named pipe",
+        package::Node::CharacterDevice { .. } => "character device",
+        package::Node::BlockDevice { .. } => "block device",
+    }
+}
+
+fn ended(
+    read: Result<(), PayloadError>,
+    failure: Option<InstallError>,
+) -> Result<(), InstallError> {
+    match (read, failure) {
+        (_, Some(failure)) => Err(failure),
+        (Err(error), None) => Err(InstallError::Payload(error)),
+        (Ok(()), None) => Ok(()),
+    }
+}
+
+/// A template that must be a path.
+pub(crate) fn path_of(text: Vec<u8>, template: &Template) -> Result<MachinePath, InstallError> {
+    MachinePath::new(text).map_err(|reason| InstallError::Path {
+        text: template.to_string(),
+        reason: reason.to_string(),
+    })
+}

@@ -1,0 +1,335 @@
+//! An installation under way: the transaction, what is known of the machine, and the receipt being written.
+
+use std::collections::BTreeMap;
+
+use change::{Found, Intent, Machine, Node, Paths, RawMeta, Saved, Transaction, saved_name_of};
+use model::{AccountStep, Hash, MachinePath, Meta, Template, Time};
+
+use crate::{
+    Accounts, Before, Claim, Counts, Facts, FileEdit, InstallError, Installed, LineChange, Options,
+    Progress, ReceiptRecord, accounts::AccountLine, installed::claims_at, receipt::ReceiptWriter,
+    state::child,
+};
+
+/// Receipt records are appended this many bytes at a time.
+const GATHER: usize = 1 << 18;
+
+/// An installation under way.
+pub(crate) struct Work<'w, M: Machine + ?Sized> {
+    pub(crate) transaction: Transaction<'w, M>,
+    pub(crate) paths: &'w Paths,
+    pub(crate) facts: &'w dyn Facts,
+    pub(crate) progress: &'w mut dyn Progress,
+    pub(crate) options: &'w Options,
+    pub(crate) variables: BTreeMap<Box<str>, String>,
+    /// Other packages, in the order of installation.
+    pub(crate) others: &'w [Installed],
+    /// The package's own former version.
+    pub(crate) old: Option<&'w Installed>,
+    pub(crate) accounts: Accounts,
+    pub(crate) configuration: Vec<String>,
+    pub(crate) counts: Counts,
+    pub(crate) notes: Vec<String>,
+    /// Whether a program asked for a restart.
+    pub(crate) restart: bool,
+    /// Folders that had names come and go, and their times before.
+    folders: BTreeMap<MachinePath, Time>,
+    /// Short hashes of every path this version claims, for what the former one claimed and this does not.
+    claimed: Vec<u64>,
+    receipt: ReceiptWriter,
+}
+
+impl<'w, M: Machine + ?Sized> Work<'w, M> {
+    #[expect(
+        clippy::too_many_arguments,
+        reason = "everything an installation rests on, given once"
+    )]
+    pub(crate) fn new(
+        transaction: Transaction<'w, M>,
+        paths: &'w Paths,
+        facts: &'w dyn Facts,
+        progress: &'w mut dyn Progress,
+        options: &'w Options,
+        variables: BTreeMap<Box<str>, String>,
+        others: &'w [Installed],
+        old: Option<&'w Installed>,
+        accounts: Accounts,
+    ) -> Self {
+        Self {
+            transaction,
+            paths,
+            facts,
+            progress,
+            options,
+            variables,
+            others,
+            old,
+            accounts,
+            configuration: Vec::new(),
+            counts: Counts::default(),
+            notes: Vec::new(),
+            restart: false,
+            folders: BTreeMap::new(),
+            claimed: Vec::new(),
+            receipt: ReceiptWriter::default(),
+        }
+    }
+
+    pub(crate) fn machine(&mut self) -> &mut M {
+        self.transaction.machine()
+    }
+
+    pub(crate) fn note(&mut self, note: String) {
+        self.notes.push(note);
+    }
+
+    /// The bytes of a template with this installation's variables.
+    pub(crate) fn expand(&self, template: &Template) -> Result<Vec<u8>, InstallError> {
+        template
+            .expand(|name| self.variables.get(name).map(String::as_str))
+            .map_err(|error| InstallError::Variable { name: error.variable })
+    }
+
+    /// Metadata in this machine's numbers.
+    pub(crate) fn raw(&self, meta: &Meta) -> Result<RawMeta, InstallError> {
+        Ok(self.accounts.raw(meta)?)
+    }
+
+    /// Makes names come and go in `folder`, in the open batch.
+    pub(crate) fn enter(&mut self, folder: &MachinePath) -> Result<(), InstallError> {
+        if !self.folders.contains_key(folder)
+            && let Some(found) = self.machine().look(folder)?
+        {
+            self.folders.insert(folder.clone(), found.meta.modified);
+        }
+        Ok(self.transaction.enter(folder, None)?)
+    }
+
+    /// Writes the times of folders, before and after, into the receipt. A folder that only the former
+    /// version changed keeps the time it had before that.
+    pub(crate) fn end_folders(&mut self) -> Result<(), InstallError> {
+        let mut former = BTreeMap::new();
+        if let Some(old) = self.old {
+            old.receipt.records(self.transaction.machine(), 0, |record| {
+                if let ReceiptRecord::Folder { path, before, after } = record {
+                    former.insert(path, (before, after));
+                }
+                true
+            })?;
+        }
+        for (path, (before, after)) in &former {
+            match self.folders.get_mut(path) {
+                Some(time) if time == after => *time = *before,
+                Some(_) => {}
+                None => {
+                    self.record(&ReceiptRecord::Folder {
+                        path: path.clone(),
+                        before: *before,
+                        after: *after,
+                    })?;
+                }
+            }
+        }
+        for (path, before) in std::mem::take(&mut self.folders) {
+            let Some(found) = self.machine().look(&path)? else { continue };
+            let after = found.meta.modified;
+            self.record(&ReceiptRecord::Folder { path, before, after })?;
+        }
+        Ok(())
+    }
+
+    /// Writes into the receipt that a step took `path` away.
+    pub(crate) fn removed(
+        &mut self,
+        path: MachinePath,
+        before: Before,
+    ) -> Result<(), InstallError> {
+        self.record(&ReceiptRecord::Removed { path, before })
+    }
+
+    /// Remembers that this version claims `path`.
+    pub(crate) fn claimed(&mut self, path: &MachinePath) {
+        self.claimed.push(short(path));
+    }
+
+    /// Every path this version claims.
+    pub(crate) fn claimed_paths(&self) -> Claimed {
+        let mut hashes = self.claimed.clone();
+        hashes.sort_unstable();
+        Claimed(hashes)
+    }
+
+    /// What the former version claims at `path`.
+    pub(crate) fn old_claim(&mut self, path: &MachinePath) -> Result<Option<Claim>, InstallError> {
+        let Some(old) = self.old else { return Ok(None) };
+        Ok(old.receipt.claim(self.transaction.machine(), path)?)
+    }
+
+    /// What the former version put into account files for this step.
+    pub(crate) fn old_account_lines(
+        &mut self,
+        step: &AccountStep,
+    ) -> Result<Vec<AccountLine>, InstallError> {
+        let Some(old) = self.old else { return Ok(Vec::new()) };
+        let belongs = |change: &LineChange| match (change, step) {
+            (LineChange::Add(line), AccountStep::User { name, .. }) => {
+                line.starts_with(&format!("{name}:"))
+            }
+            (LineChange::Add(line), AccountStep::Group { name, .. }) => {
+                line.starts_with(&format!("{name}:"))
+            }
+            (
+                LineChange::Member { user, group, .. },
+                AccountStep::Membership { user: wanted, group: to },
+            ) => (user, group) == (wanted, to),
+            _ => false,
+        };
+        let files: &[&'static str] = match step {
+            AccountStep::User { .. } => &["group", "gshadow", "passwd", "shadow"],
+            _ => &["group", "gshadow"],
+        };
+        let mut lines = Vec::new();
+        for file in files {
+            let Ok(path) = MachinePath::new(format!("/etc/{file}")) else { continue };
+            let path = self.transaction.machine().resolve(&path)?;
+            for edit in old
+                .receipt
+                .edits(self.transaction.machine(), &path)?
+                .into_iter()
+                .flat_map(|claim| claim.edits)
+            {
+                if let FileEdit::Account(change) = edit
+                    && belongs(&change)
+                {
+                    lines.push(AccountLine { file, change });
+                }
+            }
+        }
+        Ok(lines)
+    }
+
+    /// What was at `path` before any package, where nothing is now.
+    pub(crate) fn before_nothing(&mut self, path: &MachinePath) -> Result<Before, InstallError> {
+        if let Some(old) = self.old_claim(path)? {
+            return Ok(old.before);
+        }
+        let others = self.others;
+        Ok(claims_at(self.machine(), others, path)?
+            .first()
+            .map_or(Before::Nothing, |claim| claim.before.clone()))
+    }
+
+    /// Whether any package, this one's former version included, answers for `path`.
+    pub(crate) fn is_known(&mut self, path: &MachinePath) -> Result<bool, InstallError> {
+        let others = self.others;
+        let old = self.old;
+        let machine = self.machine();
+        for one in others.iter().chain(old) {
+            if one.receipt.claim(machine, path)?.is_some()
+                || !one.receipt.edits(machine, path)?.is_empty()
+            {
+                return Ok(true);
+            }
+        }
+        Ok(false)
+    }
+
+    /// Whether what stands is no longer what the former version left.
+    pub(crate) fn is_changed(&mut self, old: &Claim, found: &Found) -> Result<bool, InstallError> {
+        let edited = match self.old {
+            Some(receipt) => receipt
+                .receipt
+                .edits(self.transaction.machine(), &old.path)?
+                .last()
+                .map(|edit| edit.to),
+            None => None,
+        };
+        let path = match &old.stands {
+            crate::Stands::Changed(_) => return Ok(true),
+            _ => &old.path,
+        };
+        Ok(match (&old.node, &found.node) {
+            (Node::File { .. }, Node::File { .. }) => {
+                let hash = self.transaction.machine().hash(path)?;
+                Some(hash) != edited.or(old.hash)
+            }
+            (one, other) => one != other,
+        })
+    }
+
+    /// Sets metadata in place, if it is not right already.
+    pub(crate) fn set_meta(
+        &mut self,
+        path: &MachinePath,
+        found: &Found,
+        wanted: RawMeta,
+    ) -> Result<(), InstallError> {
+        if found.meta != wanted {
+            let old = Box::new(found.meta.clone());
+            self.transaction.intend(Intent::SetMeta {
+                path: path.clone(),
+                old,
+                new: Box::new(wanted),
+            })?;
+            self.counts.metadata += 1;
+        }
+        Ok(())
+    }
+
+    /// Where our content of `record` is kept while another's stands.
+    pub(crate) fn saved_for(
+        &mut self,
+        path: &MachinePath,
+        record: &package::Record,
+        meta: &RawMeta,
+    ) -> Result<Saved, InstallError> {
+        let (node, hash) = match &record.node {
+            package::Node::File(content) => {
+                (Node::File { length: content.length }, Some(content.hash))
+            }
+            package::Node::Symlink(target) => (Node::Symlink(self.expand(target)?), None),
+            _ => (Node::Fifo, None),
+        };
+        let name = saved_name_of(path, &node, meta, hash);
+        let at = self.paths.saved(&name);
+        let fresh = self.machine().look(&at)?.is_none();
+        let saved = Saved { name, fresh };
+        self.transaction.intend(Intent::Store { path: path.clone(), saved: saved.clone() })?;
+        Ok(saved)
+    }
+
+    pub(crate) fn claim(&mut self, claim: Claim) -> Result<(), InstallError> {
+        self.record(&ReceiptRecord::Claim(claim))
+    }
+
+    /// Adds a record to the receipt.
+    pub(crate) fn record(&mut self, record: &ReceiptRecord) -> Result<(), InstallError> {
+        self.receipt.add(record);
+        if self.receipt.gathered.len() >= GATHER { self.flush_receipt() } else { Ok(()) }
+    }
+
+    /// Writes the receipt's last record.
+    pub(crate) fn end_receipt(&mut self) -> Result<(), InstallError> {
+        self.receipt.end();
+        self.flush_receipt()
+    }
+
+    fn flush_receipt(&mut self) -> Result<(), InstallError> {
+        let path = child(&self.transaction.folder(), "receipt-new");
+        let gathered = std::mem::take(&mut self.receipt.gathered);
+        Ok(self.transaction.machine().append(&path, &gathered)?)
+    }
+}
+
+/// A set of paths, 8 bytes each.
+pub(crate) struct Claimed(Vec<u64>);
+
+impl Claimed {
+    pub(crate) fn contains(&self, path: &MachinePath) -> bool {
+        self.0.binary_search(&short(path)).is_ok()
+    }
+}
+
+fn short(path: &MachinePath) -> u64 {
+    Hash::of(path.as_bytes()).0.first_chunk().map_or(0, |bytes| u64::from_le_bytes(*bytes))
+}
