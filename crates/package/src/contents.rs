@@ -5,7 +5,7 @@ use model::{Extent, Hash};
 use crate::{
     Chunk, Damage, FileContent, Node, Origin, Part, ReadError, Record,
     decompress::{FrameReader, unpack},
-    layout::{Frame, Index},
+    layout::{Frame, Index, Lane},
     reader::RecordCursor,
     repeat::Repeat,
     source::Source,
@@ -53,18 +53,24 @@ pub struct Contents<'a, R> {
     index: &'a Index,
     records: RecordCursor,
     repeats: RepeatCursor,
-    /// Where the content stream is read on, by lane.
-    next: Stream,
-    /// Where it is read once more.
+    choices: ChoiceCursor,
+    /// By lane, where its stream is read on, and how far the records so far go in it.
+    next: Vec<(Stream, u64)>,
+    /// Where content is read once more.
     again: Stream,
-    /// How far the records so far go in the content stream.
-    position: u64,
     chunk: u64,
     file: Option<OpenFile>,
 }
 
+/// Where a chunk's bytes are.
+enum Taken {
+    Next { position: u64 },
+    Repeat(Repeat),
+}
+
 /// The file whose data is being read.
 struct OpenFile {
+    lane: u8,
     chunks: std::vec::IntoIter<Chunk>,
     data: std::vec::IntoIter<Extent>,
     /// What is left of the extent that is being filled.
@@ -81,9 +87,9 @@ impl<'a, R: Read + Seek> Contents<'a, R> {
             index,
             records: RecordCursor::new(trees),
             repeats: RepeatCursor::default(),
-            next: Stream::default(),
+            choices: ChoiceCursor::default(),
+            next: index.lanes.iter().map(|_| (Stream::default(), 0)).collect(),
             again: Stream::default(),
-            position: 0,
             chunk: 0,
             file: None,
         }
@@ -96,8 +102,10 @@ impl<'a, R: Read + Seek> Contents<'a, R> {
             return Ok(None);
         };
         if let Node::File(content) = &record.node {
-            let reused = self.file.take().map(|file| file.bytes);
-            self.file = Some(OpenFile::new(content, reused.unwrap_or_default()));
+            let reused = self.file.take().map(|file| file.bytes).unwrap_or_default();
+            let has_data = content.data_length() > 0;
+            let lane = if has_data { self.choices.take(self.source, self.index)? } else { 0 };
+            self.file = Some(OpenFile::new(content, lane, reused));
         }
         Ok(Some(record))
     }
@@ -122,34 +130,45 @@ impl<'a, R: Read + Seek> Contents<'a, R> {
         bytes: &mut [u8],
         recall: &mut dyn Recall,
     ) -> Result<(), ReadError> {
-        let Some(repeat) = self.take_chunk(chunk)? else {
-            let position = self.position - u64::from(chunk.length);
-            self.next.read_at(self.source, &self.index.content, position, bytes)?;
-            return self.check(chunk, position, bytes);
+        let lane = self.file.as_ref().map_or(0, |file| file.lane);
+        let repeat = match self.take_chunk(chunk, lane)? {
+            Taken::Next { position } => {
+                let stream = &mut self.next[usize::from(lane)].0;
+                stream.read_at(self.source, &self.index.lanes, lane, position, bytes)?;
+                return self.check(chunk, lane, position, bytes);
+            }
+            Taken::Repeat(repeat) => repeat,
         };
         let recalled = repeat.origin.is_some_and(|origin| recall.recall(&origin, bytes));
         if recalled && Hash::of(bytes) == chunk.hash {
             return Ok(());
         }
-        self.again.read_at(self.source, &self.index.content, repeat.position, bytes)?;
-        self.check(chunk, repeat.position, bytes)
+        let Repeat { lane, position, .. } = repeat;
+        self.again.read_at(self.source, &self.index.lanes, lane, position, bytes)?;
+        self.check(chunk, lane, position, bytes)
     }
 
-    /// Counts a chunk: either it is one that repeats, or the next in the content stream.
-    fn take_chunk(&mut self, chunk: Chunk) -> Result<Option<Repeat>, ReadError> {
+    /// Counts a chunk: either it is one that repeats, or the next in its lane.
+    fn take_chunk(&mut self, chunk: Chunk, lane: u8) -> Result<Taken, ReadError> {
         let repeat = self.repeats.take(self.source, self.index, self.chunk)?;
         self.chunk += 1;
-        if repeat.is_none() {
-            self.position = self.position.saturating_add(chunk.length.into());
+        if let Some(repeat) = repeat {
+            return Ok(Taken::Repeat(repeat));
         }
-        Ok(repeat)
+        let Some((_, next)) = self.next.get_mut(usize::from(lane)) else {
+            return Err(no_lane(self.source, lane).into());
+        };
+        let position = *next;
+        *next = next.saturating_add(chunk.length.into());
+        Ok(Taken::Next { position })
     }
 
-    fn check(&self, chunk: Chunk, position: u64, bytes: &[u8]) -> Result<(), ReadError> {
+    fn check(&self, chunk: Chunk, lane: u8, position: u64, bytes: &[u8]) -> Result<(), ReadError> {
         if Hash::of(bytes) == chunk.hash {
             return Ok(());
         }
-        let at = locate(&self.index.content, position).map_or(0, |(frame, _)| frame.offset);
+        let frames = &self.index.lanes[usize::from(lane)].frames;
+        let at = locate(frames, position).map_or(0, |(frame, _)| frame.offset);
         let reason = format!("a chunk is not `{}`", chunk.hash);
         Err(Damage::new(Part::Content, self.source.absolute(at), reason).into())
     }
@@ -157,7 +176,7 @@ impl<'a, R: Read + Seek> Contents<'a, R> {
     fn pass_over(&mut self) -> Result<(), ReadError> {
         let Some(mut file) = self.file.take() else { return Ok(()) };
         for chunk in file.chunks.by_ref() {
-            self.take_chunk(chunk)?;
+            self.take_chunk(chunk, file.lane)?;
         }
         // Kept for its buffer.
         (file.used, file.data) = (0, Vec::new().into_iter());
@@ -168,18 +187,15 @@ impl<'a, R: Read + Seek> Contents<'a, R> {
 }
 
 impl OpenFile {
-    fn new(content: &FileContent, bytes: Vec<u8>) -> Self {
+    fn new(content: &FileContent, lane: u8, bytes: Vec<u8>) -> Self {
         let mut buffer = bytes;
         buffer.clear();
-        let plain = model::Content {
-            length: content.length,
-            hash: None,
-            holes: content.holes.clone(),
-        };
+        let plain =
+            model::Content { length: content.length, hash: None, holes: content.holes.clone() };
         let mut data = plain.data().collect::<Vec<_>>().into_iter();
         let extent = data.next().unwrap_or(Extent { offset: 0, length: 0 });
         let chunks = content.each_chunk().collect::<Vec<_>>().into_iter();
-        Self { chunks, data, extent, bytes: buffer, used: 0 }
+        Self { lane, chunks, data, extent, bytes: buffer, used: 0 }
     }
 
     /// As much of the chunk as goes into one extent.
@@ -197,11 +213,18 @@ impl OpenFile {
     }
 }
 
-/// A place in the content stream.
+/// A place in a lane's stream.
 #[derive(Default)]
 struct Stream {
-    frame: Option<(u64, FrameReader)>,
+    open: Option<Open>,
     scratch: Vec<u8>,
+}
+
+/// The frame a stream is in.
+struct Open {
+    lane: u8,
+    start: u64,
+    reader: FrameReader,
 }
 
 impl Stream {
@@ -209,19 +232,23 @@ impl Stream {
     fn read_at<R: Read + Seek>(
         &mut self,
         source: &mut Source<R>,
-        frames: &[Frame],
+        lanes: &[Lane],
+        number: u8,
         position: u64,
         bytes: &mut [u8],
     ) -> Result<(), ReadError> {
+        let Some(lane) = lanes.get(usize::from(number)) else {
+            return Err(no_lane(source, number).into());
+        };
         let mut filled = 0;
         while filled < bytes.len() {
-            let at = position + filled as u64;
-            let Some((frame, start)) = locate(frames, at) else {
-                let end = frames.last().map_or(0, |frame| frame.offset + frame.stored);
+            let at = position.saturating_add(filled as u64);
+            let Some((frame, start)) = locate(&lane.frames, at) else {
+                let end = lane.frames.last().map_or(0, |frame| frame.offset + frame.stored);
                 let reason = "it has fewer bytes than the manifest says";
                 return Err(Damage::new(Part::Content, source.absolute(end), reason).into());
             };
-            let reader = self.reader(source, frame, start, at)?;
+            let reader = self.reader(source, lane, number, (frame, start), at)?;
             let room = usize::try_from(start + frame.plain - at).unwrap_or(usize::MAX);
             let take = room.min(bytes.len() - filled);
             reader.read_exact(source, &mut bytes[filled..filled + take])?;
@@ -230,24 +257,29 @@ impl Stream {
         Ok(())
     }
 
-    /// A reader of `frame`, which starts at `start` of the stream, that stands at `at`.
+    /// A reader of a frame, which starts at `start` of the stream, that stands at `at`.
     fn reader<R: Read + Seek>(
         &mut self,
         source: &mut Source<R>,
-        frame: Frame,
-        start: u64,
+        lane: &Lane,
+        number: u8,
+        (frame, start): (Frame, u64),
         at: u64,
     ) -> Result<&mut FrameReader, ReadError> {
-        let usable = self
-            .frame
-            .take()
-            .filter(|(open, reader)| *open == start && reader.given() <= at - start);
-        let reader = match usable {
-            Some((_, reader)) => reader,
-            None => FrameReader::new(Part::Content, frame, source.absolute(frame.offset))?,
+        let usable = self.open.take().filter(|open| {
+            open.lane == number && open.start == start && open.reader.given() <= at - start
+        });
+        let open = match usable {
+            Some(open) => open,
+            None => {
+                let place = source.absolute(frame.offset);
+                let reader =
+                    FrameReader::new(Part::Content, frame, place, lane.window_log, lane.filtered)?;
+                Open { lane: number, start, reader }
+            }
         };
-        let (_, reader) = self.frame.insert((start, reader));
-        self.scratch.resize(128 << 10, 0);
+        let reader = &mut self.open.insert(open).reader;
+        self.scratch.resize(64 << 10, 0);
         while reader.given() < at - start {
             let left = at - start - reader.given();
             let take = usize::try_from(left).unwrap_or(usize::MAX).min(self.scratch.len());
@@ -255,6 +287,10 @@ impl Stream {
         }
         Ok(reader)
     }
+}
+
+fn no_lane<R: Read + Seek>(source: &Source<R>, lane: u8) -> Damage {
+    Damage::new(Part::Content, source.absolute(0), format!("there is no lane {lane}"))
 }
 
 /// The frame that holds a position of the content stream, and where the frame starts in it.
@@ -305,11 +341,40 @@ impl RepeatCursor {
         }
         let mut decoder = minicbor::Decoder::new(&self.bytes[self.at..]);
         let repeat = decoder.decode().map_err(|error| {
-            let at = index.repeats.get(self.frame.saturating_sub(1)).map_or(0, |frame| frame.offset);
+            let at =
+                index.repeats.get(self.frame.saturating_sub(1)).map_or(0, |frame| frame.offset);
             let reason = format!("it does not parse: {error}");
             ReadError::from(Damage::new(Part::Repeats, source.absolute(at), reason))
         })?;
         self.at += decoder.position();
         Ok(Some(repeat))
+    }
+}
+
+/// A place in the list of choices.
+#[derive(Default)]
+struct ChoiceCursor {
+    frame: usize,
+    bytes: Vec<u8>,
+    at: usize,
+}
+
+impl ChoiceCursor {
+    /// The lane of the next file with data.
+    fn take<R: Read + Seek>(
+        &mut self,
+        source: &mut Source<R>,
+        index: &Index,
+    ) -> Result<u8, ReadError> {
+        if self.at == self.bytes.len() {
+            let Some(frame) = index.choices.get(self.frame) else {
+                let reason = "fewer files have a lane than have data";
+                return Err(Damage::new(Part::Content, source.absolute(0), reason).into());
+            };
+            self.bytes = unpack(source, Part::Content, *frame)?;
+            (self.at, self.frame) = (0, self.frame + 1);
+        }
+        self.at += 1;
+        Ok(self.bytes[self.at - 1])
     }
 }

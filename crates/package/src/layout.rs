@@ -3,7 +3,10 @@
 use minicbor::{Decode, Encode};
 use model::Hash;
 
-use crate::{Damage, OpenError, Part};
+use crate::{
+    Damage, OpenError, Part,
+    lane::{MAX_LANES, MAX_WINDOW_LOG, MAX_WINDOWS},
+};
 
 /// The format this crate writes, and the newest it reads.
 pub const FORMAT: u32 = 1;
@@ -24,8 +27,6 @@ const CHECKED_TRAILER: usize = HASHED_TRAILER + 32;
 pub(crate) const MAX_FRAME: u64 = 64 << 20;
 /// §4: the index is never longer. Every entry stands for a frame, so this allows for hundreds of terabytes.
 pub(crate) const MAX_INDEX: u64 = 64 << 20;
-/// §5.2: the largest distance a frame may look back, as a power of two: what bounds a reader's memory.
-pub(crate) const MAX_WINDOW_LOG: u32 = 24;
 
 /// Where the outermost parts of a package file are; all in bytes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -50,24 +51,42 @@ pub struct Layout {
 #[derive(Clone, Debug, PartialEq, Eq, Encode, Decode)]
 #[cbor(array)]
 pub(crate) struct Index {
-    /// Frames of content, in the order they unpack to the content stream.
+    /// Content, by lane.
     #[n(0)]
-    pub content: Vec<Frame>,
+    pub lanes: Vec<Lane>,
     /// Frames of manifest leaves.
     #[n(1)]
     pub leaves: Vec<Frame>,
     /// Frames of repeats.
     #[n(2)]
     pub repeats: Vec<Frame>,
-    /// The header's frame.
+    /// Frames of choices: a byte for each file with data, in the records' order, the lane it is in.
     #[n(3)]
+    pub choices: Vec<Frame>,
+    /// The header's frame.
+    #[n(4)]
     pub header: Frame,
     /// The hash of the unpacked header.
-    #[n(4)]
+    #[n(5)]
     pub header_hash: Hash,
     /// The root of the manifest's hash tree.
-    #[n(5)]
+    #[n(6)]
     pub manifest: Hash,
+}
+
+/// §5.3: content that is packed together.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Encode, Decode)]
+#[cbor(array)]
+pub(crate) struct Lane {
+    /// How far its frames look back at most, as a power of two.
+    #[n(0)]
+    pub window_log: u32,
+    /// Whether its frames went through the x86 filter.
+    #[n(1)]
+    pub filtered: bool,
+    /// Its frames, in the order they unpack to the lane's stream.
+    #[n(2)]
+    pub frames: Vec<Frame>,
 }
 
 /// A zstd frame in the file.
@@ -97,12 +116,8 @@ pub(crate) fn preamble() -> [u8; PREAMBLE_LENGTH as usize] {
 pub(crate) fn trailer_fields(layout: &Layout) -> [u8; HASHED_TRAILER] {
     let mut bytes = [0; HASHED_TRAILER];
     bytes[..4].copy_from_slice(&layout.format.to_le_bytes());
-    let numbers = [
-        layout.stub_length,
-        layout.package_length,
-        layout.index_offset,
-        layout.index_length,
-    ];
+    let numbers =
+        [layout.stub_length, layout.package_length, layout.index_offset, layout.index_length];
     for (place, number) in bytes[8..40].chunks_exact_mut(8).zip(numbers) {
         place.copy_from_slice(&number.to_le_bytes());
     }
@@ -132,8 +147,7 @@ impl Layout {
         if bytes[CHECKED_TRAILER + 8..] != *ENDING {
             return Err(OpenError::NoPackage { length });
         }
-        if bytes[CHECKED_TRAILER..CHECKED_TRAILER + 8]
-            != Hash::of(&bytes[..CHECKED_TRAILER]).0[..8]
+        if bytes[CHECKED_TRAILER..CHECKED_TRAILER + 8] != Hash::of(&bytes[..CHECKED_TRAILER]).0[..8]
         {
             return Err(damage("its check does not fit"));
         }
@@ -159,8 +173,10 @@ impl Layout {
         if stub_length.checked_add(package_length) != Some(length) {
             return Err(damage("its lengths are not those of the file"));
         }
-        let end = index_offset.checked_add(index_length).and_then(|end| end.checked_add(TRAILER_LENGTH));
-        if index_length > MAX_INDEX || index_offset < PREAMBLE_LENGTH || end != Some(package_length) {
+        let end =
+            index_offset.checked_add(index_length).and_then(|end| end.checked_add(TRAILER_LENGTH));
+        if index_length > MAX_INDEX || index_offset < PREAMBLE_LENGTH || end != Some(package_length)
+        {
             return Err(damage("it points outside the package"));
         }
         Ok(layout)
@@ -175,10 +191,19 @@ impl Index {
         if Hash::of(bytes) != layout.index_hash {
             return Err(damage("its hash does not fit".to_owned()));
         }
-        let index: Self =
-            minicbor::decode(bytes).map_err(|error| damage(format!("it does not parse: {error}")))?;
+        let index: Self = minicbor::decode(bytes)
+            .map_err(|error| damage(format!("it does not parse: {error}")))?;
         let header = std::slice::from_ref(&index.header);
-        for frames in [&*index.content, &index.leaves, &index.repeats, header] {
+        let windows: u64 = index.lanes.iter().map(|lane| 1 << lane.window_log.min(63)).sum();
+        let too_wide = |lane: &Lane| lane.window_log > MAX_WINDOW_LOG;
+        if index.lanes.len() > MAX_LANES
+            || index.lanes.iter().any(too_wide)
+            || windows > MAX_WINDOWS
+        {
+            return Err(damage("its lanes need more memory than allowed".to_owned()));
+        }
+        let lanes = index.lanes.iter().map(|lane| &*lane.frames);
+        for frames in lanes.chain([&*index.leaves, &index.repeats, &index.choices, header]) {
             let mut from = PREAMBLE_LENGTH;
             for frame in frames {
                 let end = frame.offset.checked_add(frame.stored);
@@ -193,11 +218,6 @@ impl Index {
             }
         }
         Ok(index)
-    }
-
-    /// Length of the content stream.
-    pub(crate) fn content_length(&self) -> u64 {
-        self.content.iter().map(|frame| frame.plain).sum()
     }
 }
 

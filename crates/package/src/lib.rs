@@ -11,12 +11,14 @@
 
 #![forbid(unsafe_code)]
 
+mod calls;
 mod chunking;
 mod compress;
 mod contents;
 mod damage;
 mod decompress;
 mod header;
+mod lane;
 mod layout;
 mod manifest;
 mod order;

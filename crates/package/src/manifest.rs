@@ -202,9 +202,10 @@ mod tests {
         let count = 200_000;
         let changed: HashSet<usize> = (0..10).map(|index| index * 19_973 + 7).collect();
         let (old_root, old) = nodes((0..count).map(|number| record(number, b"old")));
-        let (new_root, new) = nodes((0..count).map(|number| {
-            record(number, if changed.contains(&number) { b"new" } else { b"old" })
-        }));
+        let (new_root, new) =
+            nodes((0..count).map(|number| {
+                record(number, if changed.contains(&number) { b"new" } else { b"old" })
+            }));
         assert_ne!(old_root, new_root);
         let known: HashSet<Hash> = old.into_iter().map(|(hash, _)| hash).collect();
         let fetched: usize = new

@@ -45,7 +45,12 @@ impl<R: Read + Seek> PackageReader<R> {
         let mut start = [0; PREAMBLE_LENGTH as usize];
         source.read_exact(Part::Whole, 0, &mut start)?;
         if start != preamble() {
-            return Err(Damage::new(Part::Whole, layout.stub_length, "it does not start as a package").into());
+            return Err(Damage::new(
+                Part::Whole,
+                layout.stub_length,
+                "it does not start as a package",
+            )
+            .into());
         }
         let mut bytes = vec![0; usize::try_from(layout.index_length).unwrap_or(0)];
         source.read_exact(Part::Index, layout.index_offset, &mut bytes)?;
@@ -97,7 +102,9 @@ impl<R: Read + Seek> PackageReader<R> {
         }
         if totals != self.header.totals {
             let at = self.source.absolute(self.index.header.offset);
-            return Err(Damage::new(Part::Header, at, "its totals are not those of the manifest").into());
+            return Err(
+                Damage::new(Part::Header, at, "its totals are not those of the manifest").into()
+            );
         }
         Ok(())
     }

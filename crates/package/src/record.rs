@@ -118,8 +118,11 @@ pub struct Substitution {
 impl FileContent {
     /// Its chunks, the single one that is not written out included.
     pub fn each_chunk(&self) -> impl Iterator<Item = Chunk> + '_ {
-        let single = (self.chunks.is_empty() && self.holes.is_empty() && self.length > 0)
-            .then(|| Chunk { hash: self.hash, length: u32::try_from(self.length).unwrap_or(u32::MAX) });
+        let single =
+            (self.chunks.is_empty() && self.holes.is_empty() && self.length > 0).then(|| Chunk {
+                hash: self.hash,
+                length: u32::try_from(self.length).unwrap_or(u32::MAX),
+            });
         single.into_iter().chain(self.chunks.iter().copied())
     }
 

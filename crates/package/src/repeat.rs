@@ -9,11 +9,14 @@ pub(crate) struct Repeat {
     /// Its position among all chunks of the package in the records' order, from 0.
     #[n(0)]
     pub chunk: u64,
-    /// Where its bytes are in the content stream.
+    /// The lane that holds its bytes.
     #[n(1)]
+    pub lane: u8,
+    /// Where they are in the lane's stream.
+    #[n(2)]
     pub position: u64,
     /// Where they are in the payload, if they lie there in one piece.
-    #[n(2)]
+    #[n(3)]
     pub origin: Option<Origin>,
 }
 

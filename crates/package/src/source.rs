@@ -34,10 +34,8 @@ impl<R: Read + Seek> Source<R> {
         buffer: &mut [u8],
     ) -> Result<(), ReadError> {
         let at = self.absolute(offset);
-        let result = self
-            .inner
-            .seek(SeekFrom::Start(at))
-            .and_then(|_| self.inner.read_exact(buffer));
+        let result =
+            self.inner.seek(SeekFrom::Start(at)).and_then(|_| self.inner.read_exact(buffer));
         result.map_err(|source| match source.kind() {
             ErrorKind::UnexpectedEof => Damage::new(part, at, "it ends too early").into(),
             _ => ReadError::Read { at, source },

@@ -13,7 +13,8 @@ use crate::{
     chunking::Cutter,
     compare_paths,
     compress::{Packing, compress},
-    layout::{self, FORMAT, Frame, Index, PREAMBLE_LENGTH, TRAILER_LENGTH},
+    lane::Kind,
+    layout::{self, FORMAT, Frame, Index, Lane, TRAILER_LENGTH},
     manifest::{LeafBuilder, identity},
     repeat::Repeat,
 };
@@ -84,11 +85,11 @@ pub struct PackageWriter<W> {
     settings: Settings,
     index: Frames,
     queue: VecDeque<Pending>,
-    open: Vec<u8>,
-    open_at: u64,
+    lanes: [OpenLane; Kind::ALL.len()],
     leaves: LeafBuilder,
     leaf_bytes: Vec<u8>,
     repeats: Vec<u8>,
+    choices: Vec<u8>,
     tree: ManifestTree,
     known: Known,
     chunks: u64,
@@ -99,15 +100,29 @@ pub struct PackageWriter<W> {
 
 #[derive(Default)]
 struct Frames {
-    content: Vec<Frame>,
+    lanes: [Vec<Frame>; Kind::ALL.len()],
     leaves: Vec<Frame>,
     repeats: Vec<Frame>,
+    choices: Vec<Frame>,
+}
+
+/// The frame of a lane that is being filled, and where in the lane's stream it starts.
+#[derive(Default)]
+struct OpenLane {
+    bytes: Vec<u8>,
+    start: u64,
 }
 
 enum Pending {
     Content(Packing),
-    Leaves(u64, Vec<u8>),
-    Repeats(u64, Vec<u8>),
+    List(List, u64, Vec<u8>),
+}
+
+#[derive(Clone, Copy)]
+enum List {
+    Leaves,
+    Repeats,
+    Choices,
 }
 
 impl<W: Write> PackageWriter<W> {
@@ -121,11 +136,11 @@ impl<W: Write> PackageWriter<W> {
             settings,
             index: Frames::default(),
             queue: VecDeque::new(),
-            open: Vec::new(),
-            open_at: 0,
+            lanes: Default::default(),
             leaves: LeafBuilder::default(),
             leaf_bytes: Vec::new(),
             repeats: Vec::new(),
+            choices: Vec::new(),
             tree: ManifestTree::new(),
             known: Known::default(),
             chunks: 0,
@@ -151,6 +166,7 @@ impl<W: Write> PackageWriter<W> {
         let mut whole = WholeHash::new(&holes);
         let mut chunks = Vec::new();
         let mut taken = 0_u64;
+        let mut kind = None;
         let changed = || WriteError::Length { path: escape(path), expected };
         // One byte more than there should be, to notice when there is.
         let data = &mut data.take(expected.saturating_add(1));
@@ -165,26 +181,33 @@ impl<W: Write> PackageWriter<W> {
             whole.update(bytes);
             let chunk = Chunk { hash: Hash::of(bytes), length: to_u32(bytes.len()) };
             chunks.push(chunk);
+            let kind = *kind.get_or_insert_with(|| Kind::of(path, bytes));
             let origin = place.next(bytes.len() as u64);
-            Self::take_chunk(
-                &mut ChunkSink {
-                    open: &mut self.open,
-                    open_at: self.open_at,
-                    known: &mut self.known,
-                    repeats: &mut self.repeats,
-                    chunks: &mut self.chunks,
-                    repeated: &mut self.repeated,
-                    reach: self.settings.reach(),
-                },
-                chunk,
-                bytes,
-                origin,
-            );
-            if self.open.len() >= self.settings.frame as usize {
-                self.close_frame()?;
+            let lane = &mut self.lanes[usize::from(kind.number())];
+            let ordinal = self.chunks;
+            self.chunks += 1;
+            match self.known.repeat(chunk, ordinal, kind, lane) {
+                Some(repeat) => {
+                    let _ = minicbor::encode(&repeat, &mut self.repeats);
+                    self.repeated += u64::from(chunk.length);
+                }
+                None => {
+                    let position = lane.start + lane.bytes.len() as u64;
+                    self.known.insert(chunk.hash, First { kind, position, origin });
+                    lane.bytes.extend_from_slice(bytes);
+                }
+            }
+            if lane.bytes.len() >= self.settings.frame() {
+                self.close_frame(kind)?;
             }
             if self.repeats.len() >= LIST_FRAME {
-                self.close_repeats()?;
+                self.close_list(List::Repeats)?;
+            }
+        }
+        if let Some(kind) = kind {
+            self.choices.push(kind.number());
+            if self.choices.len() >= LIST_FRAME {
+                self.close_list(List::Choices)?;
             }
         }
         if taken != expected {
@@ -228,9 +251,12 @@ impl<W: Write> PackageWriter<W> {
             let leaf = self.leaves.finish();
             self.take_leaf(&leaf)?;
         }
-        self.close_frame()?;
-        self.close_leaves()?;
-        self.close_repeats()?;
+        for kind in Kind::ALL {
+            self.close_frame(kind)?;
+        }
+        for list in [List::Leaves, List::Repeats, List::Choices] {
+            self.close_list(list)?;
+        }
         while let Some(pending) = self.queue.pop_front() {
             self.write_out(pending)?;
         }
@@ -239,13 +265,19 @@ impl<W: Write> PackageWriter<W> {
         let _ = minicbor::encode(&header, &mut header_bytes);
         let stored = compress(&header_bytes, self.settings).map_err(WriteError::Write)?;
         let header_frame = self.out.frame(&stored, header_bytes.len() as u64)?;
-        let manifest = std::mem::take(&mut self.tree)
-            .finish(&mut |_| {})
-            .unwrap_or_else(|| Hash::of(b""));
+        let manifest =
+            std::mem::take(&mut self.tree).finish(&mut |_| {}).unwrap_or_else(|| Hash::of(b""));
         let index = Index {
-            content: self.index.content,
+            lanes: std::iter::zip(Kind::ALL, self.index.lanes)
+                .map(|(kind, frames)| Lane {
+                    window_log: kind.window_log(),
+                    filtered: kind.is_filtered(),
+                    frames,
+                })
+                .collect(),
             leaves: self.index.leaves,
             repeats: self.index.repeats,
+            choices: self.index.choices,
             header: header_frame,
             header_hash: Hash::of(&header_bytes),
             manifest,
@@ -278,58 +310,34 @@ impl<W: Write> PackageWriter<W> {
         Ok((written, self.out.out))
     }
 
-    fn take_chunk(sink: &mut ChunkSink<'_>, chunk: Chunk, bytes: &[u8], origin: Option<(Arc<FileKey>, u64)>) {
-        let ordinal = *sink.chunks;
-        *sink.chunks += 1;
-        let position = sink.open_at + sink.open.len() as u64;
-        if let Some(first) = sink.known.get(&chunk.hash) {
-            // Compression sees what is in the same frame and not far back.
-            let near = first.position >= sink.open_at && position - first.position < sink.reach;
-            if !near && chunk.length >= WORTH_REFERRING {
-                let repeat =
-                    Repeat { chunk: ordinal, position: first.position, origin: first.origin() };
-                let _ = minicbor::encode(&repeat, &mut *sink.repeats);
-                *sink.repeated += u64::from(chunk.length);
-                return;
-            }
-        } else {
-            sink.known.insert(chunk.hash, First::new(position, origin));
-        }
-        sink.open.extend_from_slice(bytes);
-    }
-
     fn take_leaf(&mut self, leaf: &crate::manifest::Leaf) -> Result<(), WriteError> {
         self.tree.leaf(Hash::of(&leaf.bytes), leaf.records, &mut |_| {});
         self.leaf_bytes.extend_from_slice(&to_u32(leaf.bytes.len()).to_le_bytes());
         self.leaf_bytes.extend_from_slice(&leaf.bytes);
-        if self.leaf_bytes.len() >= LIST_FRAME { self.close_leaves() } else { Ok(()) }
+        if self.leaf_bytes.len() >= LIST_FRAME { self.close_list(List::Leaves) } else { Ok(()) }
     }
 
-    fn close_frame(&mut self) -> Result<(), WriteError> {
-        if self.open.is_empty() {
+    fn close_frame(&mut self, kind: Kind) -> Result<(), WriteError> {
+        let lane = &mut self.lanes[usize::from(kind.number())];
+        let plain = std::mem::take(&mut lane.bytes);
+        if plain.is_empty() {
             return Ok(());
         }
-        self.open_at += self.open.len() as u64;
-        let packing = Packing::start(std::mem::take(&mut self.open), self.settings);
-        self.enqueue(Pending::Content(packing))
+        lane.start += plain.len() as u64;
+        self.enqueue(Pending::Content(Packing::start(plain, kind, self.settings)))
     }
 
-    fn close_leaves(&mut self) -> Result<(), WriteError> {
-        let plain = std::mem::take(&mut self.leaf_bytes);
+    fn close_list(&mut self, list: List) -> Result<(), WriteError> {
+        let plain = std::mem::take(match list {
+            List::Leaves => &mut self.leaf_bytes,
+            List::Repeats => &mut self.repeats,
+            List::Choices => &mut self.choices,
+        });
         if plain.is_empty() {
             return Ok(());
         }
         let stored = compress(&plain, self.settings).map_err(WriteError::Write)?;
-        self.enqueue(Pending::Leaves(plain.len() as u64, stored))
-    }
-
-    fn close_repeats(&mut self) -> Result<(), WriteError> {
-        let plain = std::mem::take(&mut self.repeats);
-        if plain.is_empty() {
-            return Ok(());
-        }
-        let stored = compress(&plain, self.settings).map_err(WriteError::Write)?;
-        self.enqueue(Pending::Repeats(plain.len() as u64, stored))
+        self.enqueue(Pending::List(list, plain.len() as u64, stored))
     }
 
     /// Frames leave in the order they were closed, however long each took to pack: same input, same bytes.
@@ -349,15 +357,18 @@ impl<W: Write> PackageWriter<W> {
     fn write_out(&mut self, pending: Pending) -> Result<(), WriteError> {
         match pending {
             Pending::Content(packing) => {
-                let plain = packing.plain;
+                let (kind, plain) = (packing.kind, packing.plain);
                 let stored = packing.finish().map_err(WriteError::Write)?;
-                self.index.content.push(self.out.frame(&stored, plain)?);
+                let frame = self.out.frame(&stored, plain)?;
+                self.index.lanes[usize::from(kind.number())].push(frame);
             }
-            Pending::Leaves(plain, stored) => {
-                self.index.leaves.push(self.out.frame(&stored, plain)?);
-            }
-            Pending::Repeats(plain, stored) => {
-                self.index.repeats.push(self.out.frame(&stored, plain)?);
+            Pending::List(list, plain, stored) => {
+                let frame = self.out.frame(&stored, plain)?;
+                match list {
+                    List::Leaves => self.index.leaves.push(frame),
+                    List::Repeats => self.index.repeats.push(frame),
+                    List::Choices => self.index.choices.push(frame),
+                }
             }
         }
         Ok(())
@@ -390,17 +401,6 @@ impl<W: Write> Output<W> {
     }
 }
 
-/// What taking a chunk changes in the writer, apart from the cutter's buffer it borrows from.
-struct ChunkSink<'a> {
-    open: &'a mut Vec<u8>,
-    open_at: u64,
-    known: &'a mut Known,
-    repeats: &'a mut Vec<u8>,
-    chunks: &'a mut u64,
-    repeated: &'a mut u64,
-    reach: u64,
-}
-
 /// Chunks seen, of which the older half is forgotten when there are too many: memory has a bound, and
 /// what is forgotten is merely written again.
 #[derive(Default)]
@@ -411,6 +411,7 @@ struct Known {
 
 /// Where a chunk was first.
 struct First {
+    kind: Kind,
     position: u64,
     origin: Option<(Arc<FileKey>, u64)>,
 }
@@ -421,8 +422,20 @@ struct FileKey {
 }
 
 impl Known {
-    fn get(&self, hash: &Hash) -> Option<&First> {
-        self.young.get(hash).or_else(|| self.old.get(hash))
+    /// How to refer to a chunk seen before, unless it is better written again.
+    fn repeat(&self, chunk: Chunk, ordinal: u64, kind: Kind, lane: &OpenLane) -> Option<Repeat> {
+        let first = self.young.get(&chunk.hash).or_else(|| self.old.get(&chunk.hash))?;
+        let position = lane.start + lane.bytes.len() as u64;
+        // Packing finds by itself what is in the same frame and not far back.
+        let near = first.kind == kind
+            && first.position >= lane.start
+            && position - first.position < (1 << kind.window_log()) / 2;
+        (!near && chunk.length >= WORTH_REFERRING).then(|| Repeat {
+            chunk: ordinal,
+            lane: first.kind.number(),
+            position: first.position,
+            origin: first.origin(),
+        })
     }
 
     fn insert(&mut self, hash: Hash, first: First) {
@@ -446,10 +459,6 @@ impl Known {
 }
 
 impl First {
-    fn new(position: u64, origin: Option<(Arc<FileKey>, u64)>) -> Self {
-        Self { position, origin }
-    }
-
     fn origin(&self) -> Option<Origin> {
         self.origin.as_ref().map(|(file, offset)| Origin {
             tree: file.tree,
