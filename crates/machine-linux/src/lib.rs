@@ -1,1 +1,10 @@
-//! machine-linux
+//! The Linux machine: looked at, changed, observed. The only crate that knows Linux system calls.
+//!
+//! - [`LinuxMachine`] is a live system or a root folder, as [`change`] sees machines.
+
+mod command;
+mod disk;
+mod meta;
+mod resolve;
+
+pub use disk::LinuxMachine;
