@@ -209,11 +209,7 @@ impl LineChange {
                 text.push('\n');
                 Some(text)
             }
-            Self::Member { user, group, field } => edit_members(text, group, *field, |members| {
-                if !members.contains(&&**user) {
-                    members.push(user);
-                }
-            }),
+            Self::Member { user, group, field } => with_member(text, user, group, *field, true),
         }
     }
 
@@ -225,9 +221,7 @@ impl LineChange {
                 let end = (start + line.len() + 1).min(text.len());
                 Some([&text[..start], &text[end..]].concat())
             }
-            Self::Member { user, group, field } => edit_members(text, group, *field, |members| {
-                members.retain(|member| *member != &**user)
-            }),
+            Self::Member { user, group, field } => with_member(text, user, group, *field, false),
         }
     }
 }
@@ -243,33 +237,31 @@ fn line_start(text: &str, line: &str) -> Option<usize> {
     None
 }
 
-fn edit_members<'t>(
-    text: &'t str,
-    group: &str,
-    field: usize,
-    edit: impl FnOnce(&mut Vec<&'t str>),
-) -> Option<String>
-where
-{
-    let mut edit = Some(edit);
+/// `text` with `user` in, or not in, the list that is field `field` of the line of `group`.
+fn with_member(text: &str, user: &str, group: &str, field: usize, wanted: bool) -> Option<String> {
     let mut found = false;
-    let lines = text.split_inclusive('\n').map(|line| {
+    let mut changed = String::with_capacity(text.len());
+    for line in text.split_inclusive('\n') {
         let (body, end) = line.strip_suffix('\n').map_or((line, ""), |body| (body, "\n"));
         let mut fields: Vec<&str> = body.split(':').collect();
-        if fields.first() != Some(&group) || fields.len() <= field {
-            return line.to_owned();
+        if found || fields.first() != Some(&group) || fields.len() <= field {
+            changed.push_str(line);
+            continue;
         }
-        let Some(edit) = edit.take() else { return line.to_owned() };
         found = true;
         let mut members: Vec<&str> =
             fields[field].split(',').filter(|member| !member.is_empty()).collect();
-        edit(&mut members);
+        if !wanted {
+            members.retain(|member| *member != user);
+        } else if !members.contains(&user) {
+            members.push(user);
+        }
         let members = members.join(",");
         fields[field] = &members;
-        fields.join(":") + end
-    });
-    let text = lines.collect();
-    found.then_some(text)
+        changed.push_str(&fields.join(":"));
+        changed.push_str(end);
+    }
+    found.then_some(changed)
 }
 
 fn numbers(text: &[u8]) -> BTreeMap<Box<str>, u32> {

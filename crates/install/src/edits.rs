@@ -270,9 +270,10 @@ fn open<M: Machine + ?Sized>(
             text = without;
         }
     }
-    let others = edits_at(work.machine(), work.others, path)?;
+    let packages = work.others;
+    let others = edits_at(work.machine(), packages, path)?;
     let inherited = former.first().or(others.first()).map(|claim| claim.before.clone());
-    let claimed = claims_at(work.machine(), work.others, path)?;
+    let claimed = claims_at(work.machine(), packages, path)?;
     let before = inherited
         .or_else(|| claimed.first().map(|claim| claim.before.clone()))
         .unwrap_or(Before::Nothing);

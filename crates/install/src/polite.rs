@@ -4,7 +4,7 @@ use std::collections::HashMap;
 
 use change::{Found, Intent, Machine, Node, Paths, RawMeta, Saved, Transaction, saved_name_of};
 use minicbor::{Decode, Encode};
-use model::{Hash, MachinePath};
+use model::MachinePath;
 use serde::{Deserialize, Serialize};
 
 use crate::{

@@ -196,9 +196,10 @@ impl Trees {
         }
         // A folder that others made, or that was there, keeps its metadata; only our own follows us.
         let ours = work.old_claim(&place)?;
+        let packages = work.others;
         let before = match &ours {
             Some(old) => Some(old.before.clone()),
-            None => claims_at(work.machine(), work.others, &place)?
+            None => claims_at(work.machine(), packages, &place)?
                 .first()
                 .map(|claim| claim.before.clone()),
         };
@@ -225,7 +226,8 @@ impl Trees {
                 wanted: word(&record.node),
             });
         }
-        let others = claims_at(work.machine(), work.others, &place)?;
+        let packages = work.others;
+        let others = claims_at(work.machine(), packages, &place)?;
         let inherited = old.as_ref().or(others.first()).map(|claim| claim.before.clone());
         let wanted = work.raw(&record.meta)?;
         if self.is_same(work, record, &place, found)? {

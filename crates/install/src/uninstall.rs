@@ -60,7 +60,10 @@ pub fn uninstall<M: Machine + ?Sized>(
     let done = perform(transaction, paths, &own.receipt, &others, facts, progress, &mut notes);
     match done {
         Ok((leftovers, removed)) => {
-            kept::collect(machine, paths)?;
+            // What is left of it costs space and nothing else; the next start tries again.
+            if let Err(error) = kept::collect(machine, paths) {
+                notes.push(format!("kept copies could not be removed: {error}"));
+            }
             Ok(Some(Uninstalled { header, removed, leftovers, notes }))
         }
         Err(reason) => {

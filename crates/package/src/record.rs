@@ -114,3 +114,20 @@ pub struct Substitution {
     #[n(1)]
     pub with: Template,
 }
+
+impl FileContent {
+    /// Its chunks, the single one that is not written out included.
+    pub fn each_chunk(&self) -> impl Iterator<Item = Chunk> + '_ {
+        let single =
+            (self.chunks.is_empty() && self.holes.is_empty() && self.length > 0).then(|| Chunk {
+                hash: self.hash,
+                length: u32::try_from(self.length).unwrap_or(u32::MAX),
+            });
+        single.into_iter().chain(self.chunks.iter().copied())
+    }
+
+    /// Bytes of data, holes not counted.
+    pub fn data_length(&self) -> u64 {
+        self.holes.iter().fold(self.length, |left, hole| left.saturating_sub(hole.length))
+    }
+}

@@ -1,0 +1,277 @@
+use std::io::{Read, Seek, SeekFrom};
+
+use model::{Hash, Hasher};
+
+use crate::{
+    Contents, Damage, Header, Layout, ManifestTree, OpenError, Part, ReadError, Record, Totals,
+    decompress::unpack,
+    layout::{HASHED_TRAILER, Index, PREAMBLE_LENGTH, TRAILER_LENGTH, preamble},
+    manifest::identity,
+    source::Source,
+    validate::RecordCheck,
+};
+
+/// Is told how many bytes of how many are done.
+pub type Progress<'a> = &'a mut dyn FnMut(u64, u64);
+
+/// A package that is being read.
+///
+/// Opening checks the trailer, the index and the header. [`verify`](Self::verify) checks every byte of the file;
+/// whoever changes a machine calls it first.
+pub struct PackageReader<R> {
+    pub(crate) source: Source<R>,
+    pub(crate) index: Index,
+    layout: Layout,
+    header: Header,
+    identity: Hash,
+}
+
+impl<R: Read + Seek> PackageReader<R> {
+    /// Opens the package at the end of `input`: a bare package, or an installer.
+    pub fn open(mut input: R) -> Result<Self, OpenError> {
+        let end = |source| OpenError::Read { at: 0, source };
+        let length = input.seek(SeekFrom::End(0)).map_err(end)?;
+        if length < TRAILER_LENGTH + PREAMBLE_LENGTH {
+            return Err(OpenError::NoPackage { length });
+        }
+        let mut bytes = [0; TRAILER_LENGTH as usize];
+        Source::new(&mut input, 0).read_exact(
+            Part::Trailer,
+            length - TRAILER_LENGTH,
+            &mut bytes,
+        )?;
+        let layout = Layout::parse(&bytes, length)?;
+        let mut source = Source::new(input, layout.stub_length);
+        let mut start = [0; PREAMBLE_LENGTH as usize];
+        source.read_exact(Part::Whole, 0, &mut start)?;
+        if start != preamble() {
+            return Err(Damage::new(
+                Part::Whole,
+                layout.stub_length,
+                "it does not start as a package",
+            )
+            .into());
+        }
+        let mut bytes = vec![0; usize::try_from(layout.index_length).unwrap_or(0)];
+        source.read_exact(Part::Index, layout.index_offset, &mut bytes)?;
+        let index = Index::parse(&bytes, &layout)?;
+        let bytes = unpack(&mut source, Part::Header, index.header)?;
+        let at = source.absolute(index.header.offset);
+        let damage = |reason: String| OpenError::from(Damage::new(Part::Header, at, reason));
+        if Hash::of(&bytes) != index.header_hash {
+            return Err(damage("its hash does not fit".to_owned()));
+        }
+        let header = minicbor::decode(&bytes)
+            .map_err(|error| damage(format!("it does not parse: {error}")))?;
+        let identity = identity(&bytes, &index.manifest);
+        Ok(Self { source, index, layout, header, identity })
+    }
+
+    /// What the package is and does.
+    pub fn header(&self) -> &Header {
+        &self.header
+    }
+
+    /// The package's identity: the same for the same header and payload, however they are packed.
+    pub fn identity(&self) -> Hash {
+        self.identity
+    }
+
+    /// The root of the manifest's hash tree.
+    pub fn manifest(&self) -> Hash {
+        self.index.manifest
+    }
+
+    /// Where the outermost parts are.
+    pub fn layout(&self) -> &Layout {
+        &self.layout
+    }
+
+    /// Checks every byte of the file against its hash, then every record: an accident anywhere is found,
+    /// and a package whose parts contradict each other.
+    pub fn verify(&mut self, progress: Progress<'_>) -> Result<(), ReadError> {
+        self.verify_bytes(progress)?;
+        let mut totals = Totals::default();
+        for record in self.records() {
+            let record = record?;
+            totals.records += 1;
+            if let crate::Node::File(content) = &record.node {
+                totals.files += 1;
+                totals.bytes += content.data_length();
+            }
+        }
+        if totals != self.header.totals {
+            let at = self.source.absolute(self.index.header.offset);
+            return Err(
+                Damage::new(Part::Header, at, "its totals are not those of the manifest").into()
+            );
+        }
+        Ok(())
+    }
+
+    /// §3.3: the whole-file hash.
+    fn verify_bytes(&mut self, progress: Progress<'_>) -> Result<(), ReadError> {
+        let end = self.layout.stub_length + self.layout.package_length - TRAILER_LENGTH
+            + HASHED_TRAILER as u64;
+        let mut hasher = Hasher::new();
+        let mut buffer = vec![0; 1 << 20];
+        let mut done = 0;
+        while done < end {
+            let length = usize::try_from(end - done).unwrap_or(usize::MAX).min(buffer.len());
+            self.source.read_file(done, &mut buffer[..length])?;
+            hasher.update(&buffer[..length]);
+            done += length as u64;
+            progress(done, end);
+        }
+        if hasher.finish() == self.layout.whole {
+            Ok(())
+        } else {
+            Err(Damage::new(Part::Whole, 0, "its hash does not fit").into())
+        }
+    }
+
+    /// The records in order. Each is checked for itself as it comes; that they are the manifest's is sure
+    /// when the last has come, for without that the iterator ends with an error.
+    pub fn records(&mut self) -> Records<'_, R> {
+        let trees = self.header.trees.len();
+        Records { source: &mut self.source, index: &self.index, cursor: RecordCursor::new(trees) }
+    }
+
+    /// Records and content, in order.
+    pub fn contents(&mut self) -> Contents<'_, R> {
+        Contents::new(&mut self.source, &self.index, self.header.trees.len())
+    }
+}
+
+/// The records of a package, in order. Ends after the first error.
+pub struct Records<'a, R> {
+    source: &'a mut Source<R>,
+    index: &'a Index,
+    cursor: RecordCursor,
+}
+
+impl<R: Read + Seek> Iterator for Records<'_, R> {
+    type Item = Result<Record, ReadError>;
+
+    fn next(&mut self) -> Option<Self::Item> {
+        self.cursor.next(self.source, self.index).transpose()
+    }
+}
+
+/// A place in the list of records.
+pub(crate) struct RecordCursor {
+    trees: usize,
+    frame: usize,
+    bytes: Vec<u8>,
+    at: usize,
+    leaf_end: usize,
+    left: u64,
+    check: RecordCheck,
+    tree: Option<ManifestTree>,
+}
+
+impl RecordCursor {
+    pub(crate) fn new(trees: usize) -> Self {
+        Self {
+            trees,
+            frame: 0,
+            bytes: Vec::new(),
+            at: 0,
+            leaf_end: 0,
+            left: 0,
+            check: RecordCheck::default(),
+            tree: Some(ManifestTree::new()),
+        }
+    }
+
+    pub(crate) fn next<R: Read + Seek>(
+        &mut self,
+        source: &mut Source<R>,
+        index: &Index,
+    ) -> Result<Option<Record>, ReadError> {
+        let result = self.advance(source, index);
+        if result.is_err() {
+            self.tree = None;
+        }
+        result
+    }
+
+    fn advance<R: Read + Seek>(
+        &mut self,
+        source: &mut Source<R>,
+        index: &Index,
+    ) -> Result<Option<Record>, ReadError> {
+        if self.tree.is_none() {
+            return Ok(None);
+        }
+        while self.left == 0 {
+            if self.at != self.leaf_end {
+                return Err(self.damage(source, index, "a leaf holds more than it says".into()));
+            }
+            if self.at == self.bytes.len() {
+                let Some(frame) = index.leaves.get(self.frame) else {
+                    return self.end(source, index);
+                };
+                self.bytes = unpack(source, Part::Manifest, *frame)?;
+                (self.at, self.leaf_end) = (0, 0);
+                self.frame += 1;
+            }
+            self.open_leaf().map_err(|reason| self.damage(source, index, reason))?;
+        }
+        let mut decoder = minicbor::Decoder::new(&self.bytes[self.at..self.leaf_end]);
+        let record: Record = decoder
+            .decode()
+            .map_err(|error| self.damage(source, index, format!("it does not parse: {error}")))?;
+        self.at += decoder.position();
+        self.left -= 1;
+        self.check
+            .check(&record, self.trees)
+            .map_err(|reason| self.damage(source, index, reason))?;
+        Ok(Some(record))
+    }
+
+    /// §7.1: a length, then the canonical bytes of a leaf.
+    fn open_leaf(&mut self) -> Result<(), String> {
+        let rest = &self.bytes[self.at..];
+        let short = || "a leaf is cut off".to_owned();
+        let (length, rest) = rest.split_first_chunk::<4>().ok_or_else(short)?;
+        let length = u32::from_le_bytes(*length) as usize;
+        let leaf = rest.get(..length).ok_or_else(short)?;
+        let mut decoder = minicbor::Decoder::new(leaf);
+        let count = decoder
+            .array()
+            .ok()
+            .flatten()
+            .ok_or_else(|| "a leaf does not start with its count".to_owned())?;
+        if let Some(tree) = &mut self.tree {
+            tree.leaf(Hash::of(leaf), count, &mut |_| {});
+        }
+        self.left = count;
+        self.leaf_end = self.at + 4 + length;
+        self.at += 4 + decoder.position();
+        Ok(())
+    }
+
+    fn end<R: Read + Seek>(
+        &mut self,
+        source: &Source<R>,
+        index: &Index,
+    ) -> Result<Option<Record>, ReadError> {
+        let root = self.tree.take().and_then(|tree| tree.finish(&mut |_| {}));
+        if root == Some(index.manifest) {
+            Ok(None)
+        } else {
+            Err(self.damage(source, index, "its hash does not fit".into()))
+        }
+    }
+
+    fn damage<R: Read + Seek>(
+        &self,
+        source: &Source<R>,
+        index: &Index,
+        reason: String,
+    ) -> ReadError {
+        let offset = index.leaves.get(self.frame.saturating_sub(1)).map_or(0, |frame| frame.offset);
+        Damage::new(Part::Manifest, source.absolute(offset), reason).into()
+    }
+}

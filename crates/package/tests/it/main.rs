@@ -1,0 +1,5 @@
+//! Packages written, read, damaged.
+
+mod damage;
+mod payload;
+mod round_trip;

@@ -1,0 +1,7 @@
+//! One test binary; one module per feature.
+
+mod conditions;
+mod files_meta;
+mod refusals;
+mod round_trip;
+mod scripts;
