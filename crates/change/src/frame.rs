@@ -108,6 +108,9 @@ impl<'m, M: Observe + ?Sized> FrameReader<'m, M> {
 
     /// The payload of the frame at `start`, if a whole one is there.
     fn payload_at(&mut self, start: u64) -> Result<Option<Vec<u8>>, MachineError> {
+        if start + HEAD + TAIL > self.length {
+            return Ok(None);
+        }
         let head = self.bytes(start, 8)?;
         let (Some(length), Some(check)) = (head.first_chunk::<4>(), head.get(4..8)) else {
             return Ok(None);

@@ -1,6 +1,6 @@
-use std::io;
+use std::io::{self, Read, Seek};
 
-use package::{Header, Record};
+use package::{Contents, Header, NoRecall, PackageReader, ReadError, Record};
 
 /// A package that can be read front to back, more than once.
 pub trait Payload {
@@ -39,6 +39,44 @@ pub enum PayloadError {
     #[error("the reading was ended")]
     Stopped,
     /// The package cannot be read, or is not what it says.
-    #[error("the package cannot be read")]
-    Read(#[source] io::Error),
+    #[error(transparent)]
+    Read(#[from] ReadError),
+}
+
+impl<R: Read + Seek> Payload for PackageReader<R> {
+    fn header(&self) -> &Header {
+        Self::header(self)
+    }
+
+    fn records(
+        &mut self,
+        each: &mut dyn FnMut(&Record) -> Result<(), Stop>,
+    ) -> Result<(), PayloadError> {
+        for record in Self::records(self) {
+            each(&record?).map_err(|Stop| PayloadError::Stopped)?;
+        }
+        Ok(())
+    }
+
+    fn contents(
+        &mut self,
+        each: &mut dyn FnMut(&Record, &mut dyn Pour) -> Result<(), Stop>,
+    ) -> Result<(), PayloadError> {
+        let mut contents = Self::contents(self);
+        while let Some(record) = contents.next_record()? {
+            each(&record, &mut Pieces(&mut contents)).map_err(|Stop| PayloadError::Stopped)?;
+        }
+        Ok(())
+    }
+}
+
+struct Pieces<'c, 'p, R>(&'c mut Contents<'p, R>);
+
+impl<R: Read + Seek> Pour for Pieces<'_, '_, R> {
+    fn pour(&mut self, into: &mut dyn FnMut(u64, &[u8]) -> io::Result<()>) -> io::Result<()> {
+        while let Some(piece) = self.0.piece(&mut NoRecall).map_err(io::Error::other)? {
+            into(piece.offset, piece.data)?;
+        }
+        Ok(())
+    }
 }

@@ -4,7 +4,9 @@
 
 mod command;
 mod disk;
+mod facts;
 mod meta;
 mod resolve;
 
 pub use disk::LinuxMachine;
+pub use facts::LinuxFacts;

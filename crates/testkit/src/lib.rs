@@ -1,1 +1,15 @@
-//! testkit
+//! For tests only: simulated machines, packages made by hand, trees compared.
+//!
+//! - a [`SimDisk`] is a machine in memory that loses, reorders and tears what was not synced;
+//! - a [`Sample`] is a package made by hand;
+//! - a [`Picture`] is everything a tree holds, to compare with another.
+
+mod picture;
+mod sample;
+mod sim_disk;
+mod sim_facts;
+
+pub use picture::{Picture, Seen};
+pub use sample::Sample;
+pub use sim_disk::SimDisk;
+pub use sim_facts::SimFacts;

@@ -1,0 +1,6 @@
+//! The change engine and installation, on simulated and real disks.
+
+#![expect(clippy::unwrap_used, reason = "tests")]
+
+mod on_linux;
+mod support;
