@@ -180,6 +180,11 @@ impl MachineError {
         matches!(self.reason.kind(), io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded)
     }
 
+    /// Whether the file system cannot hold what was to be put there.
+    pub fn is_unsupported(&self) -> bool {
+        matches!(self.reason.kind(), io::ErrorKind::Unsupported | io::ErrorKind::PermissionDenied)
+    }
+
     /// Whether two paths lie on file systems, or layers, that cannot rename or link between them.
     pub fn is_across(&self) -> bool {
         self.reason.kind() == io::ErrorKind::CrossesDevices

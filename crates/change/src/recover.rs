@@ -220,13 +220,13 @@ impl<M: Machine + ?Sized> Undoing<'_, M> {
             }
             Intent::Remove { path, saved } => {
                 tree::bring_back(self.machine, &path, &beside)?;
-                match saved {
-                    // Set aside, committed and tidied: only the kept copy is left.
-                    Some(saved) if self.staged && self.machine.look(&path)?.is_none() => {
-                        tree::put_back(self.machine, &self.paths.saved(&saved.name), &path, &beside)
-                    }
-                    _ => Ok(()),
+                let Some(saved) = saved.filter(|_| self.staged) else { return Ok(()) };
+                // Set aside, committed and tidied, only the kept copy is left; and an earlier attempt may
+                // have been cut off before all of what it put back was durable.
+                if crate::transaction::saved_name(self.machine, &path)? == Some(saved.name) {
+                    return Ok(());
                 }
+                tree::put_back(self.machine, &self.paths.saved(&saved.name), &path, &beside)
             }
             Intent::SetMeta { path, old, .. } => match self.machine.look(&path)? {
                 Some(found) if self.staged && found.meta != *old => {

@@ -665,6 +665,8 @@ fn former<M: Machine + ?Sized>(
         paths: work.paths,
         receipt: &old.receipt,
         others: work.others,
+        now: work.options.began,
+        times: &BTreeMap::new(),
         keep: true,
         stays: &mut |path| claimed.contains(path),
     };

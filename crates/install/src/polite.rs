@@ -1,10 +1,10 @@
 //! Taking away politely: what is still as the package left it goes, the rest stays and is reported.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 
 use change::{Found, Intent, Machine, Node, Paths, RawMeta, Saved, Transaction, saved_name_of};
 use minicbor::{Decode, Encode};
-use model::MachinePath;
+use model::{MachinePath, Time};
 use serde::{Deserialize, Serialize};
 
 use crate::{
@@ -80,10 +80,21 @@ pub(crate) struct Leaving<'l, 'm, M: Machine + ?Sized> {
     pub(crate) paths: &'l Paths,
     pub(crate) receipt: &'l Receipt,
     pub(crate) others: &'l [Installed],
+    /// The time folders get in which names come and go, those in `times` apart.
+    pub(crate) now: Time,
+    /// Folders that get back the time they had.
+    pub(crate) times: &'l BTreeMap<MachinePath, Time>,
     /// Whether what goes is kept, so that it can come back after the commit.
     pub(crate) keep: bool,
     /// Whether a path stays with its package's new version.
     pub(crate) stays: &'l mut dyn FnMut(&MachinePath) -> bool,
+}
+
+impl<M: Machine + ?Sized> Leaving<'_, '_, M> {
+    fn enter(&mut self, folder: &MachinePath) -> Result<(), InstallError> {
+        let time = self.times.get(folder).copied().unwrap_or(self.now);
+        Ok(self.transaction.enter(folder, Some(time))?)
+    }
 }
 
 impl Polite {
@@ -378,7 +389,7 @@ impl Polite {
         path: &MachinePath,
     ) -> Result<(), InstallError> {
         if let Some(folder) = path.parent() {
-            leaving.transaction.enter(&folder, None)?;
+            leaving.enter(&folder)?;
         }
         let saved = if leaving.keep { leaving.transaction.saved_name(path)? } else { None };
         leaving.transaction.intend(Intent::Remove { path: path.clone(), saved })?;
@@ -396,7 +407,7 @@ impl Polite {
         let from = leaving.paths.saved(&saved.name);
         check_kept(leaving.transaction.machine(), &from, path, saved)?;
         if let Some(folder) = path.parent() {
-            leaving.transaction.enter(&folder, None)?;
+            leaving.enter(&folder)?;
         }
         let machine = leaving.transaction.machine();
         let folder = |found: Option<Found>| found.is_some_and(|found| found.node.is_directory());
@@ -460,7 +471,7 @@ impl Polite {
         }
         let Some(saved) = leaving.transaction.saved_name(path)? else { return Ok(()) };
         if let Some(folder) = path.parent() {
-            leaving.transaction.enter(&folder, None)?;
+            leaving.enter(&folder)?;
         }
         let at = leaving.transaction.intend(Intent::Replace { path: path.clone(), saved })?.at;
         self.texts.push((at, found.meta, text));

@@ -6,11 +6,14 @@ use model::{MachinePath, Time};
 use crate::kept;
 
 const STATE: &str = "/var/lib/packhorse";
-/// The folder being made carries its parent's time in its name, since making it changes that time:
-/// a crash right after leaves all that is needed to put it back.
-const MAKING: &str = ".packhorse-state-";
-/// In the state folder: the parent's time, and the path that was first missing.
+/// The state folder while it is being made or removed.
+const PASSING: &str = ".packhorse-state";
+/// In the state folder: the first path that was missing when it was made, and the time of the folder above.
 const ORIGIN: &str = "origin";
+/// On that folder, while its time is in danger: making and removing ours changes it, and this, which
+/// changes no time, says what it was. Where a file system has no such attributes, a crash in these
+/// few moments costs the old time of that folder.
+const TIME: &[u8] = b"trusted.packhorse.time";
 
 /// Where a machine's state is: `/var/lib/packhorse`, links followed.
 pub fn state_paths(machine: &(impl Observe + ?Sized)) -> Result<Paths, MachineError> {
@@ -29,7 +32,9 @@ pub fn open_state(
     }
     let (parent, missing) = first_missing(machine, &paths.state)?;
     let time = machine.look(&parent)?.map_or(now, |found| found.meta.modified);
-    let making = child(&parent, &format!("{MAKING}{}.{:09}", time.seconds, time.nanoseconds));
+    note_time(machine, &parent, Some(time))?;
+    machine.sync()?;
+    let making = child(&parent, PASSING);
     let private = |mode| RawMeta::private(mode, now);
     machine.make_directory(&making, &private(0o755))?;
     let rest = paths.state.below(&missing).unwrap_or_default().to_vec();
@@ -48,7 +53,36 @@ pub fn open_state(
     })?;
     machine.sync()?;
     machine.rename(&making, &missing)?;
-    machine.sync()
+    machine.sync()?;
+    note_time(machine, &parent, None)
+}
+
+/// Notes the time of `folder` on the folder itself, or takes the note away.
+fn note_time(
+    machine: &mut (impl Machine + ?Sized),
+    folder: &MachinePath,
+    time: Option<Time>,
+) -> Result<(), MachineError> {
+    let Some(found) = machine.look(folder)? else { return Ok(()) };
+    let mut meta = found.meta.clone();
+    match time {
+        Some(time) => {
+            meta.xattrs.insert(
+                TIME.into(),
+                format!("@{}.{:09}", time.seconds, time.nanoseconds).into_bytes().into(),
+            );
+        }
+        None => {
+            meta.xattrs.remove(TIME);
+        }
+    }
+    if meta == found.meta {
+        return Ok(());
+    }
+    match machine.set_meta(folder, &meta) {
+        Err(error) if time.is_some() && error.is_unsupported() => Ok(()),
+        other => other,
+    }
 }
 
 /// Removes the state folder when nothing is installed any more, and gives the folder it was made in the
@@ -77,11 +111,32 @@ pub fn close_state(
     let only_ours = holds_only(machine, &made, &paths.state)?;
     let goes = if only_ours { made } else { paths.state.clone() };
     let parent = goes.parent().unwrap_or_else(MachinePath::root);
-    let leaving = child(&parent, &format!("{MAKING}{}.{:09}", time.seconds, time.nanoseconds));
-    machine.rename(&goes, &leaving)?;
+    if only_ours {
+        note_time(machine, &parent, Some(time))?;
+        machine.sync()?;
+    }
+    machine.rename(&goes, &child(&parent, PASSING))?;
     machine.sync()?;
-    remove_tree(machine, &leaving)?;
-    if only_ours { set_time(machine, &parent, time) } else { Ok(()) }
+    pass(machine, &parent)
+}
+
+/// Removes what was being made or removed in `folder`, and gives the folder the time noted on it.
+fn pass(machine: &mut (impl Machine + ?Sized), folder: &MachinePath) -> Result<(), MachineError> {
+    let Some(found) = machine.look(folder)?.filter(|found| found.node.is_directory()) else {
+        return Ok(());
+    };
+    let noted =
+        found.meta.xattrs.get(TIME).and_then(|text| std::str::from_utf8(text).ok()?.parse().ok());
+    let passing = child(folder, PASSING);
+    if noted.is_none() && machine.look(&passing)?.is_none() {
+        return Ok(());
+    }
+    remove_tree(machine, &passing)?;
+    if let Some(time) = noted {
+        set_time(machine, folder, time)?;
+    }
+    machine.sync()?;
+    note_time(machine, folder, None)
 }
 
 /// Ends what a crash interrupted: a state folder half made or half removed, then every transaction.
@@ -89,17 +144,12 @@ pub fn recover(
     machine: &mut (impl Machine + ?Sized),
     paths: &Paths,
 ) -> Result<Vec<Recovered>, RecoverError> {
+    let is_there = machine.look(&paths.state)?.is_some();
     for ancestor in paths.state.ancestors() {
-        if machine.look(&ancestor)?.is_none_or(|found| !found.node.is_directory()) {
-            continue;
-        }
-        for name in machine.list(&ancestor)? {
-            let text = String::from_utf8_lossy(&name).into_owned();
-            let Some(time) = text.strip_prefix(MAKING) else { continue };
-            remove_tree(machine, &child(&ancestor, &text))?;
-            if let Ok(time) = format!("@{time}").parse() {
-                set_time(machine, &ancestor, time)?;
-            }
+        if is_there {
+            note_time(machine, &ancestor, None)?;
+        } else {
+            pass(machine, &ancestor)?;
         }
     }
     let recovered = change::recover(machine, paths)?;

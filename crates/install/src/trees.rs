@@ -143,6 +143,7 @@ impl Trees {
                 Decided { place, decision: Decision::Within, before: Some(Before::Nothing) },
             );
         }
+        work.share_folders(&place)?;
         let found = work.machine().look(&place)?;
         let decided = match (&record.node, found) {
             (_, None) => self.decide_new(work, record, place)?,

@@ -1,3 +1,5 @@
+use std::collections::BTreeMap;
+
 use change::{
     CommandEnd, JOURNAL_FORMAT, Machine, Observe, Operation, Paths, Transaction, TransactionHeader,
     Undo,
@@ -57,7 +59,8 @@ pub fn uninstall<M: Machine + ?Sized>(
     };
     let transaction = Transaction::begin(&mut *machine, paths.clone(), header.clone())?;
     let mut notes = Vec::new();
-    let done = perform(transaction, paths, &own.receipt, &others, facts, progress, &mut notes);
+    let done =
+        perform(transaction, paths, &own.receipt, &others, facts, began, progress, &mut notes);
     match done {
         Ok((leftovers, removed)) => {
             // What is left of it costs space and nothing else; the next start tries again.
@@ -87,12 +90,14 @@ fn is_of(error: &ReadReceiptError, paths: &Paths, name: &PackageName) -> bool {
     }
 }
 
+#[expect(clippy::too_many_arguments, reason = "everything an uninstallation rests on, given once")]
 fn perform<M: Machine + ?Sized>(
     mut transaction: Transaction<'_, M>,
     paths: &Paths,
     receipt: &Receipt,
     others: &[Installed],
     facts: &dyn Facts,
+    now: Time,
     progress: &mut dyn Progress,
     notes: &mut Vec<String>,
 ) -> Result<(Vec<Leftover>, u64), InstallError> {
@@ -102,10 +107,13 @@ fn perform<M: Machine + ?Sized>(
         stop(&mut transaction, ran, facts, notes)?;
     }
     // The times folders had before go first, since they are set last.
+    let mut times = BTreeMap::new();
     for (path, before, after) in folders {
         let found = transaction.machine().look(&path)?;
         let untouched = found.is_some_and(|found| found.meta.modified == after);
-        transaction.enter(&path, untouched.then_some(before))?;
+        let time = if untouched { before } else { now };
+        transaction.enter(&path, Some(time))?;
+        times.insert(path, time);
     }
     progress.progress(Stage::Removing, 0, 0, "");
     let (mut leftovers, mut removed) = {
@@ -114,6 +122,8 @@ fn perform<M: Machine + ?Sized>(
             paths,
             receipt,
             others,
+            now,
+            times: &times,
             keep: false,
             stays: &mut |_| false,
         };
@@ -130,7 +140,7 @@ fn perform<M: Machine + ?Sized>(
     };
     for ran in ran.iter().rev().filter(|ran| !ran.outputs.is_empty()) {
         let (left, count) =
-            derive_again(&mut transaction, paths, receipt, others, ran, facts, notes)?;
+            derive_again(&mut transaction, paths, receipt, others, ran, now, &times, notes)?;
         leftovers.extend(left);
         removed += count;
     }
@@ -183,6 +193,7 @@ fn stop<M: Machine + ?Sized>(
     Ok(())
 }
 
+#[expect(clippy::too_many_arguments, reason = "everything an uninstallation rests on, given once")]
 /// What a program derived comes back as it was, or is derived again from what is left.
 fn derive_again<M: Machine + ?Sized>(
     transaction: &mut Transaction<'_, M>,
@@ -190,7 +201,8 @@ fn derive_again<M: Machine + ?Sized>(
     receipt: &Receipt,
     others: &[Installed],
     ran: &Ran,
-    _: &dyn Facts,
+    now: Time,
+    times: &BTreeMap<MachinePath, Time>,
     notes: &mut Vec<String>,
 ) -> Result<(Vec<Leftover>, u64), InstallError> {
     let mut as_left = true;
@@ -204,8 +216,16 @@ fn derive_again<M: Machine + ?Sized>(
             .iter()
             .filter(|output| output.before.as_ref().map(|saved| saved.name) != output.after)
             .collect();
-        let mut leaving =
-            Leaving { transaction, paths, receipt, others, keep: false, stays: &mut |_| false };
+        let mut leaving = Leaving {
+            transaction,
+            paths,
+            receipt,
+            others,
+            now,
+            times,
+            keep: false,
+            stays: &mut |_| false,
+        };
         let mut polite = Polite::empty(&leaving, "derived");
         for output in changed {
             match &output.before {

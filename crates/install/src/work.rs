@@ -1,6 +1,6 @@
 //! An installation under way: the transaction, what is known of the machine, and the receipt being written.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use change::{Found, Intent, Machine, Node, Paths, RawMeta, Saved, Transaction, saved_name_of};
 use model::{AccountStep, Hash, MachinePath, Meta, Template, Time};
@@ -34,6 +34,8 @@ pub(crate) struct Work<'w, M: Machine + ?Sized> {
     pub(crate) restart: bool,
     /// Folders that had names come and go, and their times before.
     folders: BTreeMap<MachinePath, Time>,
+    /// Folders asked about by [`share_folders`](Self::share_folders).
+    shared: BTreeSet<MachinePath>,
     /// Short hashes of every path this version claims, for what the former one claimed and this does not.
     claimed: Vec<u64>,
     receipt: ReceiptWriter,
@@ -70,6 +72,7 @@ impl<'w, M: Machine + ?Sized> Work<'w, M> {
             notes: Vec::new(),
             restart: false,
             folders: BTreeMap::new(),
+            shared: BTreeSet::new(),
             claimed: Vec::new(),
             receipt: ReceiptWriter::default(),
         }
@@ -102,7 +105,7 @@ impl<'w, M: Machine + ?Sized> Work<'w, M> {
         {
             self.folders.insert(folder.clone(), found.meta.modified);
         }
-        Ok(self.transaction.enter(folder, None)?)
+        Ok(self.transaction.enter(folder, Some(self.options.began))?)
     }
 
     /// Writes the times of folders, before and after, into the receipt. A folder that only the former
@@ -134,6 +137,26 @@ impl<'w, M: Machine + ?Sized> Work<'w, M> {
             let Some(found) = self.machine().look(&path)? else { continue };
             let after = found.meta.modified;
             self.record(&ReceiptRecord::Folder { path, before, after })?;
+        }
+        Ok(())
+    }
+
+    /// Answers, with the former version or with other packages, for the folders above `path` that one of
+    /// them made: the last to go takes them along.
+    pub(crate) fn share_folders(&mut self, path: &MachinePath) -> Result<(), InstallError> {
+        for folder in path.ancestors() {
+            if !self.shared.insert(folder.clone()) {
+                return Ok(());
+            }
+            let others = self.others;
+            let claim = match self.old_claim(&folder)? {
+                Some(claim) => Some(claim),
+                None => claims_at(self.machine(), others, &folder)?.into_iter().next(),
+            };
+            if let Some(claim) = claim.filter(|claim| claim.node == Node::Directory) {
+                self.claimed(&folder);
+                self.claim(claim)?;
+            }
         }
         Ok(())
     }

@@ -369,7 +369,12 @@ impl Observe for SimDisk {
         *self.reads.borrow_mut() += 1;
         let Some(inode) = self.now.names.get(path) else { return Ok(None) };
         let entry = &self.now.inodes[inode];
-        let links = self.now.names.values().filter(|other| *other == inode).count() as u64;
+        let links = match entry.node {
+            Node::File { .. } => {
+                self.now.names.values().filter(|other| *other == inode).count() as u64
+            }
+            _ => 1,
+        };
         Ok(Some(Found {
             node: entry.node.clone(),
             meta: entry.meta.clone(),

@@ -30,7 +30,7 @@ impl Root {
         self.folder.path().join(below)
     }
 
-    fn picture(&self) -> Picture {
+    fn outside(&self) -> Picture {
         picture(&self.machine)
     }
 
