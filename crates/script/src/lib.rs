@@ -15,6 +15,7 @@
 mod condition;
 mod duration;
 mod files_meta;
+mod format;
 mod print;
 mod problem;
 mod read;
@@ -22,7 +23,10 @@ mod tree;
 pub mod vocabulary;
 
 pub use condition::{ConditionError, parse_condition, print_condition};
-pub use files_meta::{parse_files_meta, print_files_meta, read_files_meta, write_files_meta};
+pub use files_meta::{
+    format_files_meta, parse_files_meta, print_files_meta, read_files_meta, write_files_meta,
+};
+pub use format::format;
 pub use print::print;
 pub use problem::{Part, Place, Position, Problem, Severity};
 pub use read::{Spans, parse, parse_with_spans};

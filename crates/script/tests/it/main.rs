@@ -2,6 +2,7 @@
 
 mod conditions;
 mod files_meta;
+mod format;
 mod refusals;
 mod round_trip;
 mod scripts;
