@@ -10,9 +10,9 @@ use model::Condition;
 
 pub use print::print_condition;
 
-/// The longest condition that is read, in bytes. The expression parser recurses, and nobody reads
-/// a longer one: more conditions are more steps, or more files to ask for.
-const LONGEST: usize = 16 * 1024;
+/// How many operators, dots and opening brackets a condition may have. The expression parser recurses
+/// over them, and its own limit on depth does not see long chains: 2,500 of them fill a stack of 2 MiB.
+const MOST_OPERATORS: usize = 1000;
 
 /// What is supported, for hints.
 pub(crate) const SUPPORTED: &str = "a condition compares `machine.os`, `machine.arch`, `machine.distribution`, `machine.release`, `machine.kernel`, `machine.memory`, `machine.hostname`, variables, `version(…)`, `installed(…)`, `system_package(…)`, `free(…)`, and asks `exists(…)`, `user_exists(…)`, joined by `&&`, `||`, `!`, `in`";
@@ -34,9 +34,12 @@ pub struct ConditionError {
 /// # Errors
 /// The first thing in it that is no CEL, or is CEL an installer does not know.
 pub fn parse_condition(text: &str) -> Result<Condition, ConditionError> {
-    if text.len() > LONGEST {
+    let operators = text.bytes().filter(|byte| b"+-*/%([{!.?<>=&|".contains(byte)).count();
+    if operators > MOST_OPERATORS {
         return Err(ConditionError {
-            message: format!("a condition of {} bytes; at most {LONGEST} are read", text.len()),
+            message: format!(
+                "a condition of {operators} operators; at most {MOST_OPERATORS} are read"
+            ),
             hint: "divide it among several steps".to_owned(),
             span: 0..text.len(),
         });
@@ -65,11 +68,29 @@ fn syntax_error(text: &str, errors: &ParseErrors) -> ConditionError {
     let offset = rest.char_indices().nth(column).map_or(rest.len(), |(offset, _)| offset);
     let at = (start + offset).min(text.len());
     let end = text[at..].chars().next().map_or(at, |letter| at + letter.len_utf8());
-    ConditionError {
-        message: message.trim().replace('\n', "; ").to_lowercase(),
-        hint: SUPPORTED.to_owned(),
-        span: at..end,
-    }
+    let hint = match text.get(at..end) {
+        Some("=") => "`==` compares".to_owned(),
+        Some("&" | "|") => "`&&` is and, `||` is or".to_owned(),
+        _ => SUPPORTED.to_owned(),
+    };
+    ConditionError { message: in_plain_words(message), hint, span: at..end }
+}
+
+/// The parser's message without its jargon.
+fn in_plain_words(message: &str) -> String {
+    let message = message.trim().trim_start_matches("Syntax error: ");
+    let message = message.split_once(" expecting").map_or(message, |(start, _)| start);
+    message
+        .replace("token recognition error at:", "unexpected")
+        .replace("mismatched input", "unexpected")
+        .replace("extraneous input", "unexpected")
+        .replace("no viable alternative at input", "unexpected")
+        .replace("'<EOF>'", "end")
+        .replace("<EOF>", "end")
+        .replace('\n', "; ")
+        .replace('\'', "`")
+        .replace(" `", "`")
+        .replace("unexpected`", "unexpected `")
 }
 
 /// Whether a variable of this name is written bare in CEL.

@@ -6,8 +6,8 @@ use std::fmt::Write as _;
 use model::{Architecture, Program, Variable};
 
 use crate::{Script, duration::print_duration, print_condition, vocabulary::FORMAT};
-pub(crate) use toml::quoted;
 use toml::{Body, key, table};
+pub(crate) use toml::{WIDTH, quoted};
 
 /// Writes a script in the form `script fmt` leaves alone. What [`parse`](crate::parse) made comes back the same.
 ///

@@ -273,11 +273,7 @@ impl Translation<'_> {
     fn call(&self, node: &IdedExpr, call: &CallExpr) -> Translated<(Value, Kind)> {
         let fact = |fact, kind| Ok((Value::Fact(fact), kind));
         match (call.func_name.as_str(), call.args.as_slice()) {
-            (operators::ADD, [_, _]) => self.sum(node),
-            (
-                operators::SUBSTRACT | operators::MULTIPLY | operators::DIVIDE | operators::MODULO,
-                [_, _],
-            ) => Ok((Value::Number(self.fold(node)?), Kind::Number)),
+            (operator, [_, _]) if is_arithmetic(operator) => self.arithmetic(node),
             (operators::NEGATE, [arg]) => {
                 let number = self.number(arg)?.checked_neg().ok_or_else(|| self.too_great(node))?;
                 Ok((Value::Number(number), Kind::Number))
@@ -345,46 +341,40 @@ impl Translation<'_> {
         Ok((Value::Version(Box::new(value)), Kind::Version))
     }
 
-    /// `a + b + …`: numbers are added up, texts put together.
-    fn sum(&self, node: &IdedExpr) -> Translated<(Value, Kind)> {
+    /// `a + b * c …`, all constant: numbers are calculated, texts put together.
+    ///
+    /// The chain is walked, not recursed into: it may be long.
+    fn arithmetic(&self, node: &IdedExpr) -> Translated<(Value, Kind)> {
         let mut terms = Vec::new();
         let mut at = node;
         while let Expr::Call(CallExpr { func_name, target: None, args }) = &at.expr
-            && let (operators::ADD, [left, right]) = (func_name.as_str(), args.as_slice())
+            && let ([left, right], true) = (args.as_slice(), is_arithmetic(func_name))
         {
-            terms.push(right);
+            terms.push((func_name.as_str(), at, right));
             at = left;
         }
         let (first, kind) = self.value(at)?;
         if kind == Kind::Number {
-            let mut sum = self.demand_number(at, &first)?;
-            for term in terms.into_iter().rev() {
-                sum = sum.checked_add(self.number(term)?).ok_or_else(|| self.too_great(node))?;
+            let mut result = self.demand_number(at, &first)?;
+            for (operator, node, term) in terms.into_iter().rev() {
+                let term = self.number(term)?;
+                result = calculate(operator, result, term).ok_or_else(|| self.too_great(node))?;
             }
-            return Ok((Value::Number(sum), Kind::Number));
+            return Ok((Value::Number(result), Kind::Number));
         }
         let mut joined = Template(Vec::new());
         append(&mut joined, self.demand_template(at, first)?);
-        for term in terms.into_iter().rev() {
+        for (operator, node, term) in terms.into_iter().rev() {
+            if operator != operators::ADD {
+                return Err(self.error(
+                    node,
+                    "one does not calculate with texts".to_owned(),
+                    "texts are joined by `+`",
+                ));
+            }
             append(&mut joined, self.template(term)?);
         }
         Ok((Value::Text(joined), Kind::Text))
-    }
-
-    /// Arithmetic on constants.
-    fn fold(&self, node: &IdedExpr) -> Translated<i64> {
-        let Expr::Call(CallExpr { func_name, args, .. }) = &node.expr else {
-            return self.number(node);
-        };
-        let [left, right] = args.as_slice() else { return self.number(node) };
-        let (left, right) = (self.number(left)?, self.number(right)?);
-        let result = match func_name.as_str() {
-            operators::SUBSTRACT => left.checked_sub(right),
-            operators::MULTIPLY => left.checked_mul(right),
-            operators::DIVIDE => left.checked_div(right),
-            _ => left.checked_rem(right),
-        };
-        result.ok_or_else(|| self.too_great(node))
     }
 
     fn number(&self, node: &IdedExpr) -> Translated<i64> {
@@ -498,14 +488,25 @@ impl Translation<'_> {
         ConditionError { message, hint: hint.into(), span: self.span(node) }
     }
 
-    /// Where a node's first word stands; the parser counts characters, and its ranges include their end.
+    /// Where a node's first word stands. For a call or a field the parser knows the place of its `(` or
+    /// `.` alone; the name around it is taken in. Its ranges include their last byte.
     fn span(&self, node: &IdedExpr) -> Range<usize> {
         let Some((start, end)) = self.source.offset_for(node.id) else { return 0..self.text.len() };
-        let byte = |at: usize| {
-            self.text.char_indices().nth(at).map_or(self.text.len(), |(offset, _)| offset)
+        let bytes = self.text.as_bytes();
+        let (mut start, mut end) = (start as usize, (end as usize).saturating_add(1));
+        let is_name = |at: usize| {
+            bytes.get(at).is_some_and(|byte| byte.is_ascii_alphanumeric() || b"_.".contains(byte))
         };
-        let (start, end) = (start as usize, end as usize);
-        byte(start)..byte(end.max(start).saturating_add(1))
+        if matches!(bytes.get(start), Some(b'(' | b'.')) {
+            while start > 0 && is_name(start - 1) {
+                start -= 1;
+            }
+            while is_name(end) {
+                end += 1;
+            }
+        }
+        let floor = |at: usize| self.text.floor_char_boundary(at);
+        floor(start)..floor(end.max(start))
     }
 }
 
@@ -530,6 +531,21 @@ fn comparison(operator: &str) -> Option<Comparison> {
         operators::GREATER_EQUALS => Comparison::AtLeast,
         _ => return None,
     })
+}
+
+fn is_arithmetic(operator: &str) -> bool {
+    use operators::{ADD, DIVIDE, MODULO, MULTIPLY, SUBSTRACT};
+    [ADD, SUBSTRACT, MULTIPLY, DIVIDE, MODULO].contains(&operator)
+}
+
+fn calculate(operator: &str, left: i64, right: i64) -> Option<i64> {
+    match operator {
+        operators::ADD => left.checked_add(right),
+        operators::SUBSTRACT => left.checked_sub(right),
+        operators::MULTIPLY => left.checked_mul(right),
+        operators::DIVIDE => left.checked_div(right),
+        _ => left.checked_rem(right),
+    }
 }
 
 /// The version an absent package compares as.

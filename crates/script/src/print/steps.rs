@@ -7,7 +7,7 @@ use model::{
 
 use super::{
     templates,
-    toml::{Body, WIDTH, key, list, quoted, table},
+    toml::{Body, WIDTH, inline_list, key, list, quoted, table},
 };
 use crate::{
     Step, StepKind, TreeSource, TreeStep,
@@ -269,23 +269,25 @@ fn write_ini(body: &mut Body<'_>, edits: &[LineEdit]) -> String {
     }
     let unset = sections(edits, false);
     if !unset.is_empty() {
-        let lists = |before: usize| {
-            unset
-                .iter()
-                .map(|(section, keys)| {
-                    let section = section.to_string();
-                    let keys = keys.iter().map(|(key, _)| quoted(&key.to_string())).collect();
-                    let value = list(keys, if before == 0 { 0 } else { section.len() + before });
-                    (section, value)
-                })
-                .collect::<Vec<_>>()
+        let names = |keys: &[(&Template, Option<&Template>)]| {
+            keys.iter().map(|(key, _)| quoted(&key.to_string())).collect::<Vec<_>>()
         };
-        let inline = table(lists(0));
-        if fits("unset", &inline) && !inline.contains('\n') {
+        let inline = table(
+            unset.iter().map(|(section, keys)| (section.to_string(), inline_list(&names(keys)))),
+        );
+        if fits("unset", &inline) {
             body.raw("unset", &inline);
         } else {
             subtables.push_str("\n[step.unset]\n");
-            write_entries(&mut subtables, lists(3));
+            write_entries(
+                &mut subtables,
+                unset.iter().map(|(section, keys)| {
+                    let section = section.to_string();
+                    let before = key(&section).chars().count() + 3;
+                    let list = list(names(keys), before);
+                    (section, list)
+                }),
+            );
         }
     }
     subtables

@@ -22,16 +22,16 @@ impl<'t> Body<'t> {
     }
 
     pub(super) fn list(&mut self, name: &str, values: impl Iterator<Item = String>) {
-        let value = list(values.collect(), name.len() + 3);
+        let value = list(values.collect(), name.chars().count() + 3);
         self.raw(name, &value);
     }
 }
 
 /// A list on one line where it fits after `before` characters, else with a line for each value.
 pub(super) fn list(values: Vec<String>, before: usize) -> String {
-    let width: usize = values.iter().map(|value| value.chars().count() + 2).sum();
-    if before + width <= WIDTH || values.is_empty() {
-        return format!("[{}]", values.join(", "));
+    let line = inline_list(&values);
+    if before + line.chars().count() <= WIDTH || values.is_empty() {
+        return line;
     }
     let mut text = String::from("[\n");
     for value in values {
@@ -39,6 +39,11 @@ pub(super) fn list(values: Vec<String>, before: usize) -> String {
     }
     text.push(']');
     text
+}
+
+/// A list on one line.
+pub(super) fn inline_list(values: &[String]) -> String {
+    format!("[{}]", values.join(", "))
 }
 
 /// A table on one line.
@@ -56,7 +61,7 @@ pub(super) fn key(name: &str) -> String {
 
 /// A text as a TOML value: in single quotes where that saves escapes.
 pub(crate) fn quoted(text: &str) -> String {
-    let literal = !text.contains('\'') && !text.chars().any(|letter| letter.is_control());
+    let literal = !text.contains('\'') && !text.chars().any(char::is_control);
     if literal && text.contains(['"', '\\']) {
         return format!("'{text}'");
     }

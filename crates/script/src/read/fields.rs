@@ -79,7 +79,7 @@ impl<'t> Reader<'t> {
 
     pub(super) fn located(&self, place: Place, span: Range<usize>, message: String) -> Problem {
         let mut problem = Problem::error(place, message);
-        problem.position = Some(self.lines.position(span));
+        problem.position = Some(Box::new(self.lines.position(span)));
         problem
     }
 
@@ -345,12 +345,11 @@ impl<'r, 't, 'd> Fields<'r, 't, 'd> {
     /// The entries of a table by key, in order.
     pub(super) fn entries(&mut self, key: &str) -> Vec<(&'d str, &'d Item, Range<usize>)> {
         let Some(item) = self.item(key) else { return Vec::new() };
-        match item.as_table_like() {
-            Some(table) => entries_of(table),
-            None => {
-                self.wrong_kind(key, self.span(key), kind_of(item));
-                Vec::new()
-            }
+        if let Some(table) = item.as_table_like() {
+            entries_of(table)
+        } else {
+            self.wrong_kind(key, self.span(key), kind_of(item));
+            Vec::new()
         }
     }
 }
