@@ -39,7 +39,8 @@ pub(crate) fn template() -> BoxedStrategy<Template> {
         4 => text().prop_map(String::into_bytes),
         1 => vec(any::<u8>(), 1..4),
         1 => Just(b"${prefix} $x $".to_vec()),
-    ]).boxed()
+    ])
+    .boxed()
 }
 
 fn template_from(literal: impl Strategy<Value = Vec<u8>>) -> impl Strategy<Value = Template> {
@@ -72,14 +73,16 @@ fn key() -> impl Strategy<Value = Template> {
 
 pub(crate) fn path() -> BoxedStrategy<Template> {
     let parts = prop_oneof![4 => "(/[a-z0-9 ._$\"'-]{0,6}[a-z]){1,3}", 1 => "(/[^/\0.]{1,4}){1,2}"];
-    (parts, of(variable_name()), any::<bool>()).prop_map(|(literal, variable, first)| {
-        let literal = Part::Literal(literal.into_bytes());
-        Template(match (variable.map(Part::Variable), first) {
-            (Some(variable), true) => vec![variable, literal],
-            (Some(variable), false) => vec![literal, variable],
-            (None, _) => vec![literal],
+    (parts, of(variable_name()), any::<bool>())
+        .prop_map(|(literal, variable, first)| {
+            let literal = Part::Literal(literal.into_bytes());
+            Template(match (variable.map(Part::Variable), first) {
+                (Some(variable), true) => vec![variable, literal],
+                (Some(variable), false) => vec![literal, variable],
+                (None, _) => vec![literal],
+            })
         })
-    }).boxed()
+        .boxed()
 }
 
 fn source() -> impl Strategy<Value = Box<str>> {
@@ -130,8 +133,8 @@ fn acl() -> impl Strategy<Value = Acl> {
 }
 
 fn meta(mode: impl Strategy<Value = u16> + 'static) -> BoxedStrategy<Meta> {
-    (mode, owner(), owner(), time(), xattrs(), of(acl()), of(acl())).prop_map(
-        |(mode, owner, group, modified, xattrs, acl, default_acl)| Meta {
+    (mode, owner(), owner(), time(), xattrs(), of(acl()), of(acl()))
+        .prop_map(|(mode, owner, group, modified, xattrs, acl, default_acl)| Meta {
             mode,
             owner,
             group,
@@ -139,8 +142,8 @@ fn meta(mode: impl Strategy<Value = u16> + 'static) -> BoxedStrategy<Meta> {
             xattrs,
             acl,
             default_acl,
-        },
-    ).boxed()
+        })
+        .boxed()
 }
 
 fn mode() -> impl Strategy<Value = u16> {
@@ -203,14 +206,16 @@ fn comparison() -> BoxedStrategy<Condition> {
         (version(), order(), version()),
         (truth(), equality(), truth()),
     ]
-    .prop_map(|(left, comparison, right)| Condition::Compare { left, comparison, right }).boxed()
+    .prop_map(|(left, comparison, right)| Condition::Compare { left, comparison, right })
+    .boxed()
 }
 
 fn question() -> BoxedStrategy<Value> {
     prop_oneof![
         path().prop_map(|path| Value::Fact(Fact::Exists(path))),
         name().prop_map(|name| Value::Fact(Fact::UserExists(name))),
-    ].boxed()
+    ]
+    .boxed()
 }
 
 /// A condition in the form parsing gives: nothing joined to its like, no joining of fewer than two.
@@ -246,7 +251,8 @@ pub(crate) fn condition() -> BoxedStrategy<Condition> {
                 Condition::Any(flat.collect())
             }),
         ]
-    }).boxed()
+    })
+    .boxed()
 }
 
 fn replacement() -> impl Strategy<Value = TextReplacement> {
@@ -275,7 +281,8 @@ fn tree_step() -> BoxedStrategy<TreeStep> {
                 replacements: if carried { replacements } else { Vec::new() },
                 except: if is_tree { except } else { Vec::new() },
             }
-        }).boxed()
+        })
+        .boxed()
 }
 
 /// Any edits, in any order.
@@ -343,11 +350,9 @@ fn edit_step() -> BoxedStrategy<EditStep> {
     });
     let edits = prop_oneof![lines, assignments, ini, path_list]
         .prop_filter("something", |edits: &Vec<LineEdit>| !edits.is_empty());
-    (path(), edits, any::<bool>()).prop_map(|(file, edits, create)| EditStep {
-        file,
-        edits,
-        create,
-    }).boxed()
+    (path(), edits, any::<bool>())
+        .prop_map(|(file, edits, create)| EditStep { file, edits, create })
+        .boxed()
 }
 
 fn literal(text: &str) -> Template {
@@ -369,7 +374,8 @@ fn account() -> BoxedStrategy<AccountStep> {
                 comment,
             }),
         (name(), name()).prop_map(|(user, group)| AccountStep::Membership { user, group }),
-    ].boxed()
+    ]
+    .boxed()
 }
 
 fn exit_codes() -> impl Strategy<Value = BTreeMap<i32, ExitMeaning>> {
@@ -384,7 +390,8 @@ fn exit_codes() -> impl Strategy<Value = BTreeMap<i32, ExitMeaning>> {
 
 fn command() -> BoxedStrategy<Vec<Template>> {
     (path(), vec(template(), 0..3))
-        .prop_map(|(program, arguments)| std::iter::once(program).chain(arguments).collect()).boxed()
+        .prop_map(|(program, arguments)| std::iter::once(program).chain(arguments).collect())
+        .boxed()
 }
 
 fn run() -> BoxedStrategy<RunStep> {
@@ -394,8 +401,8 @@ fn run() -> BoxedStrategy<RunStep> {
         command().prop_map(Undo::Command),
     ];
     let at = select(vec![Hook::Install, Hook::BeforeUninstall, Hook::AfterUninstall]);
-    (command(), at, undo, 1..u32::MAX, any::<bool>(), exit_codes(), vec(path(), 0..3)).prop_map(
-        |(command, at, undo, limit, wait, exit_codes, outputs)| RunStep {
+    (command(), at, undo, 1..u32::MAX, any::<bool>(), exit_codes(), vec(path(), 0..3))
+        .prop_map(|(command, at, undo, limit, wait, exit_codes, outputs)| RunStep {
             command,
             at,
             undo,
@@ -403,8 +410,8 @@ fn run() -> BoxedStrategy<RunStep> {
             wait,
             exit_codes,
             outputs,
-        },
-    ).boxed()
+        })
+        .boxed()
 }
 
 fn step_kind() -> BoxedStrategy<StepKind> {
@@ -441,7 +448,8 @@ fn step_kind() -> BoxedStrategy<StepKind> {
         alternative.prop_map(StepKind::Alternative),
         trigger,
         run().prop_map(StepKind::Run),
-    ].boxed()
+    ]
+    .boxed()
 }
 
 fn step() -> BoxedStrategy<Step> {
@@ -449,22 +457,20 @@ fn step() -> BoxedStrategy<Step> {
 }
 
 fn variable() -> BoxedStrategy<Variable> {
-    (of(template()), of(text()), of(text())).prop_map(|(default, prompt, fixed)| Variable {
-        default,
-        prompt,
-        fixed,
-    }).boxed()
+    (of(template()), of(text()), of(text()))
+        .prop_map(|(default, prompt, fixed)| Variable { default, prompt, fixed })
+        .boxed()
 }
 
 fn program() -> BoxedStrategy<Program> {
-    (of(condition()), of(condition()), exit_codes(), of(1..u32::MAX)).prop_map(
-        |(detect, requires, exit_codes, estimate)| Program {
+    (of(condition()), of(condition()), exit_codes(), of(1..u32::MAX))
+        .prop_map(|(detect, requires, exit_codes, estimate)| Program {
             detect,
             requires,
             exit_codes,
             estimate,
-        },
-    ).boxed()
+        })
+        .boxed()
 }
 
 /// Any script [`script::parse`] may make.
