@@ -1,3 +1,29 @@
 //! The `packhorse` command: arguments in, one call, an exit code out.
 
-fn main() {}
+mod compile;
+
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+
+/// From any installer to a package that installs, rolls back and uninstalls exactly.
+#[derive(Parser)]
+#[command(name = "packhorse", version, about)]
+struct Arguments {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Make an installer of a project folder.
+    Compile(compile::Args),
+}
+
+fn main() -> ExitCode {
+    match Arguments::parse().command {
+        Command::Compile(args) => {
+            compile::run(&args, std::env::var("SOURCE_DATE_EPOCH").ok().as_deref())
+        }
+    }
+}

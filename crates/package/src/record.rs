@@ -67,6 +67,10 @@ pub enum Node {
         #[n(1)]
         minor: u32,
     },
+    /// A folder the package needs but says nothing about: made with this metadata where nothing is, left as it is
+    /// where a folder is.
+    #[n(7)]
+    Carrier,
 }
 
 /// The content of a regular file.

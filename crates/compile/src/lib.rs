@@ -1,0 +1,20 @@
+//! Compile: a project folder becomes a package, or an installer that carries it.
+//!
+//! - [`compile()`] reads `package.toml`, `files.meta` and `files/`, and writes one file, or none;
+//! - [`stub()`] is the program in front of every installer's package.
+//!
+//! **Invariant:** the same project makes the same bytes, whatever the checkout's times, modes (but for whether an
+//! owner may execute), folder order, the umask and the locale say.
+
+mod compile;
+mod error;
+mod patterns;
+mod payload;
+mod project;
+mod sparse;
+mod stub;
+mod substitute;
+
+pub use compile::{Compiled, Format, Options, compile, full_name};
+pub use error::CompileError;
+pub use stub::stub;
