@@ -1,12 +1,20 @@
 //! Capture: what an installer did, as one normalised change set, whoever observed it.
 //!
+//! - a [`Record`] is one path as a scan saw it: a [`Node`] and the [`Stamp`] that betrays a touch;
 //! - a [`ChangeSet`] is the difference of two machines: a [`Change`] for every path that differs;
-//! - both observers, overlay and snapshots, end in the same change set for the same run.
+//! - [`judge`] decides between unchanged, touched and changed; both observers, overlay and
+//!   snapshots, end there, and so in the same change set for the same run.
 //!
 //! **Invariant:** nothing is dropped here. Noise rules mark changes later, and the report lists them.
 
 #![forbid(unsafe_code)]
 
 mod change_set;
+mod judge;
+mod names;
+mod record;
 
 pub use change_set::{Change, ChangeSet, Touch};
+pub use judge::{BothNames, Verdict, judge};
+pub use names::Names;
+pub use record::{ACL, DEFAULT_ACL, Node, Record, Stamp};
