@@ -9,12 +9,16 @@
 
 #![forbid(unsafe_code)]
 
+mod change_file;
 mod change_set;
 mod judge;
 mod names;
 mod record;
+mod session;
 
+pub use change_file::{CHANGES_FORMAT, ReadChangesError, read_changes, write_changes};
 pub use change_set::{Change, ChangeSet, Touch};
 pub use judge::{BothNames, Verdict, judge};
 pub use names::Names;
 pub use record::{ACL, DEFAULT_ACL, Node, Record, Stamp};
+pub use session::{Event, Facts, Illegal, JournalLine, Observer, State, UserFact};

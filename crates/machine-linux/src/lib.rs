@@ -4,11 +4,13 @@
 //! - [`overlay`] gives an installer a root of its own, and reads what it did from the upper folder;
 //! - [`session`] is a capture on disk, which survives being killed and a restart.
 
+pub mod facts;
 pub mod mounts;
 pub mod namespaces;
 pub mod node;
 pub mod overlay;
 pub mod owners;
 pub mod scan;
+pub mod session;
 mod sys;
 pub mod watch;

@@ -268,6 +268,11 @@ fn exit_code(status: ExitStatus) -> i32 {
     status.code().or_else(|| status.signal().map(|signal| 128 + signal)).unwrap_or(-1)
 }
 
+/// Where paths are noted before they are made to mount on, so that a killed run leaves none unknown.
+pub(crate) fn made_file(outcome: &Path) -> PathBuf {
+    outcome.with_extension("made")
+}
+
 /// Where the first process inside writes what it had to end.
 fn left_file(enclosure: &Enclosure) -> PathBuf {
     enclosure.outcome.with_extension("left")

@@ -355,3 +355,11 @@ pub(crate) fn open_parts(root: BorrowedFd<'_>, path: &MachinePath) -> io::Result
     }
     Ok(folder)
 }
+
+/// Opens the content of a regular file below `root`, following no link on the way.
+pub(crate) fn open_file_below(root: &Path, path: &MachinePath) -> io::Result<std::fs::File> {
+    let root = open_root(root)?;
+    let folder = open_parts(root.as_fd(), &path.parent().unwrap_or_else(MachinePath::root))?;
+    let name = CString::new(path.name().unwrap_or_default()).map_err(|_| io::ErrorKind::InvalidInput)?;
+    crate::node::open_file(folder.as_fd(), &name)
+}

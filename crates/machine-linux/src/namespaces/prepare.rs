@@ -9,7 +9,7 @@ use std::{
         ffi::OsStrExt as _,
         fs::{DirBuilderExt as _, MetadataExt as _, OpenOptionsExt as _, symlink},
     },
-    path::Path,
+    path::{Path, PathBuf},
 };
 
 use model::MachinePath;
@@ -21,7 +21,7 @@ use rustix::{
     },
 };
 
-use super::{EncloseError, Enclosure, OPTIONS, inside};
+use super::{EncloseError, Enclosure, OPTIONS, inside, made_file};
 use crate::overlay::Layer;
 
 /// What a service manager's scripts ask before they start anything: no.
@@ -90,7 +90,7 @@ fn layer_options(layer: &Layer, options: &str) -> io::Result<CString> {
 
 /// Mounts what is private to the run. Returns the paths that had to be made to mount on.
 pub(super) fn furnish(enclosure: &Enclosure) -> Result<BTreeSet<MachinePath>, EncloseError> {
-    let mut made = BTreeSet::new();
+    let mut made = Made { paths: BTreeSet::new(), file: made_file(&enclosure.outcome) };
     let failed = |path: &str| {
         let path = path.to_owned();
         move |reason| EncloseError::Prepare { path, reason }
@@ -115,7 +115,20 @@ pub(super) fn furnish(enclosure: &Enclosure) -> Result<BTreeSet<MachinePath>, En
         let failed = failed(&bind.target.to_string());
         bring_in(&enclosure.merged, &bind.source, &bind.target, &mut made).map_err(failed)?;
     }
-    Ok(made)
+    Ok(made.paths)
+}
+
+/// Paths made to mount on, written down before they are made.
+struct Made {
+    paths: BTreeSet<MachinePath>,
+    file: PathBuf,
+}
+
+impl Made {
+    fn note(&mut self, path: &MachinePath) -> io::Result<()> {
+        self.paths.insert(path.clone());
+        fs::write(&self.file, serde_json::to_vec(&self.paths)?)
+    }
 }
 
 fn memory(target: &Path, mode: &std::ffi::CStr) -> io::Result<()> {
@@ -166,7 +179,7 @@ fn devices(folder: &Path) -> io::Result<()> {
 }
 
 /// Names must resolve inside as they do outside, since the network is kept.
-fn name_service(enclosure: &Enclosure, made: &mut BTreeSet<MachinePath>) -> io::Result<()> {
+fn name_service(enclosure: &Enclosure, made: &mut Made) -> io::Result<()> {
     let Ok(outside) = fs::canonicalize("/etc/resolv.conf") else { return Ok(()) };
     let merged = &enclosure.merged;
     // On the live machine the file may be a link into a folder that is private now.
@@ -195,7 +208,7 @@ fn name_service(enclosure: &Enclosure, made: &mut BTreeSet<MachinePath>) -> io::
     bring_in(merged, &outside, &path, made)
 }
 
-fn policy(enclosure: &Enclosure, made: &mut BTreeSet<MachinePath>) -> io::Result<()> {
+fn policy(enclosure: &Enclosure, made: &mut Made) -> io::Result<()> {
     let target = enclosure.merged.join(&POLICY[1..]);
     let folder = target.parent().is_some_and(Path::is_dir);
     if !folder || target.symlink_metadata().is_ok() {
@@ -214,7 +227,7 @@ fn bring_in(
     merged: &Path,
     source: &Path,
     target: &MachinePath,
-    made: &mut BTreeSet<MachinePath>,
+    made: &mut Made,
 ) -> io::Result<()> {
     mount_point(merged, target, source.is_dir(), made)?;
     read_only_bind(source, &inside(merged, target))
@@ -232,7 +245,7 @@ fn mount_point(
     merged: &Path,
     path: &MachinePath,
     folder: bool,
-    made: &mut BTreeSet<MachinePath>,
+    made: &mut Made,
 ) -> io::Result<()> {
     let target = inside(merged, path);
     if target.symlink_metadata().is_ok() {
@@ -242,6 +255,7 @@ fn mount_point(
         mount_point(merged, &parent, true, made)?;
         let parent = inside(merged, &parent);
         let before = parent.metadata()?;
+        made.note(path)?;
         if folder {
             fs::DirBuilder::new().mode(0o755).create(&target)?;
         } else {
@@ -253,7 +267,6 @@ fn mount_point(
             last_modification: time(before.mtime(), before.mtime_nsec()),
         };
         rustix::fs::utimensat(CWD, &parent, &times, rustix::fs::AtFlags::empty())?;
-        made.insert(path.clone());
     }
     Ok(())
 }
