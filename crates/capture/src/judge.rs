@@ -34,7 +34,7 @@ pub fn judge(before: Option<&Node>, after: Option<&Node>, names: &BothNames) -> 
                 before: before.map(|node| node.entry(&names.before)),
                 after: after.map(|node| node.entry(&names.after)),
             };
-            // Renumbering an account changes no entry.
+            // Renumbering an account changes no entry; nor does touching a file too vast to be read.
             if change.before == change.after {
                 Verdict::Touched(Touch::Rewritten)
             } else {

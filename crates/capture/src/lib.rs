@@ -11,14 +11,21 @@
 
 mod change_file;
 mod change_set;
+mod diff;
 mod judge;
 mod names;
 mod record;
 mod session;
+mod snapshot;
 
 pub use change_file::{CHANGES_FORMAT, ReadChangesError, read_changes, write_changes};
 pub use change_set::{Change, ChangeSet, Touch};
+pub use diff::{Contents, Diff, Sides, without_unknown};
 pub use judge::{BothNames, Verdict, judge};
 pub use names::Names;
 pub use record::{ACL, DEFAULT_ACL, Node, Record, Stamp};
 pub use session::{Event, Facts, Illegal, JournalLine, Observer, State, UserFact};
+pub use snapshot::{
+    ReadSnapshotError, SNAPSHOT_VERSION, SnapshotEnd, SnapshotHeader, SnapshotReader,
+    SnapshotWriter,
+};

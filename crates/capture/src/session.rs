@@ -75,9 +75,7 @@ impl State {
                 "the installer's end: `packhorse capture finish` records what it did, `packhorse capture discard` forgets it",
             ),
             Self::Finished => None,
-            Self::Discarded => {
-                Some("being taken away: `packhorse capture discard` completes that")
-            }
+            Self::Discarded => Some("being taken away: `packhorse capture discard` completes that"),
         }
     }
 }

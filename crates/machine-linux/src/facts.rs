@@ -115,10 +115,14 @@ Main:
 
     #[test]
     fn accounts_and_release_are_read() {
-        let users = users("root:x:0:0:root:/root:/bin/sh\nada:x:1000:1001:Ada:/home/ada:/bin/sh\nbad\n");
+        let users =
+            users("root:x:0:0:root:/root:/bin/sh\nada:x:1000:1001:Ada:/home/ada:/bin/sh\nbad\n");
         assert_eq!(users.len(), 2);
         assert_eq!((users[1].uid, users[1].gid), (1000, 1001));
         assert_eq!(users[1].home.to_string(), "/home/ada");
-        assert_eq!(os_release("ID=debian\nNAME=\"Debian GNU/Linux\"\n")["NAME"], "Debian GNU/Linux");
+        assert_eq!(
+            os_release("ID=debian\nNAME=\"Debian GNU/Linux\"\n")["NAME"],
+            "Debian GNU/Linux"
+        );
     }
 }

@@ -13,10 +13,7 @@ use std::{
     ffi::OsString,
     fs::{self, File},
     io::{self, Write as _},
-    os::{
-        fd::AsFd as _,
-        unix::process::ExitStatusExt as _,
-    },
+    os::{fd::AsFd as _, unix::process::ExitStatusExt as _},
     path::{Path, PathBuf},
     process::{Command, ExitStatus},
 };
@@ -170,7 +167,11 @@ pub trait Observer {
 /// # Errors
 /// The process cannot be started, or did not get as far as writing an outcome; it has then said why
 /// on its standard error.
-pub fn enclose(program: &Path, file: &Path, outcome: &Path) -> Result<Option<Outcome>, EncloseError> {
+pub fn enclose(
+    program: &Path,
+    file: &Path,
+    outcome: &Path,
+) -> Result<Option<Outcome>, EncloseError> {
     let session = |reason| EncloseError::Session { file: file.to_owned(), reason };
     let status = Command::new(program).arg("__enter").arg(file).status().map_err(session)?;
     if !status.success() {

@@ -75,10 +75,9 @@ pub(crate) fn node_of(
             Kind::Symlink(rustix::fs::readlinkat(folder, name, Vec::new())?.into_bytes())
         }
         FileType::Fifo => Kind::Fifo,
-        FileType::CharacterDevice => Kind::CharacterDevice {
-            major: status.stx_rdev_major,
-            minor: status.stx_rdev_minor,
-        },
+        FileType::CharacterDevice => {
+            Kind::CharacterDevice { major: status.stx_rdev_major, minor: status.stx_rdev_minor }
+        }
         FileType::BlockDevice => {
             Kind::BlockDevice { major: status.stx_rdev_major, minor: status.stx_rdev_minor }
         }
@@ -237,10 +236,7 @@ pub(crate) fn read_raw_xattrs(folder: BorrowedFd<'_>, name: &CStr) -> io::Result
             }
             // Removed in between, or a name the file system lists and does not give.
             Err(error)
-                if matches!(
-                    Errno::from_io_error(&error),
-                    Some(Errno::NODATA | Errno::NOTSUP)
-                ) => {}
+                if matches!(Errno::from_io_error(&error), Some(Errno::NODATA | Errno::NOTSUP)) => {}
             Err(error) => return Err(error),
         }
     }

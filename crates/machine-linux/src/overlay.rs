@@ -109,7 +109,10 @@ pub fn differences(
 ///
 /// # Errors
 /// The path holds no file, or a folder on the way cannot be read.
-pub fn open_content(layers: &[Layer], path: &MachinePath) -> Result<std::fs::File, OverlayDiffError> {
+pub fn open_content(
+    layers: &[Layer],
+    path: &MachinePath,
+) -> Result<std::fs::File, OverlayDiffError> {
     let layer = layer_of(layers, path);
     let failed = |reason| OverlayDiffError::Path { path: path.clone(), reason };
     let layer = layer.ok_or_else(|| failed(io::ErrorKind::NotFound.into()))?;
@@ -120,7 +123,10 @@ pub fn open_content(layers: &[Layer], path: &MachinePath) -> Result<std::fs::Fil
 ///
 /// # Errors
 /// The path held no file.
-pub fn open_before(layers: &[Layer], path: &MachinePath) -> Result<std::fs::File, OverlayDiffError> {
+pub fn open_before(
+    layers: &[Layer],
+    path: &MachinePath,
+) -> Result<std::fs::File, OverlayDiffError> {
     let failed = |reason| OverlayDiffError::Path { path: path.clone(), reason };
     let layer = layer_of(layers, path).ok_or_else(|| failed(io::ErrorKind::NotFound.into()))?;
     walk::open_before(layer, path)

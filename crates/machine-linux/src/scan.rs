@@ -125,8 +125,7 @@ impl Scan {
     ) -> Result<Vec<Skip>, ScanError> {
         let root_error = |reason| ScanError::Root { root: self.root.clone(), reason };
         let root = open_root(&self.root).map_err(root_error)?;
-        let (node, stamp) =
-            read_node(root.as_fd(), c"", Attributes::Plain).map_err(root_error)?;
+        let (node, stamp) = read_node(root.as_fd(), c"", Attributes::Plain).map_err(root_error)?;
         let mut walk = Walk {
             scan: self,
             root,
@@ -206,10 +205,10 @@ impl Walk<'_> {
         &mut self,
         sink: &mut dyn FnMut(Record, &Place<'_>) -> io::Result<()>,
     ) -> Result<(), ScanError> {
-        let root = self.root.try_clone().map_err(|reason| ScanError::Root {
-            root: self.scan.root.clone(),
-            reason,
-        })?;
+        let root = self
+            .root
+            .try_clone()
+            .map_err(|reason| ScanError::Root { root: self.scan.root.clone(), reason })?;
         let mut frames: Vec<Frame> = Vec::new();
         frames.extend(self.enter(MachinePath::root(), root)?);
         while let Some(frame) = frames.last_mut() {
@@ -321,7 +320,8 @@ impl Walk<'_> {
                 Err(ScanError::Path { path, reason })
             }
             _ => {
-                self.skips.insert(Skip { path, reason: SkipReason::Unreadable(reason.to_string()) });
+                self.skips
+                    .insert(Skip { path, reason: SkipReason::Unreadable(reason.to_string()) });
                 Ok(())
             }
         }
@@ -360,6 +360,7 @@ pub(crate) fn open_parts(root: BorrowedFd<'_>, path: &MachinePath) -> io::Result
 pub(crate) fn open_file_below(root: &Path, path: &MachinePath) -> io::Result<std::fs::File> {
     let root = open_root(root)?;
     let folder = open_parts(root.as_fd(), &path.parent().unwrap_or_else(MachinePath::root))?;
-    let name = CString::new(path.name().unwrap_or_default()).map_err(|_| io::ErrorKind::InvalidInput)?;
+    let name =
+        CString::new(path.name().unwrap_or_default()).map_err(|_| io::ErrorKind::InvalidInput)?;
     crate::node::open_file(folder.as_fd(), &name)
 }

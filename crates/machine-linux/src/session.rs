@@ -197,13 +197,7 @@ impl Session {
         // The last to come to be: without it the folder holds no session.
         files::write_whole(folder, files::SESSION, &beginning).map_err(failed)?;
         let since = beginning.begun;
-        Ok(Self {
-            folder: folder.to_owned(),
-            beginning,
-            state: State::Begun,
-            since,
-            _lock: lock,
-        })
+        Ok(Self { folder: folder.to_owned(), beginning, state: State::Begun, since, _lock: lock })
     }
 
     /// Opens the session in `folder`, after a restart too.
@@ -289,8 +283,7 @@ impl Session {
 /// In use, or the folder cannot be written.
 pub fn discard_damaged(folder: &Path) -> Result<(), BeginError> {
     let _lock = take_lock(folder)?;
-    files::remove(folder)
-        .map_err(|reason| BeginError::Write { folder: folder.to_owned(), reason })
+    files::remove(folder).map_err(|reason| BeginError::Write { folder: folder.to_owned(), reason })
 }
 
 /// The sessions in a folder of sessions.
@@ -315,7 +308,8 @@ fn take_lock(folder: &Path) -> Result<File, OpenSessionError> {
     let path = folder.join(files::LOCK);
     let read = |reason| OpenSessionError::Read { file: path.clone(), reason };
     let mut options = OpenOptions::new();
-    let lock = options.read(true).write(true).create(true).truncate(false).open(&path).map_err(read)?;
+    let lock =
+        options.read(true).write(true).create(true).truncate(false).open(&path).map_err(read)?;
     match flock(&lock, FlockOperation::NonBlockingLockExclusive) {
         Ok(()) => Ok(lock),
         Err(rustix::io::Errno::WOULDBLOCK) => {

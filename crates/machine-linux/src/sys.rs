@@ -154,7 +154,8 @@ pub(crate) struct Event {
 pub(crate) fn events(mut bytes: &[u8]) -> Vec<Event> {
     let mut events = Vec::new();
     while let Some(head) = bytes.first_chunk::<24>() {
-        let word = |at: usize| u32::from_ne_bytes([head[at], head[at + 1], head[at + 2], head[at + 3]]);
+        let word =
+            |at: usize| u32::from_ne_bytes([head[at], head[at + 1], head[at + 2], head[at + 3]]);
         let length = word(0) as usize;
         let mask = u64::from(word(8)) | u64::from(word(12)) << 32;
         let fd = word(16).cast_signed();

@@ -4,10 +4,7 @@
 use std::{
     collections::BTreeMap,
     io,
-    os::{
-        fd::{AsFd as _, AsRawFd as _, BorrowedFd, OwnedFd},
-
-    },
+    os::fd::{AsFd as _, AsRawFd as _, BorrowedFd, OwnedFd},
 };
 
 use model::MachinePath;
@@ -84,8 +81,7 @@ impl Watch {
                 let Some(file) = event.file else { continue };
                 let link = format!("/proc/self/fd/{}", file.as_raw_fd());
                 let Ok(path) = rustix::fs::readlink(link, Vec::new()) else { continue };
-                let Ok(path) = MachinePath::new(path.into_bytes())
-                else {
+                let Ok(path) = MachinePath::new(path.into_bytes()) else {
                     continue;
                 };
                 let opens = self.opens.entry(path).or_default();

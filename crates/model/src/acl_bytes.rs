@@ -116,8 +116,9 @@ mod tests {
 
     #[test]
     fn lists_survive_the_kernel_form() {
-        let acl: Acl =
-            "user::rw-,user:redis:r--,group::r-x,group:1017:-w-,mask::rwx,other::---".parse().unwrap();
+        let acl: Acl = "user::rw-,user:redis:r--,group::r-x,group:1017:-w-,mask::rwx,other::---"
+            .parse()
+            .unwrap();
         let bytes = acl.to_bytes(id_of, id_of).unwrap();
         assert_eq!(bytes[..12], [2, 0, 0, 0, 1, 0, 6, 0, 255, 255, 255, 255]);
         assert_eq!(Acl::from_bytes(&bytes, name_of, name_of).unwrap(), acl);

@@ -26,7 +26,8 @@ use crate::overlay::Layer;
 
 /// What a service manager's scripts ask before they start anything: no.
 const POLICY: &str = "/usr/sbin/policy-rc.d";
-const POLICY_TEXT: &str = "#!/bin/sh\n# No service is started while an installer is captured.\nexit 101\n";
+const POLICY_TEXT: &str =
+    "#!/bin/sh\n# No service is started while an installer is captured.\nexit 101\n";
 
 /// Character devices every program may expect: name, major, minor.
 const DEVICES: [(&str, u32, u32); 6] = [
@@ -101,7 +102,8 @@ pub(super) fn furnish(enclosure: &Enclosure) -> Result<BTreeSet<MachinePath>, En
         memory(&inside(&enclosure.merged, folder), mode).map_err(failed(&folder.to_string()))?;
     }
     for folder in ["/proc", "/sys", "/dev"] {
-        mount_point(&enclosure.merged, &machine(folder), true, &mut made).map_err(failed(folder))?;
+        mount_point(&enclosure.merged, &machine(folder), true, &mut made)
+            .map_err(failed(folder))?;
     }
     system(&enclosure.merged.join("sys")).map_err(failed("/sys"))?;
     devices(&enclosure.merged.join("dev")).map_err(failed("/dev"))?;
@@ -137,8 +139,7 @@ fn memory(target: &Path, mode: &std::ffi::CStr) -> io::Result<()> {
 }
 
 fn system(target: &Path) -> io::Result<()> {
-    let flags =
-        MountFlags::RDONLY | MountFlags::NOSUID | MountFlags::NODEV | MountFlags::NOEXEC;
+    let flags = MountFlags::RDONLY | MountFlags::NOSUID | MountFlags::NODEV | MountFlags::NOEXEC;
     match mount("sysfs", target, "sysfs", flags, c"") {
         Ok(()) => Ok(()),
         // Not in a container: then the one we have, read-only.
@@ -223,12 +224,7 @@ fn policy(enclosure: &Enclosure, made: &mut Made) -> io::Result<()> {
     bring_in(&enclosure.merged, &source, &path, made)
 }
 
-fn bring_in(
-    merged: &Path,
-    source: &Path,
-    target: &MachinePath,
-    made: &mut Made,
-) -> io::Result<()> {
+fn bring_in(merged: &Path, source: &Path, target: &MachinePath, made: &mut Made) -> io::Result<()> {
     mount_point(merged, target, source.is_dir(), made)?;
     read_only_bind(source, &inside(merged, target))
 }
@@ -241,12 +237,7 @@ fn read_only_bind(source: &Path, target: &Path) -> io::Result<()> {
 
 /// Makes sure that something can be mounted at `path`. What has to be made is noted, so that it is
 /// never taken for the installer's work, and the time of the folder it is made in is put back.
-fn mount_point(
-    merged: &Path,
-    path: &MachinePath,
-    folder: bool,
-    made: &mut Made,
-) -> io::Result<()> {
+fn mount_point(merged: &Path, path: &MachinePath, folder: bool, made: &mut Made) -> io::Result<()> {
     let target = inside(merged, path);
     if target.symlink_metadata().is_ok() {
         return Ok(());

@@ -34,13 +34,12 @@ pub(super) struct Copy {
 
 impl Index {
     pub(super) fn read(layer: &Layer, lower: BorrowedFd<'_>) -> Result<Self, OverlayDiffError> {
-        let failed =
-            |reason| OverlayDiffError::Layer { folder: layer.work.join("index"), reason };
-        let folder = match open_root(&layer.work).and_then(|work| open_folder(work.as_fd(), c"index"))
-        {
-            Err(error) if is(&error, Errno::NOENT) => return Ok(Self::default()),
-            other => other.map_err(failed)?,
-        };
+        let failed = |reason| OverlayDiffError::Layer { folder: layer.work.join("index"), reason };
+        let folder =
+            match open_root(&layer.work).and_then(|work| open_folder(work.as_fd(), c"index")) {
+                Err(error) if is(&error, Errno::NOENT) => return Ok(Self::default()),
+                other => other.map_err(failed)?,
+            };
         let mut buffer = vec![MaybeUninit::uninit(); 32 << 10];
         let mut copies = HashMap::new();
         for (name, kind, _) in list(folder.as_fd(), &mut buffer).map_err(failed)? {
@@ -77,7 +76,8 @@ fn parse_handle(name: &[u8]) -> Option<(i32, Vec<u8>)> {
         .chunks(2)
         .map(|digits| u8::from_str_radix(std::str::from_utf8(digits).ok()?, 16).ok())
         .collect::<Option<Vec<u8>>>()?;
-    let whole = bytes.get(1) == Some(&0xfb) && bytes.get(2).map(|&len| len.into()) == Some(bytes.len());
+    let whole =
+        bytes.get(1) == Some(&0xfb) && bytes.get(2).map(|&len| len.into()) == Some(bytes.len());
     (whole && bytes.len() > 21).then(|| (i32::from(bytes[4]), bytes[21..].to_vec()))
 }
 

@@ -56,11 +56,7 @@ pub(super) fn grouped(
         .collect()
 }
 
-fn linked(
-    firsts: &mut HashMap<Inode, MachinePath>,
-    path: &MachinePath,
-    mut found: Found,
-) -> Node {
+fn linked(firsts: &mut HashMap<Inode, MachinePath>, path: &MachinePath, mut found: Found) -> Node {
     if found.node.kind != Kind::Directory {
         match firsts.get(&found.inode) {
             Some(first) => found.node.kind = Kind::HardLink(first.clone()),

@@ -57,10 +57,7 @@ pub(super) fn read(folder: BorrowedFd<'_>, name: &CStr) -> io::Result<Option<Upp
 }
 
 /// What is there in a lower folder; `None` when nothing is.
-pub(super) fn read_lower(
-    folder: BorrowedFd<'_>,
-    name: &CStr,
-) -> io::Result<Option<(Node, Stamp)>> {
+pub(super) fn read_lower(folder: BorrowedFd<'_>, name: &CStr) -> io::Result<Option<(Node, Stamp)>> {
     match crate::node::read_node(folder, name, Attributes::Plain) {
         Err(error) if is(&error, Errno::NOENT) || is(&error, Errno::NOTDIR) => Ok(None),
         other => Ok(Some(other?)),

@@ -328,10 +328,9 @@ impl Walk {
     fn copied(&self, below: &Stamp) -> io::Result<Option<Found>> {
         let Some((folder, copy)) = self.copy_at(below) else { return Ok(None) };
         match marks::read(folder.as_fd(), &copy)? {
-            Some(Upper::Present(present)) => Ok(Some(Found {
-                inode: Inode::Upper(present.stamp.inode),
-                node: present.node,
-            })),
+            Some(Upper::Present(present)) => {
+                Ok(Some(Found { inode: Inode::Upper(present.stamp.inode), node: present.node }))
+            }
             _ => Ok(None),
         }
     }
@@ -348,8 +347,8 @@ impl Walk {
     ) -> Result<Option<Origin>, OverlayDiffError> {
         let Some(origin) = self.origin_of(visit, redirect)? else { return Ok(None) };
         let at = &origin.at;
-        let below = marks::read_lower(at.folder.as_fd(), &at.name)
-            .map_err(io_failed(&visit.path))?;
+        let below =
+            marks::read_lower(at.folder.as_fd(), &at.name).map_err(io_failed(&visit.path))?;
         let folder = below.is_some_and(|(node, _)| node.kind == Kind::Directory);
         Ok(folder.then_some(origin))
     }
@@ -380,9 +379,7 @@ impl Walk {
                 to: escape(redirect),
             })?;
         match open_parts(self.lower.as_fd(), &folder) {
-            Ok(folder) => {
-                Ok(Some(Origin { at: At { folder: Rc::new(folder), name }, path: to }))
-            }
+            Ok(folder) => Ok(Some(Origin { at: At { folder: Rc::new(folder), name }, path: to })),
             Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
             Err(error) => Err(io_failed(&visit.path)(error)),
         }
@@ -470,8 +467,8 @@ impl Walk {
         let mounts = Mounts::below(&layer.lower).map_err(failed)?;
         let mounted: HashSet<MachinePath> = mounts.points.into_keys().collect();
         let hints: BTreeSet<MachinePath> = self.pairs.keys().cloned().collect();
-        let names = names_of(self.lower.as_fd(), self.linked.clone(), &hints, &mounted)
-            .map_err(failed)?;
+        let names =
+            names_of(self.lower.as_fd(), self.linked.clone(), &hints, &mounted).map_err(failed)?;
         for path in names.into_keys() {
             if self.pairs.contains_key(&path) {
                 continue;

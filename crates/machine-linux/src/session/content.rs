@@ -62,7 +62,9 @@ pub struct Notes {
 #[derive(Debug, thiserror::Error)]
 pub enum ContentError {
     /// It was not kept: the baseline keeps `/etc` and small text, up to a budget.
-    #[error("the old content of `{path}` was not kept (`packhorse capture begin --keep BYTES` keeps more)")]
+    #[error(
+        "the old content of `{path}` was not kept (`packhorse capture begin --keep BYTES` keeps more)"
+    )]
     NotKept {
         /// The path.
         path: MachinePath,
@@ -119,7 +121,11 @@ impl Finished {
     ///
     /// # Errors
     /// Old content that was not kept, or a file that cannot be read.
-    pub fn content(&self, path: &MachinePath, side: Side) -> Result<Box<dyn io::Read>, ContentError> {
+    pub fn content(
+        &self,
+        path: &MachinePath,
+        side: Side,
+    ) -> Result<Box<dyn io::Read>, ContentError> {
         let change = self.changes.changes.get(path);
         let entry = change.and_then(|change| match side {
             Side::Before => change.before.as_ref(),
@@ -146,10 +152,8 @@ impl Finished {
             Side::Before => open_before(layers, path),
             Side::After => open_content(layers, path),
         };
-        file.map(|file| Box::new(file) as Box<dyn io::Read>).map_err(|error| ContentError::Read {
-            path: path.clone(),
-            reason: Box::new(error),
-        })
+        file.map(|file| Box::new(file) as Box<dyn io::Read>)
+            .map_err(|error| ContentError::Read { path: path.clone(), reason: Box::new(error) })
     }
 
     fn kept_content(&self, path: &MachinePath) -> Result<Box<dyn io::Read>, ContentError> {
@@ -157,8 +161,10 @@ impl Finished {
     }
 
     fn root_content(&self, path: &MachinePath) -> Result<Box<dyn io::Read>, ContentError> {
-        let failed = |reason: io::Error| ContentError::Read { path: path.clone(), reason: Box::new(reason) };
-        let file = crate::scan::open_file_below(&self.session.beginning.root, path).map_err(failed)?;
+        let failed =
+            |reason: io::Error| ContentError::Read { path: path.clone(), reason: Box::new(reason) };
+        let file =
+            crate::scan::open_file_below(&self.session.beginning.root, path).map_err(failed)?;
         Ok(Box::new(file))
     }
 }

@@ -80,8 +80,8 @@ pub(super) fn read_beginning(folder: &Path) -> Result<Beginning, OpenSessionErro
 /// Folds the journal. A last line that was cut off never happened.
 pub(super) fn read_journal(folder: &Path, begun: Time) -> Result<(State, Time), OpenSessionError> {
     let file = folder.join(JOURNAL);
-    let text = fs::read(&file)
-        .map_err(|reason| OpenSessionError::Read { file: file.clone(), reason })?;
+    let text =
+        fs::read(&file).map_err(|reason| OpenSessionError::Read { file: file.clone(), reason })?;
     let damaged = |reason: String| OpenSessionError::Damaged { file: file.clone(), reason };
     let mut state = (State::Begun, begun);
     for line in text.split_inclusive(|&byte| byte == b'\n') {

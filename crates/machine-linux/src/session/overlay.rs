@@ -123,9 +123,9 @@ impl Session {
         let root = &self.beginning.root;
         let mounts = Mounts::below(root)?;
         let separate = |path: &str| {
-            MachinePath::new(path).ok().filter(|path| {
-                mounts.points.contains_key(path) && !mounts.own.contains(path)
-            })
+            MachinePath::new(path)
+                .ok()
+                .filter(|path| mounts.points.contains_key(path) && !mounts.own.contains(path))
         };
         let hidden = below(root, &self.folder).into_iter().collect();
         let folder = std::env::current_dir()
@@ -178,9 +178,11 @@ impl Session {
                 notes.left_running = outcome.left_running;
                 notes.overlay_options = Some(outcome.options);
                 notes.opens = outcome.opens;
-                notes.costs.extend(outcome.unwatched.map(|why| {
-                    format!("files that were only opened are not known: {why}")
-                }));
+                notes.costs.extend(
+                    outcome
+                        .unwatched
+                        .map(|why| format!("files that were only opened are not known: {why}")),
+                );
             }
             None => notes.costs.push(
                 "the run was killed: its end, and files that were only opened, are not known"
@@ -274,10 +276,8 @@ fn make_layer(layer: &Layer) -> io::Result<()> {
             other => other?,
         }
     }
-    let time = Timespec {
-        tv_sec: node.modified.seconds,
-        tv_nsec: node.modified.nanoseconds.into(),
-    };
+    let time =
+        Timespec { tv_sec: node.modified.seconds, tv_nsec: node.modified.nanoseconds.into() };
     let times = Timestamps { last_access: time, last_modification: time };
     Ok(rustix::fs::utimensat(CWD, &layer.upper, &times, AtFlags::empty())?)
 }
