@@ -12,6 +12,7 @@
 mod change_file;
 mod change_set;
 mod diff;
+mod disagree;
 mod judge;
 mod names;
 mod record;
@@ -21,6 +22,7 @@ mod snapshot;
 pub use change_file::{CHANGES_FORMAT, ReadChangesError, read_changes, write_changes};
 pub use change_set::{Change, ChangeSet, Touch};
 pub use diff::{Contents, Diff, Sides, without_unknown};
+pub use disagree::{Disagreement, disagreements};
 pub use judge::{BothNames, Verdict, judge};
 pub use names::Names;
 pub use record::{ACL, DEFAULT_ACL, Node, Record, Stamp};

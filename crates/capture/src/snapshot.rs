@@ -95,11 +95,13 @@ impl<W: Write> SnapshotWriter<W> {
     /// # Errors
     /// `out` fails.
     pub fn start(mut out: W, header: &SnapshotHeader) -> io::Result<Self> {
-        out.write_all(MAGIC)?;
-        out.write_all(&SNAPSHOT_VERSION.to_le_bytes())?;
+        let mut start = [0; 12];
+        start[..8].copy_from_slice(MAGIC);
+        start[8..].copy_from_slice(&SNAPSHOT_VERSION.to_le_bytes());
+        out.write_all(&start)?;
         let mut writer = Self {
             out,
-            chain: [0; 16],
+            chain: chained(&[0; 16], &[0; 9], &start),
             block: Encoder::default(),
             records: 0,
             compressor: zstd::bulk::Compressor::new(LEVEL)?,
@@ -179,7 +181,7 @@ impl<R: Read> SnapshotReader<R> {
         let mut reader = Self {
             input,
             header: SnapshotHeader::default(),
-            chain: [0; 16],
+            chain: chained(&[0; 16], &[0; 9], &start),
             block: Decoder::default(),
             records: 0,
             end: None,

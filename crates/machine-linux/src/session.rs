@@ -2,9 +2,12 @@
 //!
 //! What the folder holds, and in which order it comes to be, is written in docs/formats/session.md.
 
+mod compare;
 mod content;
 mod files;
+mod kept;
 mod overlay;
+mod snapshots;
 
 use std::{
     fs::{self, File, OpenOptions},
@@ -20,9 +23,11 @@ use serde::{Deserialize, Serialize};
 
 use crate::{overlay::Layer, scan::Skip};
 
-pub use content::{ContentError, Finished, Side};
+pub use compare::SecondObserver;
+pub use content::{ContentError, Finished, Notes, Side};
 pub use files::SESSION_FORMAT;
 pub use overlay::{RunError, RunSettings};
+pub use snapshots::{KEEP, SnapshotSettings, Progress, snapshot_of};
 
 /// Where sessions are kept unless somebody says otherwise.
 pub const SESSIONS: &str = "/var/lib/packhorse-capture";
@@ -243,10 +248,10 @@ impl Session {
     ///
     /// # Errors
     /// A baseline that was never completed; a root that cannot be read; a session that cannot be written.
-    pub fn finish(self) -> Result<Finished, RunError> {
+    pub fn finish(self, progress: Progress<'_>) -> Result<Finished, RunError> {
         match self.beginning.observer {
             Observer::Overlay => self.finish_overlay(),
-            Observer::Snapshots => todo!(),
+            Observer::Snapshots => self.finish_snapshots(progress),
         }
     }
 

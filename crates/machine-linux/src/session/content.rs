@@ -7,11 +7,11 @@ use std::{
     path::PathBuf,
 };
 
-use capture::{ChangeSet, Facts, Observer, ReadChangesError, State};
-use model::{Kind, MachinePath};
+use capture::{ChangeSet, Disagreement, Facts, Observer, ReadChangesError, State};
+use model::{Entry, Kind, MachinePath};
 use serde::{Deserialize, Serialize};
 
-use super::{OpenSessionError, Session, files};
+use super::{OpenSessionError, Session, files, kept::Kept};
 use crate::{
     namespaces::LeftRunning,
     overlay::{open_before, open_content},
@@ -56,6 +56,8 @@ pub struct Notes {
     pub opens: BTreeMap<MachinePath, Opens>,
     /// The options overlayfs accepted.
     pub overlay_options: Option<String>,
+    /// Where the second observer saw something else, when there was one.
+    pub disagreements: Option<Vec<Disagreement>>,
 }
 
 /// The content of a path cannot be had.
@@ -137,7 +139,7 @@ impl Finished {
         };
         match (self.session.beginning.observer, side) {
             (Observer::Overlay, side) => self.overlay_content(path, side),
-            (Observer::Snapshots, Side::Before) => self.kept_content(path),
+            (Observer::Snapshots, Side::Before) => self.kept_content(path, entry),
             (Observer::Snapshots, Side::After) => self.root_content(path),
         }
     }
@@ -156,8 +158,27 @@ impl Finished {
             .map_err(|error| ContentError::Read { path: path.clone(), reason: Box::new(error) })
     }
 
-    fn kept_content(&self, path: &MachinePath) -> Result<Box<dyn io::Read>, ContentError> {
-        Err(ContentError::NotKept { path: path.clone() })
+    fn kept_content(
+        &self,
+        path: &MachinePath,
+        entry: Option<&Entry>,
+    ) -> Result<Box<dyn io::Read>, ContentError> {
+        let failed =
+            |reason: io::Error| ContentError::Read { path: path.clone(), reason: Box::new(reason) };
+        let hash = match entry.map(|entry| &entry.kind) {
+            Some(Kind::File(content)) => content.hash,
+            // Another name of a file that itself changed, or a file that did not change at all.
+            _ => match self.changes.changes.get(path).and_then(|change| change.before.as_ref()) {
+                Some(Entry { kind: Kind::File(content), .. }) => content.hash,
+                _ => return self.root_content(path),
+            },
+        };
+        let kept = Kept::open(&self.session.folder.join(files::KEPT)).map_err(failed)?;
+        match hash.map(|hash| kept.read(&hash)) {
+            Some(Ok(Some(content))) => Ok(Box::new(io::Cursor::new(content))),
+            Some(Err(error)) => Err(failed(error)),
+            _ => Err(ContentError::NotKept { path: path.clone() }),
+        }
     }
 
     fn root_content(&self, path: &MachinePath) -> Result<Box<dyn io::Read>, ContentError> {

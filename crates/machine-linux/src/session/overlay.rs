@@ -8,7 +8,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use capture::{BothNames, ChangeSet, Event, Observer, Touch};
+use capture::{BothNames, ChangeSet, Event, Observer, Touch, disagreements};
 use model::MachinePath;
 use rustix::{
     fs::{AtFlags, CWD, Timespec, Timestamps, XattrFlags},
@@ -17,7 +17,7 @@ use rustix::{
 
 use super::{
     AdvanceError, BeginError, Beginning, Finished, OpenSessionError, SESSION_FORMAT, Session,
-    content::Notes, files, now, unmistakable_host_name,
+    content::{Notes, read_changes_file}, files, now, unmistakable_host_name,
 };
 use crate::{
     mounts::Mounts,
@@ -171,6 +171,11 @@ impl Session {
         };
         let mut found = differences(layers, &names, &made)?;
         let mut notes = Notes::default();
+        let observed = self.folder.join(files::OBSERVED);
+        if observed.exists() {
+            let second = read_changes_file(&observed)?;
+            notes.disagreements = Some(disagreements(&found.changes, &second));
+        }
         match outcome {
             Some(outcome) => {
                 mark_opened(&mut found.changes, &outcome, &root);
