@@ -62,7 +62,13 @@ impl fmt::Display for Disagreement {
                 _ => "changed",
             },
         };
-        write!(f, "`{}`: overlay says {}, snapshots say {}", self.path, word(&self.first), word(&self.second))?;
+        write!(
+            f,
+            "`{}`: overlay says {}, snapshots say {}",
+            self.path,
+            word(&self.first),
+            word(&self.second)
+        )?;
         if let (Some(Seen::Changed(a)), Some(Seen::Changed(b))) = (&self.first, &self.second) {
             write!(f, " ({a:?} ≠ {b:?})")?;
         }

@@ -31,6 +31,20 @@ use crate::{
 };
 
 pub use init::init;
+pub use prepare::mount_layer;
+
+/// Gives the calling thread mounts of its own: what it mounts from now on, nobody else sees, and it is
+/// gone with the thread.
+///
+/// # Errors
+/// The kernel refuses: root is needed.
+pub fn own_mounts() -> io::Result<()> {
+    crate::sys::unshare(UnshareFlags::NEWNS)?;
+    Ok(rustix::mount::mount_change(
+        "/",
+        rustix::mount::MountPropagationFlags::PRIVATE | rustix::mount::MountPropagationFlags::REC,
+    )?)
+}
 
 /// The option sets overlayfs is asked for, best first. What kernels and file systems refuse differs.
 const OPTIONS: [&str; 4] = [

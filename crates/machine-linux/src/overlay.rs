@@ -12,15 +12,24 @@ mod walk;
 
 use std::{
     collections::BTreeSet,
-    io,
+    ffi::CString,
+    fs, io,
+    os::{fd::AsFd as _, unix::fs::chown},
     path::{Path, PathBuf},
 };
 
 use capture::{BothNames, ChangeSet, Verdict, judge};
 use model::MachinePath;
+use rustix::{
+    fs::{AtFlags, CWD, Mode, Timespec, Timestamps, XattrFlags},
+    io::Errno,
+};
 use serde::{Deserialize, Serialize};
 
-use crate::scan::Skip;
+use crate::{
+    node::{Attributes, read_node},
+    scan::Skip,
+};
 
 /// One overlay: a file system of the machine below, and the folder that takes what changes.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -73,6 +82,33 @@ pub enum OverlayDiffError {
         /// What stands there, escaped.
         to: String,
     },
+}
+
+impl Layer {
+    /// Makes the folders for changes. The upper one stands for the root of what is below, and so it has
+    /// to look like it.
+    ///
+    /// # Errors
+    /// A folder cannot be made, or the one below not be looked at.
+    pub fn make(&self) -> io::Result<()> {
+        fs::create_dir_all(&self.upper)?;
+        fs::create_dir_all(&self.work)?;
+        let lower = crate::scan::open_root(&self.lower)?;
+        let (node, _) = read_node(lower.as_fd(), c"", Attributes::Plain)?;
+        chown(&self.upper, Some(node.uid), Some(node.gid))?;
+        rustix::fs::chmod(&self.upper, Mode::from_raw_mode(node.mode.into()))?;
+        for (name, value) in &node.xattrs {
+            let name = CString::new(&name[..]).map_err(|_| io::ErrorKind::InvalidData)?;
+            match rustix::fs::lsetxattr(&self.upper, &name, value, XattrFlags::empty()) {
+                Err(Errno::NOTSUP | Errno::PERM) => {}
+                other => other?,
+            }
+        }
+        let time =
+            Timespec { tv_sec: node.modified.seconds, tv_nsec: node.modified.nanoseconds.into() };
+        let times = Timestamps { last_access: time, last_modification: time };
+        Ok(rustix::fs::utimensat(CWD, &self.upper, &times, AtFlags::empty())?)
+    }
 }
 
 /// Reads what changed in `layers`. `made` are paths the capture itself made to mount on.

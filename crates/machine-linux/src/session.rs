@@ -27,7 +27,7 @@ pub use compare::SecondObserver;
 pub use content::{ContentError, Finished, Notes, Side};
 pub use files::SESSION_FORMAT;
 pub use overlay::{RunError, RunSettings};
-pub use snapshots::{KEEP, SnapshotSettings, Progress, snapshot_of};
+pub use snapshots::{KEEP, Progress, SnapshotSettings, snapshot_of};
 
 /// Where sessions are kept unless somebody says otherwise.
 pub const SESSIONS: &str = "/var/lib/packhorse-capture";

@@ -55,7 +55,11 @@ pub(super) fn mount_layers(enclosure: &Enclosure) -> Result<String, EncloseError
     Ok(accepted.to_owned())
 }
 
-fn mount_layer(layer: &Layer, target: &Path) -> io::Result<&'static str> {
+/// Mounts one layer at `target`, with the best options the kernel accepts, and returns those.
+///
+/// # Errors
+/// The kernel refuses all of them.
+pub fn mount_layer(layer: &Layer, target: &Path) -> io::Result<&'static str> {
     let mut refusal = None;
     for options in OPTIONS {
         let data = layer_options(layer, options)?;

@@ -33,7 +33,8 @@ impl SecondObserver {
     /// # Errors
     /// The file cannot be read.
     pub fn of(file: &Path) -> io::Result<Self> {
-        let enclosure: crate::namespaces::Enclosure = serde_json::from_slice(&std::fs::read(file)?)?;
+        let enclosure: crate::namespaces::Enclosure =
+            serde_json::from_slice(&std::fs::read(file)?)?;
         let session = file.parent().unwrap_or(Path::new("/")).to_owned();
         Ok(Self { session, layers: enclosure.layers })
     }
@@ -58,7 +59,8 @@ impl Observer for SecondObserver {
 
     fn after(&mut self, merged: &Path) -> io::Result<()> {
         let scan = Scan::of(merged)?;
-        let mut contents = MergedContents { merged: merged.to_owned(), layers: self.layers.clone() };
+        let mut contents =
+            MergedContents { merged: merged.to_owned(), layers: self.layers.clone() };
         let names = read_names(merged)?;
         let compared = compare(&self.baseline(), &scan, names, &mut contents, &mut |_| {})
             .map_err(io::Error::other)?;

@@ -107,7 +107,9 @@ impl Kept {
                 Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => break,
                 other => other?,
             }
-            let word = |at: usize| u32::from_le_bytes([head[at], head[at + 1], head[at + 2], head[at + 3]]);
+            let word = |at: usize| {
+                u32::from_le_bytes([head[at], head[at + 1], head[at + 2], head[at + 3]])
+            };
             let mut hash = [0; 32];
             hash.copy_from_slice(&head[..32]);
             at += 40;

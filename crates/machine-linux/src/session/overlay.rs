@@ -4,28 +4,24 @@ use std::{
     collections::{BTreeMap, BTreeSet},
     ffi::OsString,
     fs, io,
-    os::unix::{ffi::OsStrExt as _, fs::chown},
+    os::unix::ffi::OsStrExt as _,
     path::{Path, PathBuf},
 };
 
 use capture::{BothNames, ChangeSet, Event, Observer, Touch, disagreements};
 use model::MachinePath;
-use rustix::{
-    fs::{AtFlags, CWD, Timespec, Timestamps, XattrFlags},
-    io::Errno,
-};
 
 use super::{
     AdvanceError, BeginError, Beginning, Finished, OpenSessionError, SESSION_FORMAT, Session,
-    content::{Notes, read_changes_file}, files, now, unmistakable_host_name,
+    content::{Notes, read_changes_file},
+    files, now, unmistakable_host_name,
 };
 use crate::{
     mounts::Mounts,
     namespaces::{Bind, EncloseError, Enclosure, Outcome, enclose, made_file},
-    node::{Attributes, read_node},
     overlay::{Layer, OverlayDiffError, differences},
     owners::read_names,
-    scan::{Skip, SkipReason, open_root},
+    scan::{Skip, SkipReason},
 };
 
 /// What to run, and how.
@@ -100,7 +96,7 @@ impl Session {
         };
         let mut session = Self::begin(&folder, beginning)?;
         for layer in &session.beginning.layers {
-            make_layer(layer).map_err(failed)?;
+            layer.make().map_err(failed)?;
         }
         fs::create_dir_all(folder.join(files::MERGED)).map_err(failed)?;
         session.advance(Event::BaselineDone)?;
@@ -264,27 +260,6 @@ pub(super) fn skips(mounts: &Mounts) -> Vec<Skip> {
             reason: SkipReason::Mounted(mount.file_system.clone()),
         })
         .collect()
-}
-
-/// An upper folder stands for the root of what is below: it must look like it.
-fn make_layer(layer: &Layer) -> io::Result<()> {
-    fs::create_dir_all(&layer.upper)?;
-    fs::create_dir_all(&layer.work)?;
-    let lower = open_root(&layer.lower)?;
-    let (node, _) = read_node(std::os::fd::AsFd::as_fd(&lower), c"", Attributes::Plain)?;
-    chown(&layer.upper, Some(node.uid), Some(node.gid))?;
-    rustix::fs::chmod(&layer.upper, rustix::fs::Mode::from_raw_mode(node.mode.into()))?;
-    for (name, value) in &node.xattrs {
-        let name = std::ffi::CString::new(&name[..]).map_err(|_| io::ErrorKind::InvalidData)?;
-        match rustix::fs::lsetxattr(&layer.upper, &name, value, XattrFlags::empty()) {
-            Err(Errno::NOTSUP | Errno::PERM) => {}
-            other => other?,
-        }
-    }
-    let time =
-        Timespec { tv_sec: node.modified.seconds, tv_nsec: node.modified.nanoseconds.into() };
-    let times = Timestamps { last_access: time, last_modification: time };
-    Ok(rustix::fs::utimensat(CWD, &layer.upper, &times, AtFlags::empty())?)
 }
 
 /// The names the merged root gives: each file from the upper folder, if it was written.

@@ -16,11 +16,7 @@ use model::{Hash, Kind, MachinePath, Time};
 
 use super::{
     Beginning, Finished, OpenSessionError, RunError, SESSION_FORMAT, SESSIONS, Session,
-    content::Notes,
-    files,
-    kept::Keeper,
-    now,
-    overlay::skips,
+    content::Notes, files, kept::Keeper, now, overlay::skips,
 };
 use crate::{
     facts,
@@ -92,13 +88,12 @@ impl Session {
         progress: Progress<'_>,
     ) -> Result<(), RunError> {
         let failed = |reason| RunError::Prepare { root: self.beginning.root.clone(), reason };
-        let mut keeper = Keeper::create(&self.folder.join(files::KEPT), settings.keep).map_err(failed)?;
+        let mut keeper =
+            Keeper::create(&self.folder.join(files::KEPT), settings.keep).map_err(failed)?;
         let started = clock(&self.folder).map_err(failed)?;
         let scan = self.scan().map_err(failed)?;
-        let header = SnapshotHeader {
-            names: read_names(&self.beginning.root).map_err(failed)?,
-            started,
-        };
+        let header =
+            SnapshotHeader { names: read_names(&self.beginning.root).map_err(failed)?, started };
         let unfinished = self.folder.join("baseline.new");
         let file = BufWriter::new(File::create(&unfinished).map_err(failed)?);
         let all = settings.hash;
@@ -128,7 +123,8 @@ impl Session {
         let scan = self.scan().map_err(failed)?;
         let names = read_names(&root).map_err(failed)?;
         let mut contents = RootContents { root: root.clone() };
-        let compared = compare(&self.folder.join(files::BASELINE), &scan, names, &mut contents, progress)?;
+        let compared =
+            compare(&self.folder.join(files::BASELINE), &scan, names, &mut contents, progress)?;
         let mut costs = vec![
             "files that were only opened are not known: snapshots see what was written".to_owned(),
         ];
@@ -140,10 +136,14 @@ impl Session {
         }
         let facts_now = facts::read_facts(&root, &self.beginning.host_name);
         if facts_now.boot_id != self.facts()?.boot_id {
-            costs.push("the machine was restarted in between; what that changed is in the change set too".to_owned());
+            costs.push(
+                "the machine was restarted in between; what that changed is in the change set too"
+                    .to_owned(),
+            );
         }
         let exit_code = files::read_json(&self.folder.join(files::OUTCOME)).ok();
-        let mut all: Vec<Skip> = self.beginning.skips.iter().cloned().chain(compared.skips).collect();
+        let mut all: Vec<Skip> =
+            self.beginning.skips.iter().cloned().chain(compared.skips).collect();
         all.sort();
         all.dedup();
         let notes = Notes { skips: all, costs, exit_code, ..Notes::default() };
@@ -178,7 +178,8 @@ pub(super) fn compare<C: Contents<Error = RunError>>(
     let damaged = |error| unreadable(baseline, error);
     let file = File::open(baseline)
         .map_err(|reason| OpenSessionError::Read { file: baseline.to_owned(), reason })?;
-    let mut reader = SnapshotReader::open(BufReader::with_capacity(1 << 20, file)).map_err(damaged)?;
+    let mut reader =
+        SnapshotReader::open(BufReader::with_capacity(1 << 20, file)).map_err(damaged)?;
     let sides = Sides {
         names: BothNames { before: reader.header().names.clone(), after: names },
         started: reader.header().started,
@@ -254,18 +255,19 @@ pub(super) fn hash_now(record: &mut Record, place: &Place<'_>) -> io::Result<()>
     if let Kind::File(content) = &mut record.node.kind
         && content.hash.is_none()
     {
-        content.hash = match open_file(place.folder, place.name).and_then(|file| hash(&file, content)) {
-            Ok(hash) => hash,
-            Err(error)
-                if matches!(
-                    error.kind(),
-                    io::ErrorKind::NotFound | io::ErrorKind::PermissionDenied
-                ) =>
-            {
-                None
-            }
-            Err(error) => return Err(error),
-        };
+        content.hash =
+            match open_file(place.folder, place.name).and_then(|file| hash(&file, content)) {
+                Ok(hash) => hash,
+                Err(error)
+                    if matches!(
+                        error.kind(),
+                        io::ErrorKind::NotFound | io::ErrorKind::PermissionDenied
+                    ) =>
+                {
+                    None
+                }
+                Err(error) => return Err(error),
+            };
     }
     Ok(())
 }
@@ -372,10 +374,7 @@ pub(super) fn clock(folder: &Path) -> io::Result<Time> {
     std::fs::write(&probe, b"now")?;
     let found = probe.metadata()?;
     std::fs::remove_file(&probe)?;
-    Ok(Time {
-        seconds: found.ctime(),
-        nanoseconds: u32::try_from(found.ctime_nsec()).unwrap_or(0),
-    })
+    Ok(Time { seconds: found.ctime(), nanoseconds: u32::try_from(found.ctime_nsec()).unwrap_or(0) })
 }
 
 fn unreadable(file: &Path, error: ReadSnapshotError) -> OpenSessionError {
