@@ -1,5 +1,6 @@
 //! The `packhorse` command: arguments in, one call, an exit code out.
 
+mod capture;
 mod compile;
 
 use std::process::ExitCode;
@@ -18,6 +19,12 @@ struct Arguments {
 enum Command {
     /// Make an installer of a project folder.
     Compile(compile::Args),
+    /// Record what an installer does.
+    Capture(capture::Args),
+    #[command(name = "__enter", hide = true)]
+    Enter(capture::Inside),
+    #[command(name = "__init", hide = true)]
+    Init(capture::Inside),
 }
 
 fn main() -> ExitCode {
@@ -25,5 +32,8 @@ fn main() -> ExitCode {
         Command::Compile(args) => {
             compile::run(&args, std::env::var("SOURCE_DATE_EPOCH").ok().as_deref())
         }
+        Command::Capture(args) => capture::run(args),
+        Command::Enter(inside) => capture::enter(&inside),
+        Command::Init(inside) => capture::init(&inside),
     }
 }

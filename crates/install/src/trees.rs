@@ -167,7 +167,7 @@ impl Trees {
         let at = work.transaction.intend(Intent::Create { path: top.clone() })?.at;
         let before = work.before_nothing(&place)?;
         if top == place {
-            if matches!(record.node, package::Node::Directory) {
+            if matches!(record.node, package::Node::Directory | package::Node::Carrier) {
                 self.fresh.insert(top, at.clone());
             }
             work.counts.created += 1;
@@ -204,7 +204,10 @@ impl Trees {
                 .first()
                 .map(|claim| claim.before.clone()),
         };
-        if ours.is_some() && before == Some(Before::Nothing) {
+        if record.node == package::Node::Directory
+            && ours.is_some()
+            && before == Some(Before::Nothing)
+        {
             let mut wanted = work.raw(&record.meta)?;
             wanted.modified = found.meta.modified;
             work.set_meta(&place, found, wanted)?;
@@ -507,7 +510,7 @@ impl Staging<'_> {
         let before = decided.before.clone().unwrap_or(Before::Nothing);
         let version = self.trees.targets[&record.tree].version.clone();
         let node = match &record.node {
-            package::Node::Directory => {
+            package::Node::Directory | package::Node::Carrier => {
                 match work.machine().look(at)? {
                     Some(found) if found.node.is_directory() => {}
                     _ => work.transaction.machine().make_directory(at, &meta)?,
@@ -562,7 +565,7 @@ impl Staging<'_> {
         let Some(before) = decided.before.clone() else { return Ok(()) };
         let version = self.trees.targets[&record.tree].version.clone();
         let (node, hash) = match &record.node {
-            package::Node::Directory => (Node::Directory, None),
+            package::Node::Directory | package::Node::Carrier => (Node::Directory, None),
             package::Node::File(content) => {
                 let key = (record.tree, record.path.clone());
                 if self.trees.linked.contains(&key) {
@@ -762,7 +765,7 @@ fn joined(root: &MachinePath, path: &[u8]) -> Result<MachinePath, InstallError> 
 
 fn word(node: &package::Node) -> &'static str {
     match node {
-        package::Node::Directory => "folder",
+        package::Node::Directory | package::Node::Carrier => "folder",
         package::Node::File(_) | package::Node::HardLink { .. } => "file",
         package::Node::Symlink(_) => "symbolic link",
         package::Node::Fifo => "named pipe",

@@ -1,139 +1,128 @@
-use std::{fs, path::PathBuf, process::Command};
+//! What is peculiar to the machine a capture runs on.
 
-use change::Observe;
-use install::Facts;
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    env, fs,
+    path::Path,
+};
+
+use capture::{Facts, UserFact};
 use model::MachinePath;
 
-use crate::LinuxMachine;
-
-/// What a Linux says of itself: files of its root, and the kernel we run on.
-#[derive(Debug)]
-pub struct LinuxFacts {
-    root: PathBuf,
-    live: bool,
-    os_release: Vec<(String, String)>,
-}
-
-impl LinuxFacts {
-    /// The facts of `machine`.
-    pub fn of(machine: &LinuxMachine) -> Self {
-        let os_release = ["/etc/os-release", "/usr/lib/os-release"].iter().find_map(|path| {
-            let path = machine.resolve(&MachinePath::new(path).ok()?).ok()?;
-            // The file itself is a link on most systems.
-            let text = fs::read_to_string(machine.host(&path)).ok().or_else(|| {
-                let path = machine.resolve(&MachinePath::new("/usr/lib/os-release").ok()?).ok()?;
-                fs::read_to_string(machine.host(&path)).ok()
-            })?;
-            Some(assignments(&text))
-        });
-        Self {
-            root: machine.root().to_owned(),
-            live: machine.is_live(),
-            os_release: os_release.unwrap_or_default(),
-        }
-    }
-
-    fn release_field(&self, name: &str) -> String {
-        let field = self.os_release.iter().find(|(key, _)| key == name);
-        field.map(|(_, value)| value.clone()).unwrap_or_default()
+/// Collects the facts of the machine we run on and of the root that is captured. What cannot be read is
+/// left out: facts only help to find traces of this machine.
+pub fn read_facts(root: &Path, host_name: &str) -> Facts {
+    let text = |path: &str| fs::read_to_string(path).unwrap_or_default().trim().to_owned();
+    let of_root = |path: &str| fs::read_to_string(root.join(path)).unwrap_or_default();
+    let uname = rustix::system::uname();
+    let machine_ids: BTreeSet<String> = [
+        text("/etc/machine-id"),
+        of_root("etc/machine-id").trim().to_owned(),
+        of_root("var/lib/dbus/machine-id").trim().to_owned(),
+    ]
+    .into();
+    Facts {
+        host_name: host_name.to_owned(),
+        real_host_name: uname.nodename().to_string_lossy().into_owned(),
+        machine_ids: machine_ids.into_iter().filter(|id| id.len() >= 32).collect(),
+        addresses: addresses(&text("/proc/net/fib_trie"), &text("/proc/net/if_inet6")),
+        hardware_addresses: hardware_addresses(),
+        users: users(&of_root("etc/passwd")),
+        user: ["SUDO_USER", "LOGNAME", "USER"].iter().find_map(|name| env::var(name).ok()),
+        boot_id: text("/proc/sys/kernel/random/boot_id"),
+        temporary_folders: temporary_folders(),
+        kernel: uname.release().to_string_lossy().into_owned(),
+        os_release: os_release(&of_root("etc/os-release")),
     }
 }
 
-fn assignments(text: &str) -> Vec<(String, String)> {
-    text.lines()
+/// The addresses that are this machine's own: in the kernel's table, the line before `host LOCAL`
+/// holds the address; in the other table it is the first column.
+fn addresses(fib: &str, inet6: &str) -> Vec<String> {
+    let lines: Vec<&str> = fib.lines().collect();
+    let four = lines.windows(2).filter(|pair| pair[1].contains("host LOCAL")).filter_map(|pair| {
+        let address: std::net::Ipv4Addr = pair[0].trim().strip_prefix("|-- ")?.parse().ok()?;
+        (!address.is_loopback()).then(|| address.to_string())
+    });
+    let six = inet6.lines().filter_map(|line| {
+        let number = u128::from_str_radix(line.split_whitespace().next()?, 16).ok()?;
+        let address = std::net::Ipv6Addr::from(number);
+        (!address.is_loopback()).then(|| address.to_string())
+    });
+    four.chain(six).collect::<BTreeSet<_>>().into_iter().collect()
+}
+
+fn hardware_addresses() -> Vec<String> {
+    let Ok(cards) = fs::read_dir("/sys/class/net") else { return Vec::new() };
+    let found: BTreeSet<String> = cards
+        .flatten()
+        .filter_map(|card| fs::read_to_string(card.path().join("address")).ok())
+        .map(|address| address.trim().to_owned())
+        .filter(|address| !address.is_empty() && address != "00:00:00:00:00:00")
+        .collect();
+    found.into_iter().collect()
+}
+
+fn users(passwd: &str) -> Vec<UserFact> {
+    passwd
+        .lines()
         .filter_map(|line| {
-            let (key, value) = line.split_once('=')?;
-            Some((key.trim().to_owned(), value.trim().trim_matches('"').to_owned()))
+            let mut fields = line.split(':');
+            Some(UserFact {
+                name: fields.next()?.to_owned(),
+                uid: fields.nth(1)?.parse().ok()?,
+                gid: fields.next()?.parse().ok()?,
+                home: MachinePath::new(fields.nth(1)?).ok()?,
+            })
         })
         .collect()
 }
 
-impl Facts for LinuxFacts {
-    fn os(&self) -> String {
-        "linux".to_owned()
-    }
-
-    fn architecture(&self) -> String {
-        std::env::consts::ARCH.to_owned()
-    }
-
-    fn distribution(&self) -> String {
-        self.release_field("ID")
-    }
-
-    fn release(&self) -> String {
-        self.release_field("VERSION_ID")
-    }
-
-    fn kernel(&self) -> String {
-        rustix::system::uname().release().to_string_lossy().into_owned()
-    }
-
-    fn memory(&self) -> u64 {
-        let info = rustix::system::sysinfo();
-        u64::from(info.totalram) * u64::from(info.mem_unit)
-    }
-
-    fn host_name(&self) -> String {
-        if self.live {
-            return rustix::system::uname().nodename().to_string_lossy().into_owned();
-        }
-        fs::read_to_string(self.root.join("etc/hostname")).unwrap_or_default().trim().to_owned()
-    }
-
-    fn free_space(&self, path: &MachinePath) -> Option<(u64, u64)> {
-        let mut at = Some(path.clone());
-        while let Some(path) = at {
-            let host =
-                self.root.join(std::ffi::OsStr::new(&*String::from_utf8_lossy(path.relative())));
-            if let (Ok(space), Ok(stat)) = (rustix::fs::statvfs(&host), rustix::fs::stat(&host)) {
-                return Some((space.f_bavail * space.f_frsize, stat.st_dev));
-            }
-            at = path.parent();
-        }
-        None
-    }
-
-    fn system_package(&self, name: &str) -> Option<String> {
-        let status = fs::read_to_string(self.root.join("var/lib/dpkg/status")).ok();
-        if let Some(status) = status {
-            return dpkg_version(&status, name);
-        }
-        let output = Command::new("rpm")
-            .arg("--root")
-            .arg(&self.root)
-            .args(["-q", "--queryformat", "%{EVR}", name])
-            .output()
-            .ok()?;
-        output.status.success().then(|| String::from_utf8_lossy(&output.stdout).into_owned())
-    }
-
-    fn has_running_systemd(&self) -> bool {
-        // sd_booted(3)
-        self.live && fs::symlink_metadata("/run/systemd/system").is_ok_and(|found| found.is_dir())
-    }
+fn temporary_folders() -> Vec<MachinePath> {
+    let named = ["TMPDIR", "TEMP", "TMP"].iter().filter_map(|name| env::var(name).ok());
+    let known = ["/tmp", "/var/tmp"].map(str::to_owned);
+    let folders: BTreeSet<MachinePath> =
+        known.into_iter().chain(named).filter_map(|path| MachinePath::new(path).ok()).collect();
+    folders.into_iter().collect()
 }
 
-/// The version of an installed package in dpkg's status file.
-fn dpkg_version(status: &str, name: &str) -> Option<String> {
-    let paragraph = status.split("\n\n").find(|paragraph| {
-        paragraph.lines().next() == Some(&format!("Package: {name}"))
-            && paragraph
-                .lines()
-                .any(|line| line.starts_with("Status:") && line.ends_with(" installed"))
-    })?;
-    paragraph.lines().find_map(|line| line.strip_prefix("Version: ")).map(str::to_owned)
+fn os_release(text: &str) -> BTreeMap<String, String> {
+    text.lines()
+        .filter_map(|line| line.split_once('='))
+        .map(|(key, value)| (key.to_owned(), value.trim_matches(['"', '\'']).to_owned()))
+        .collect()
 }
 
 #[cfg(test)]
 mod tests {
-    use super::dpkg_version;
+    use super::{addresses, os_release, users};
 
     #[test]
-    fn only_installed_packages_have_a_version() {
-        let status = "Package: a\nStatus: install ok installed\nVersion: 1.0\n\nPackage: b\nStatus: deinstall ok config-files\nVersion: 2\n";
-        assert_eq!(dpkg_version(status, "a").as_deref(), Some("1.0"));
-        assert_eq!(dpkg_version(status, "b"), None);
-        assert_eq!(dpkg_version(status, "c"), None);
+    fn own_addresses_are_found_in_the_kernel_tables() {
+        let fib = "\
+Main:
+  +-- 0.0.0.0/0 3 0 5
+           |-- 10.0.2.15
+              /32 host LOCAL
+           |-- 127.0.0.1
+              /32 host LOCAL
+           |-- 10.0.2.255
+              /32 link BROADCAST
+";
+        let six = "fe80000000000000505400fffe123456 02 40 20 80 eth0\n";
+        assert_eq!(addresses(fib, six), ["10.0.2.15", "fe80::5054:ff:fe12:3456"]);
+    }
+
+    #[test]
+    fn accounts_and_release_are_read() {
+        let users =
+            users("root:x:0:0:root:/root:/bin/sh\nada:x:1000:1001:Ada:/home/ada:/bin/sh\nbad\n");
+        assert_eq!(users.len(), 2);
+        assert_eq!((users[1].uid, users[1].gid), (1000, 1001));
+        assert_eq!(users[1].home.to_string(), "/home/ada");
+        assert_eq!(
+            os_release("ID=debian\nNAME=\"Debian GNU/Linux\"\n")["NAME"],
+            "Debian GNU/Linux"
+        );
     }
 }
