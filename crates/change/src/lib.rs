@@ -1,1 +1,3 @@
 //! change
+
+pub mod edit;
