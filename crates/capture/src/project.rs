@@ -138,7 +138,7 @@ pub fn draft(
     let verdicts = rules.judge(changes);
     let mut report = Report::of_rules(rules, &verdicts);
     let mut live = live(changes, rules, &verdicts);
-    let view = View { changes: &live, all: changes, contents, options };
+    let view = View { changes: &live, contents, options };
     let mut meaning = recognise::all(&view)?;
     recognise::dependencies(changes, contents, rules, &verdicts, &mut report)?;
     live.retain(|path, _| !meaning.taken.contains_key(*path));

@@ -1,8 +1,12 @@
 //! Recognisers: what raw changes mean. Each looks at the changes nobody has understood yet, and says
 //! which of them it understands and as what. It takes a change only if its steps make it so again.
 
+mod accounts;
+mod alternatives;
+mod edits;
 mod packages;
 mod places;
+mod systemd;
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -11,17 +15,12 @@ use script::StepKind;
 
 pub(crate) use packages::dependencies;
 
-use crate::{
-    Change, ChangeSet, Contents, DraftError, Options, Remark, Side,
-    contents::{read_text, read_up_to},
-};
+use crate::{Change, Contents, DraftError, Options, Remark, Side, contents::read_text};
 
 /// What a recogniser looks at.
 pub(crate) struct View<'a> {
     /// The changes nobody has understood or left out yet.
     pub(crate) changes: &'a BTreeMap<&'a MachinePath, &'a Change>,
-    /// All changes.
-    pub(crate) all: &'a ChangeSet,
     pub(crate) contents: &'a dyn Contents,
     pub(crate) options: &'a Options,
 }
@@ -44,7 +43,13 @@ pub(crate) struct Meaning {
 type Recogniser = fn(&View<'_>) -> Result<Meaning, DraftError>;
 
 /// In the order they look; one may rely on what those before it took.
-const RECOGNISERS: [Recogniser; 1] = [places::recognise];
+const RECOGNISERS: [Recogniser; 5] = [
+    accounts::recognise,
+    systemd::recognise,
+    alternatives::recognise,
+    edits::recognise,
+    places::recognise,
+];
 
 /// Asks every recogniser.
 pub(crate) fn all(view: &View<'_>) -> Result<Meaning, DraftError> {
@@ -83,15 +88,15 @@ impl View<'_> {
             .map_err(|source| DraftError::Read { path: path.clone(), source })
     }
 
-    /// A file of up to `limit` bytes on one side.
-    fn bytes(
-        &self,
-        path: &MachinePath,
-        side: Side,
-        limit: u64,
-    ) -> Result<Option<Vec<u8>>, DraftError> {
-        read_up_to(self.contents, path, side, limit)
-            .map_err(|source| DraftError::Read { path: path.clone(), source })
+    /// What is at a path after the installer, changed or not.
+    fn after(&self, path: &MachinePath) -> Result<Option<Entry>, DraftError> {
+        match self.changes.get(path) {
+            Some(change) => Ok(change.after.clone()),
+            None => self
+                .contents
+                .entry(path, Side::After)
+                .map_err(|source| DraftError::Read { path: path.clone(), source }),
+        }
     }
 
     /// The changes below a folder, or of the path itself.
