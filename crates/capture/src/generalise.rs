@@ -402,3 +402,6 @@ fn patterns(root: &MachinePath, files: &[MachinePath], keep: &[MachinePath]) -> 
     }
     found.into_iter().collect()
 }
+
+#[cfg(test)]
+mod tests;

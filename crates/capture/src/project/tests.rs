@@ -1,7 +1,10 @@
 use model::Kind;
 use script::TreeSource;
 
-use crate::testing::{Machines, steps};
+use crate::{
+    MachineFacts, Options, Touch, TouchedFiles,
+    testing::{Machines, options, path, steps},
+};
 
 #[test]
 fn a_make_install_reads_as_one_step_without_touching_shared_folders() {
@@ -137,4 +140,62 @@ fn hard_links_name_what_is_carried() {
     assert_eq!(kind("files/opt/app/b"), Kind::HardLink(crate::testing::path("/files/opt/app/a")));
     assert!(matches!(kind("files/opt/app/c"), Kind::File(content) if content.length == 4));
     assert_eq!(kind("files/opt/app/d"), Kind::HardLink(crate::testing::path("/files/opt/app/c")));
+}
+
+/// Files the installer found identical are listed, and carried where that is asked for (Q168776).
+#[test]
+fn q168776_touched_files_are_listed_and_carried_on_demand() {
+    let mut machines = Machines::default().had_folder("/usr/lib/app");
+    for number in 0..12 {
+        machines = machines.had(&format!("/usr/lib/app/shared{number}"), "same");
+    }
+    for number in 0..68 {
+        machines = machines.file(&format!("/usr/lib/app/own{number}"), "x");
+    }
+    let mut changes = machines.changes();
+    for number in 0..12 {
+        let how = if number < 6 { Touch::Rewritten } else { Touch::Opened };
+        changes.touched.insert(path(&format!("/usr/lib/app/shared{number}")), how);
+    }
+    let carried = |touched| {
+        let options = Options { touched, ..options() };
+        let draft = machines.draft_with(&changes, &MachineFacts::default(), &options);
+        assert_eq!(draft.report.touched.len(), 12);
+        assert_eq!(draft.report.counts.carried, 68);
+        draft.payload.len()
+    };
+    assert_eq!(carried(TouchedFiles::List), 68);
+    assert_eq!(carried(TouchedFiles::CarryRewritten), 74);
+    assert_eq!(carried(TouchedFiles::CarryAll), 80);
+}
+
+#[test]
+fn what_is_carried_is_warned_of_when_it_needs_what_is_left_out() {
+    let draft = Machines::default()
+        .had_folder("/usr/bin")
+        .had_folder("/var/cache")
+        .had_folder("/usr/share/applications")
+        .file("/var/cache/app/tool", "x")
+        .link("/usr/bin/tool", "../../var/cache/app/tool")
+        .file("/usr/share/applications/a.desktop", "[Desktop Entry]\nExec=/var/cache/app/tool %U\n")
+        .draft();
+    let warned: Vec<String> = draft.report.warning.iter().map(|one| one.text.clone()).collect();
+    assert_eq!(warned.len(), 2);
+    assert!(
+        warned[0].starts_with("the link points to `/var/cache/app/tool`, which rule linux.toml:")
+    );
+    assert!(warned[1].starts_with("it starts `/var/cache/app/tool`"));
+}
+
+#[test]
+fn a_folder_that_gave_way_to_a_link_is_cleared_first() {
+    let draft = Machines::default()
+        .had("/usr/lib/app/old", "x")
+        .without("/usr/lib/app")
+        .link("/usr/lib/app", "app-2")
+        .draft();
+    insta::assert_snapshot!(steps(&draft), @r"
+    remove /usr/lib/app
+    create-link /usr/lib/app -> app-2
+    ");
 }
