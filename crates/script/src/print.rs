@@ -1,0 +1,100 @@
+mod steps;
+mod toml;
+
+use std::fmt::Write as _;
+
+use model::{Architecture, Program, Variable};
+
+use crate::{Script, duration::print_duration, print_condition, vocabulary::FORMAT};
+use toml::{Body, key, table};
+pub(crate) use toml::{WIDTH, quoted};
+
+/// Writes a script in the form `script fmt` leaves alone. What [`parse`](crate::parse) made comes back the same.
+///
+/// An edit step whose edits no single table can say in their order (a line removed before another is
+/// added) becomes several steps with the same file and condition.
+pub fn print(script: &Script) -> String {
+    let mut text = format!("format = {FORMAT}\n");
+    write_package(&mut text, script);
+    write_variables(&mut text, script);
+    for step in &script.steps {
+        steps::write(&mut text, step);
+    }
+    for (name, program) in &script.programs {
+        write_program(&mut text, name, program);
+    }
+    text
+}
+
+fn write_package(text: &mut String, script: &Script) {
+    text.push_str("\n[package]\n");
+    let mut body = Body::new(text);
+    body.text("name", script.name.as_str());
+    body.text("version", script.version.as_str());
+    body.text("architecture", &architecture(&script.architecture));
+    if !script.summary.is_empty() {
+        body.text("summary", &script.summary);
+    }
+    if !script.configuration.is_empty() {
+        body.list("configuration", script.configuration.iter().map(|pattern| quoted(pattern)));
+    }
+    if !script.generated.is_empty() {
+        body.list("generated", script.generated.iter().map(|it| quoted(&it.to_string())));
+    }
+}
+
+/// The architecture in a form that is read as the same one.
+fn architecture(architecture: &Architecture) -> String {
+    match architecture {
+        Architecture::Only(only) => {
+            let pretty = architecture.to_string();
+            if pretty.parse() == Ok(architecture.clone()) { pretty } else { only.to_string() }
+        }
+        Architecture::Any => "any".to_owned(),
+    }
+}
+
+fn write_variables(text: &mut String, script: &Script) {
+    if script.variables.is_empty() {
+        return;
+    }
+    text.push_str("\n[variables]\n");
+    for (name, variable) in &script.variables {
+        let _ = writeln!(text, "{} = {}", key(name), table(variable_entries(variable)));
+    }
+}
+
+fn variable_entries(variable: &Variable) -> Vec<(String, String)> {
+    let entry = |name: &str, value: &str| (name.to_owned(), quoted(value));
+    let default = variable.default.as_ref().map(ToString::to_string);
+    [
+        ("default", default.as_deref()),
+        ("prompt", variable.prompt.as_deref()),
+        ("fixed", variable.fixed.as_deref()),
+    ]
+    .into_iter()
+    .filter_map(|(name, value)| Some(entry(name, value?)))
+    .collect()
+}
+
+fn write_program(text: &mut String, name: &str, program: &Program) {
+    let _ = writeln!(text, "\n[program.{}]", key(name));
+    let mut body = Body::new(text);
+    if let Some(detect) = &program.detect {
+        body.text("detect", &print_condition(detect));
+    }
+    if let Some(requires) = &program.requires {
+        body.text("requires", &print_condition(requires));
+    }
+    if !program.exit_codes.is_empty() {
+        body.raw("exit-codes", &table(steps::exit_codes(&program.exit_codes)));
+    }
+    if let Some(estimate) = program.estimate {
+        body.text("estimate", &print_duration(estimate));
+    }
+}
+
+/// A list of templates as TOML values.
+fn templates(templates: &[model::Template]) -> impl Iterator<Item = String> {
+    templates.iter().map(|template| quoted(&template.to_string()))
+}

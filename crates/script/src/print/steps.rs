@@ -1,0 +1,445 @@
+use std::{collections::BTreeMap, fmt::Write as _};
+
+use model::{
+    AccountStep, Alternative, EditStep, ExitMeaning, Hook, LineEdit, Meta, Owner, ReplaceRule,
+    RunStep, ServiceStep, StartType, Template, Time, Undo, Xattrs, escape,
+};
+
+use super::{
+    templates,
+    toml::{Body, WIDTH, inline_list, key, list, quoted, table},
+};
+use crate::{
+    Step, StepKind, TreeSource, TreeStep,
+    duration::print_duration,
+    print_condition,
+    read::{DEFAULT_HOME, DEFAULT_LIMIT, DEFAULT_SHELL, MEANING},
+    vocabulary::{AT, MEANINGS, REPLACE, START},
+};
+
+/// Writes a step as `[[step]]`, an edit step as several where one table cannot say it.
+pub(super) fn write(text: &mut String, step: &Step) {
+    if let StepKind::Edit(edit) = &step.kind {
+        for group in groups(&edit.edits) {
+            open(text, step);
+            write_edit(text, edit, group);
+        }
+        return;
+    }
+    open(text, step);
+    let mut body = Body::new(text);
+    match &step.kind {
+        StepKind::Tree(tree) => write_tree(&mut body, tree),
+        StepKind::Remove { path } => body.text("remove", &path.to_string()),
+        StepKind::SetMetadata { path, meta } => {
+            body.text("set-metadata", &path.to_string());
+            body.text("mode", &format!("{:04o}", meta.mode));
+            write_owner(&mut body, meta);
+            body.text("modified", &meta.modified.to_string());
+            write_extended(&mut body, meta);
+        }
+        StepKind::Account(account) => write_account(&mut body, account),
+        StepKind::Service(service) => write_service(&mut body, service),
+        StepKind::Alternative(alternative) => write_alternative(&mut body, alternative),
+        StepKind::Trigger { name } => body.text("trigger", name),
+        StepKind::Run(run) => write_run(&mut body, run),
+        StepKind::Edit(_) => {}
+    }
+}
+
+fn open(text: &mut String, step: &Step) {
+    text.push_str("\n[[step]]\n");
+    if let Some(when) = &step.when {
+        Body::new(text).text("when", &print_condition(when));
+    }
+}
+
+fn write_tree(body: &mut Body<'_>, tree: &TreeStep) {
+    let to = tree.to.to_string();
+    match &tree.source {
+        TreeSource::Tree(source) => {
+            body.text("install-tree", source);
+            body.text("to", &to);
+        }
+        TreeSource::File(source) => {
+            body.text("install-file", source);
+            body.text("to", &to);
+        }
+        TreeSource::Directory(_) => body.text("create-directory", &to),
+        TreeSource::Link { target, .. } => {
+            body.text("create-link", &to);
+            body.text("target", &target.to_string());
+        }
+    }
+    if tree.replace != ReplaceRule::default() {
+        body.text("replace", REPLACE[tree.replace as usize]);
+    }
+    if let Some(version) = &tree.version {
+        body.text("version", version.as_str());
+    }
+    match &tree.source {
+        TreeSource::Directory(meta) => {
+            if meta.mode != 0o755 {
+                body.text("mode", &format!("{:04o}", meta.mode));
+            }
+            write_meta(body, meta);
+        }
+        TreeSource::Link { meta, .. } => write_meta(body, meta),
+        TreeSource::Tree(_) | TreeSource::File(_) => {
+            let replacements = tree.replacements.iter().map(|replacement| {
+                let files =
+                    replacement.files.iter().map(|pattern| quoted(pattern)).collect::<Vec<_>>();
+                table([
+                    ("files".to_owned(), format!("[{}]", files.join(", "))),
+                    ("text".to_owned(), quoted(&replacement.text)),
+                    ("with".to_owned(), quoted(&replacement.with.to_string())),
+                ])
+            });
+            if !tree.replacements.is_empty() {
+                body.list("replace-text", replacements);
+            }
+            if !tree.except.is_empty() {
+                body.list("except", tree.except.iter().map(|pattern| quoted(pattern)));
+            }
+        }
+    }
+}
+
+/// Owner, time and extended metadata, where they are not what is meant when unsaid.
+fn write_meta(body: &mut Body<'_>, meta: &Meta) {
+    write_owner(body, meta);
+    if meta.modified != Time::default() {
+        body.text("modified", &meta.modified.to_string());
+    }
+    write_extended(body, meta);
+}
+
+fn write_owner(body: &mut Body<'_>, meta: &Meta) {
+    for (name, owner) in [("owner", &meta.owner), ("group", &meta.group)] {
+        if *owner != Owner::root() {
+            body.text(name, &owner.to_string());
+        }
+    }
+}
+
+fn write_extended(body: &mut Body<'_>, meta: &Meta) {
+    if !meta.xattrs.is_empty() {
+        body.raw("xattrs", &xattrs(&meta.xattrs));
+    }
+    for (name, acl) in [("acl", &meta.acl), ("default-acl", &meta.default_acl)] {
+        if let Some(acl) = acl {
+            body.text(name, &acl.to_string());
+        }
+    }
+}
+
+fn xattrs(xattrs: &Xattrs) -> String {
+    table(xattrs.iter().map(|(name, value)| (escape(name), quoted(&escape(value)))))
+}
+
+/// Divides edits into runs that one table says in their order.
+fn groups(edits: &[LineEdit]) -> Vec<&[LineEdit]> {
+    let mut groups = Vec::new();
+    let mut start = 0;
+    for end in 1..=edits.len() {
+        if end == edits.len() || !joins(&edits[start..end], &edits[end]) {
+            groups.push(&edits[start..end]);
+            start = end;
+        }
+    }
+    groups
+}
+
+/// Whether one table says `group` and then `next`: additions before removals, keys once, sections together.
+fn joins(group: &[LineEdit], next: &LineEdit) -> bool {
+    let Some(last) = group.last() else { return true };
+    match (last, next) {
+        (LineEdit::Add { .. } | LineEdit::Remove { .. }, LineEdit::Remove { .. })
+        | (LineEdit::Add { .. }, LineEdit::Add { .. }) => true,
+        (
+            LineEdit::PathList { key, first, .. },
+            LineEdit::PathList { key: next_key, first: next_first, .. },
+        ) => key == next_key && first == next_first,
+        (
+            LineEdit::Assignment { value, .. },
+            LineEdit::Assignment { key: next_key, value: next_value },
+        ) => match (value, next_value) {
+            (_, None) => true,
+            (None, Some(_)) => false,
+            (Some(_), Some(_)) => !group
+                .iter()
+                .rev()
+                .any(|edit| matches!(edit, LineEdit::Assignment { key, .. } if key == next_key)),
+        },
+        (
+            LineEdit::Ini { section, value, .. },
+            LineEdit::Ini { section: next_section, key: next_key, value: next_value },
+        ) => {
+            if value.is_none() && next_value.is_some() {
+                return false;
+            }
+            let same_way = |edit: &&LineEdit| matches!(edit, LineEdit::Ini { value, .. } if value.is_some() == next_value.is_some());
+            let earlier = |edit: &LineEdit| {
+                matches!(edit, LineEdit::Ini { section: earlier, key, .. }
+                    if if section == next_section { earlier == next_section && key == next_key && next_value.is_some() } else { earlier == next_section })
+            };
+            !group.iter().filter(same_way).any(earlier)
+        }
+        _ => false,
+    }
+}
+
+fn write_edit(text: &mut String, edit: &EditStep, edits: &[LineEdit]) {
+    let (name, write): (_, fn(&mut Body<'_>, &[LineEdit]) -> String) = match edits.first() {
+        Some(LineEdit::Ini { .. }) => ("edit-ini", write_ini),
+        Some(LineEdit::Assignment { .. }) => ("edit-assignments", write_assignments),
+        Some(LineEdit::PathList { .. }) => ("edit-path-list", write_path_list),
+        _ => ("edit-lines", write_lines),
+    };
+    let mut body = Body::new(text);
+    body.text(name, &edit.file.to_string());
+    let subtables = write(&mut body, edits);
+    if edit.create {
+        body.raw("create", "true");
+    }
+    text.push_str(&subtables);
+}
+
+fn write_lines(body: &mut Body<'_>, edits: &[LineEdit]) -> String {
+    let added: Vec<String> = edits
+        .iter()
+        .filter_map(|edit| match edit {
+            LineEdit::Add { line, after: None } => Some(quoted(&line.to_string())),
+            LineEdit::Add { line, after: Some(after) } => Some(table([
+                ("line".to_owned(), quoted(&line.to_string())),
+                ("after".to_owned(), quoted(&after.to_string())),
+            ])),
+            _ => None,
+        })
+        .collect();
+    if !added.is_empty() {
+        body.list("add", added.into_iter());
+    }
+    let removed: Vec<String> = edits
+        .iter()
+        .filter_map(|edit| match edit {
+            LineEdit::Remove { line } => Some(quoted(&line.to_string())),
+            _ => None,
+        })
+        .collect();
+    if !removed.is_empty() {
+        body.list("remove", removed.into_iter());
+    }
+    String::new()
+}
+
+/// Keys by section, sections in the order of their first key.
+type Sections<'e> = Vec<(&'e Template, Vec<(&'e Template, Option<&'e Template>)>)>;
+
+fn sections(edits: &[LineEdit], set: bool) -> Sections<'_> {
+    let mut sections: Sections<'_> = Vec::new();
+    for edit in edits {
+        let LineEdit::Ini { section, key, value } = edit else { continue };
+        if value.is_some() != set {
+            continue;
+        }
+        match sections.last_mut() {
+            Some((last, keys)) if *last == section => keys.push((key, value.as_ref())),
+            _ => sections.push((section, vec![(key, value.as_ref())])),
+        }
+    }
+    sections
+}
+
+fn write_ini(body: &mut Body<'_>, edits: &[LineEdit]) -> String {
+    let set = sections(edits, true);
+    let mut subtables = String::new();
+    if !set.is_empty() {
+        let inline = table(set.iter().map(|(section, keys)| {
+            (section.to_string(), table(keys.iter().map(|(key, value)| entry(key, *value))))
+        }));
+        if fits("set", &inline) {
+            body.raw("set", &inline);
+        } else {
+            for (section, keys) in &set {
+                let _ = writeln!(subtables, "\n[step.set.{}]", key(&section.to_string()));
+                write_entries(&mut subtables, keys.iter().map(|(key, value)| entry(key, *value)));
+            }
+        }
+    }
+    let unset = sections(edits, false);
+    if !unset.is_empty() {
+        let names = |keys: &[(&Template, Option<&Template>)]| {
+            keys.iter().map(|(key, _)| quoted(&key.to_string())).collect::<Vec<_>>()
+        };
+        let inline = table(
+            unset.iter().map(|(section, keys)| (section.to_string(), inline_list(&names(keys)))),
+        );
+        if fits("unset", &inline) {
+            body.raw("unset", &inline);
+        } else {
+            subtables.push_str("\n[step.unset]\n");
+            write_entries(
+                &mut subtables,
+                unset.iter().map(|(section, keys)| {
+                    let section = section.to_string();
+                    let before = key(&section).chars().count() + 3;
+                    let list = list(names(keys), before);
+                    (section, list)
+                }),
+            );
+        }
+    }
+    subtables
+}
+
+fn entry(name: &Template, value: Option<&Template>) -> (String, String) {
+    (name.to_string(), quoted(&value.map(ToString::to_string).unwrap_or_default()))
+}
+
+fn write_entries(text: &mut String, entries: impl IntoIterator<Item = (String, String)>) {
+    for (name, value) in entries {
+        let _ = writeln!(text, "{} = {value}", key(&name));
+    }
+}
+
+fn fits(name: &str, value: &str) -> bool {
+    name.len() + 3 + value.chars().count() <= WIDTH
+}
+
+fn write_assignments(body: &mut Body<'_>, edits: &[LineEdit]) -> String {
+    let mut set = Vec::new();
+    let mut unset = Vec::new();
+    for edit in edits {
+        match edit {
+            LineEdit::Assignment { key, value: Some(value) } => set.push(entry(key, Some(value))),
+            LineEdit::Assignment { key, value: None } => unset.push(quoted(&key.to_string())),
+            _ => {}
+        }
+    }
+    let mut subtables = String::new();
+    let inline = table(set.clone());
+    if !set.is_empty() && fits("set", &inline) {
+        body.raw("set", &inline);
+    } else if !set.is_empty() {
+        subtables.push_str("\n[step.set]\n");
+        write_entries(&mut subtables, set);
+    }
+    if !unset.is_empty() {
+        body.list("unset", unset.into_iter());
+    }
+    subtables
+}
+
+fn write_path_list(body: &mut Body<'_>, edits: &[LineEdit]) -> String {
+    let folders = edits.iter().filter_map(|edit| match edit {
+        LineEdit::PathList { folder, .. } => Some(quoted(&folder.to_string())),
+        _ => None,
+    });
+    if let Some(LineEdit::PathList { key, first, .. }) = edits.first() {
+        body.text("key", &key.to_string());
+        body.list("add", folders);
+        if *first {
+            body.raw("first", "true");
+        }
+    }
+    String::new()
+}
+
+fn write_account(body: &mut Body<'_>, account: &AccountStep) {
+    let numbered = |body: &mut Body<'_>, system: bool, id: Option<u32>| {
+        if system {
+            body.raw("system", "true");
+        }
+        if let Some(id) = id {
+            body.raw("id", &id.to_string());
+        }
+    };
+    match account {
+        AccountStep::Group { name, system, id } => {
+            body.text("create-group", name);
+            numbered(body, *system, *id);
+        }
+        AccountStep::User { name, system, id, group, home, shell, comment } => {
+            body.text("create-user", name);
+            numbered(body, *system, *id);
+            if let Some(group) = group {
+                body.text("group", group);
+            }
+            for (key, value, unsaid) in
+                [("home", home, DEFAULT_HOME), ("shell", shell, DEFAULT_SHELL)]
+            {
+                if *value != Template::literal(unsaid) {
+                    body.text(key, &value.to_string());
+                }
+            }
+            if !comment.is_empty() {
+                body.text("comment", comment);
+            }
+        }
+        AccountStep::Membership { user, group } => {
+            body.text("add-to-group", group);
+            body.text("user", user);
+        }
+    }
+}
+
+fn write_service(body: &mut Body<'_>, service: &ServiceStep) {
+    body.text("service", &service.unit);
+    body.text("start", START[service.start as usize]);
+    if service.now != (service.start == StartType::Automatic) {
+        body.raw("now", &service.now.to_string());
+    }
+}
+
+fn write_alternative(body: &mut Body<'_>, alternative: &Alternative) {
+    body.text("alternative", &alternative.name);
+    body.text("link", &alternative.link.to_string());
+    body.text("path", &alternative.path.to_string());
+    body.raw("priority", &alternative.priority.to_string());
+    if !alternative.followers.is_empty() {
+        let followers = alternative.followers.iter().map(|(name, link, path)| {
+            table([
+                ("name".to_owned(), quoted(name)),
+                ("link".to_owned(), quoted(&link.to_string())),
+                ("path".to_owned(), quoted(&path.to_string())),
+            ])
+        });
+        body.list("followers", followers);
+    }
+}
+
+fn write_run(body: &mut Body<'_>, run: &RunStep) {
+    body.list("run", templates(&run.command));
+    if run.at != Hook::default() {
+        body.text("at", AT[run.at as usize]);
+    }
+    match &run.undo {
+        Undo::Outputs => body.text("undo", "outputs"),
+        Undo::Irreversible => body.text("undo", "irreversible"),
+        Undo::Command(words) => body.list("undo", templates(words)),
+    }
+    if run.limit != DEFAULT_LIMIT {
+        body.text("limit", &print_duration(run.limit));
+    }
+    if !run.wait {
+        body.raw("wait", "false");
+    }
+    if !run.exit_codes.is_empty() {
+        body.raw("exit-codes", &table(exit_codes(&run.exit_codes)));
+    }
+    if !run.outputs.is_empty() || run.undo == Undo::Outputs {
+        body.list("outputs", templates(&run.outputs));
+    }
+}
+
+/// Exit codes as the entries of a table.
+pub(super) fn exit_codes(codes: &BTreeMap<i32, ExitMeaning>) -> Vec<(String, String)> {
+    codes
+        .iter()
+        .map(|(code, meaning)| {
+            let word = MEANING.iter().position(|known| known == meaning).unwrap_or(0);
+            (code.to_string(), quoted(MEANINGS[word]))
+        })
+        .collect()
+}
