@@ -12,10 +12,10 @@ use model::{Architecture, Entry, Kind, MachinePath, ReplaceRule, Template, Varia
 use script::{StepKind, TextReplacement, TreeSource, TreeStep};
 
 use crate::{
-    Contents, DraftError, Leak, LeakScanner, MachineFacts, Options, Prefix, Remark, Side,
+    CapturedFiles, DraftError, Facts, Leak, LeakScanner, Options, Prefix, Remark, Side,
     project::Files,
     recognise::Meaning,
-    scan::{Boundary, Needle, Scan, Scanner, path_occurrences},
+    search::{Boundary, Needle, Scan, Scanner, path_occurrences},
 };
 use templates::Templates;
 
@@ -66,15 +66,15 @@ const AT_LEAKS: usize = 2;
 pub(crate) fn generalise(
     files: &mut Files,
     meaning: &mut Meaning,
-    contents: &dyn Contents,
-    facts: &MachineFacts,
+    contents: &dyn CapturedFiles,
+    facts: &Facts,
     options: &Options,
 ) -> Result<General, DraftError> {
     let prefix = find_prefix(files, &options.prefix)?;
     let leak_scanner = LeakScanner::new(facts);
     let found = scan(files, contents, prefix.as_ref(), facts, &leak_scanner)?;
     let mut general = General {
-        templates: Templates::new(prefix.as_ref(), facts.capture_host_name.as_deref()),
+        templates: Templates::new(prefix.as_ref(), facts.capture_host_name()),
         prefix,
         variables: BTreeMap::new(),
         generated: Vec::new(),
@@ -183,8 +183,8 @@ impl General {
         self.variables.insert(PREFIX.into(), variable);
     }
 
-    fn add_host_name(&mut self, found: &Found, facts: &MachineFacts) {
-        let Some(name) = &facts.capture_host_name else { return };
+    fn add_host_name(&mut self, found: &Found, facts: &Facts) {
+        let Some(name) = facts.capture_host_name() else { return };
         let (mut texts, mut keep) = (BTreeSet::new(), BTreeSet::new());
         for (path, scan) in &found.scans {
             if scan.hits[AT_HOST] + scan.within[AT_HOST] == 0 {
@@ -194,7 +194,7 @@ impl General {
         }
         if !texts.is_empty() {
             let with = Template(vec![model::Part::Variable(HOST_NAME.into())]);
-            self.replaced.push(Replaced { text: name.clone(), with, files: texts, keep });
+            self.replaced.push(Replaced { text: name.to_owned(), with, files: texts, keep });
         }
     }
 
@@ -309,9 +309,9 @@ fn detect_prefix(files: &Files) -> Option<MachinePath> {
 
 fn scan(
     files: &Files,
-    contents: &dyn Contents,
+    contents: &dyn CapturedFiles,
     prefix: Option<&MachinePath>,
-    facts: &MachineFacts,
+    facts: &Facts,
     leaks: &LeakScanner,
 ) -> Result<Found, DraftError> {
     // A needle that is not looked for is one no file holds.
@@ -322,7 +322,7 @@ fn scan(
     };
     let mut needles = vec![
         path(prefix.map(MachinePath::as_bytes)),
-        path(facts.capture_host_name.as_deref().map(str::as_bytes)),
+        path(facts.capture_host_name().map(str::as_bytes)),
     ];
     needles.extend(leaks.needles().iter().cloned());
     let scanner = Scanner::new(needles);

@@ -7,8 +7,8 @@ use model::escape;
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    MachineFacts,
-    scan::{Boundary, Needle, Scan, Scanner},
+    Facts,
+    search::{Boundary, Needle, Scan, Scanner},
 };
 
 /// Which fact of the reference machine was found.
@@ -98,7 +98,7 @@ pub fn check(scanner: &LeakScanner, item: Item<'_>) -> io::Result<Vec<Leak>> {
 
 impl LeakScanner {
     /// Looks for what `facts` say.
-    pub fn new(facts: &MachineFacts) -> Self {
+    pub fn new(facts: &Facts) -> Self {
         let found = suspects(facts);
         let suspects = found.iter().map(|(suspect, certainty, _)| (*suspect, *certainty)).collect();
         let needles: Vec<Needle> = found.into_iter().map(|(_, _, needle)| needle).collect();
@@ -201,7 +201,7 @@ impl fmt::Display for Leak {
     }
 }
 
-fn suspects(facts: &MachineFacts) -> Vec<(Suspect, Certainty, Needle)> {
+fn suspects(facts: &Facts) -> Vec<(Suspect, Certainty, Needle)> {
     let mut found: Vec<(Suspect, Certainty, Needle)> = Vec::new();
     let mut add = |suspect, certainty, text: &[u8], boundary| {
         if text.len() > 2 && !found.iter().any(|(_, _, needle)| needle.text == text) {
@@ -209,13 +209,12 @@ fn suspects(facts: &MachineFacts) -> Vec<(Suspect, Certainty, Needle)> {
         }
     };
     let word = Boundary::Word;
-    if let Some(name) = &facts.capture_host_name {
+    if let Some(name) = facts.capture_host_name() {
         add(Suspect::CaptureHostName, Certainty::Certain, name.as_bytes(), word);
     }
-    for (suspect, id) in
-        [(Suspect::MachineId, &facts.machine_id), (Suspect::BootId, &facts.boot_id)]
-    {
-        for spelling in id.iter().flat_map(|id| id_spellings(id)) {
+    let machines = facts.machine_ids.iter().map(|id| (Suspect::MachineId, id));
+    for (suspect, id) in machines.chain([(Suspect::BootId, &facts.boot_id)]) {
+        for spelling in id_spellings(id) {
             add(suspect, Certainty::Certain, spelling.as_bytes(), word);
         }
     }
@@ -229,7 +228,7 @@ fn suspects(facts: &MachineFacts) -> Vec<(Suspect, Certainty, Needle)> {
             }
         }
     }
-    for folder in facts.temp_folders.iter().filter(|folder| folder.parts().count() > 1) {
+    for folder in facts.temporary_folders.iter().filter(|folder| folder.parts().count() > 1) {
         let bytes = folder.as_bytes();
         if ![&b"/var/tmp"[..], b"/usr/tmp"].contains(&bytes) {
             add(Suspect::TempFolder, Certainty::Certain, bytes, Boundary::Path);
@@ -238,10 +237,10 @@ fn suspects(facts: &MachineFacts) -> Vec<(Suspect, Certainty, Needle)> {
     if let Some(home) = facts.packager_home() {
         add(Suspect::PackagerHome, Certainty::Certain, home.as_bytes(), Boundary::Path);
     }
-    if let Some(name) = facts.host_name.as_deref().filter(|name| *name != "localhost") {
+    if let Some(name) = Some(&facts.real_host_name).filter(|name| *name != "localhost") {
         add(Suspect::HostName, Certainty::Possible, name.as_bytes(), word);
     }
-    if let Some(name) = facts.packager.as_deref().filter(|name| *name != "root" && name.len() > 3) {
+    if let Some(name) = facts.user.as_deref().filter(|name| *name != "root" && name.len() > 3) {
         add(Suspect::PackagerName, Certainty::Possible, name.as_bytes(), word);
     }
     found
@@ -274,24 +273,7 @@ fn is_everybodys(address: &str) -> bool {
 #[cfg(test)]
 mod tests {
     use super::{Item, LeakScanner, check};
-    use crate::{MachineFacts, UserFact};
-
-    fn facts() -> MachineFacts {
-        MachineFacts {
-            host_name: Some("web".into()),
-            capture_host_name: Some("packhorse-1a2b3c4d".into()),
-            machine_id: Some("0123456789abcdef0123456789abcdef".into()),
-            addresses: vec!["127.0.0.1".into(), "10.0.2.15".into()],
-            packager: Some("alice".into()),
-            users: vec![UserFact {
-                name: "alice".into(),
-                id: 1000,
-                home: "/home/alice".parse().unwrap(),
-            }],
-            temp_folders: vec!["/tmp".parse().unwrap(), "/tmp/capture-7".parse().unwrap()],
-            ..MachineFacts::default()
-        }
-    }
+    use crate::testing::facts;
 
     fn found(text: &str) -> Vec<String> {
         let scanner = LeakScanner::new(&facts());

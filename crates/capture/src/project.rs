@@ -10,7 +10,7 @@ use model::{Architecture, Kind, MachinePath, PackageName, Template, Version};
 use script::{FileMeta, Script, Step, StepKind};
 
 use crate::{
-    Change, ChangeSet, Class, Contents, MachineFacts, Remark, Report, Rules, Touched, Understood,
+    CapturedFiles, Change, ChangeSet, Class, Facts, Remark, Report, Rules, Touched, Understood,
     Verdicts,
     generalise::{self, General},
     recognise::{self, Meaning, View},
@@ -130,8 +130,8 @@ impl Options {
 /// says which, and `report.counts` adds up.
 pub fn draft(
     changes: &ChangeSet,
-    contents: &dyn Contents,
-    facts: &MachineFacts,
+    contents: &dyn CapturedFiles,
+    facts: &Facts,
     rules: &Rules,
     options: &Options,
 ) -> Result<Draft, DraftError> {

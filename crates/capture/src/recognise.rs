@@ -15,13 +15,13 @@ use script::StepKind;
 
 pub(crate) use packages::dependencies;
 
-use crate::{Change, Contents, DraftError, Options, Remark, Side, contents::read_text};
+use crate::{CapturedFiles, Change, DraftError, Options, Remark, Side, captured::read_text};
 
 /// What a recogniser looks at.
 pub(crate) struct View<'a> {
     /// The changes nobody has understood or left out yet.
     pub(crate) changes: &'a BTreeMap<&'a MachinePath, &'a Change>,
-    pub(crate) contents: &'a dyn Contents,
+    pub(crate) contents: &'a dyn CapturedFiles,
     pub(crate) options: &'a Options,
 }
 

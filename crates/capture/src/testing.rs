@@ -7,7 +7,9 @@ use std::{
 
 use model::{Content, Entry, Hash, Kind, MachinePath, Meta, Owner, PackageName, Time, Version};
 
-use crate::{Change, ChangeSet, Contents, Draft, MachineFacts, Options, Rules, Side, draft};
+use crate::{
+    CapturedFiles, Change, ChangeSet, Draft, Facts, Options, Rules, Side, UserFact, draft,
+};
 
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Machines {
@@ -139,13 +141,13 @@ impl Machines {
     }
 
     pub(crate) fn draft(&self) -> Draft {
-        self.draft_with(&self.changes(), &MachineFacts::default(), &options())
+        self.draft_with(&self.changes(), &Facts::from_toml("").unwrap(), &options())
     }
 
     pub(crate) fn draft_with(
         &self,
         changes: &ChangeSet,
-        facts: &MachineFacts,
+        facts: &Facts,
         options: &Options,
     ) -> Draft {
         let rules = Rules::linux_and(Vec::new()).unwrap();
@@ -153,11 +155,33 @@ impl Machines {
     }
 }
 
+/// The facts of a machine called `web`, on which `alice` packages.
+pub(crate) fn facts() -> Facts {
+    Facts {
+        host_name: "packhorse-1a2b3c4d".into(),
+        real_host_name: "web".into(),
+        machine_ids: vec!["0123456789abcdef0123456789abcdef".into()],
+        addresses: vec!["127.0.0.1".into(), "10.0.2.15".into()],
+        hardware_addresses: Vec::new(),
+        users: vec![UserFact {
+            name: "alice".into(),
+            uid: 1000,
+            gid: 1000,
+            home: path("/home/alice"),
+        }],
+        user: Some("alice".into()),
+        boot_id: String::new(),
+        temporary_folders: vec![path("/tmp"), path("/tmp/capture-7")],
+        kernel: String::new(),
+        os_release: BTreeMap::new(),
+    }
+}
+
 pub(crate) fn options() -> Options {
     Options::new(PackageName::new("app").unwrap(), Version::new("1.0"))
 }
 
-impl Contents for Machines {
+impl CapturedFiles for Machines {
     fn open(&self, at: &MachinePath, side: Side) -> io::Result<Option<Box<dyn Read + '_>>> {
         let all = if side == Side::Before { &self.before } else { &self.after };
         Ok(match all.get(at) {

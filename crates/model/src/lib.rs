@@ -13,6 +13,7 @@
 #![forbid(unsafe_code)]
 
 mod acl;
+mod acl_bytes;
 mod action;
 mod bytes;
 mod condition;
@@ -26,6 +27,7 @@ mod time;
 mod version;
 
 pub use acl::{Acl, AclEntry, AclTag, ParseAclError};
+pub use acl_bytes::{BadAclBytes, UnknownAclOwner};
 pub use action::{
     AccountStep, Alternative, EditStep, ExitMeaning, Hook, LineEdit, Program, ReplaceRule, RunStep,
     ServiceStep, StartType, Undo, Variable,

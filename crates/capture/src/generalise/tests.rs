@@ -1,19 +1,9 @@
 use model::{Template, Variable};
 
 use crate::{
-    DraftError, MachineFacts, Options, Prefix, Rules, Suspect, UserFact, draft,
-    testing::{Machines, options, path, steps},
+    DraftError, Options, Prefix, Rules, Suspect, draft,
+    testing::{Machines, facts, options, path, steps},
 };
-
-fn facts() -> MachineFacts {
-    MachineFacts {
-        capture_host_name: Some("packhorse-1a2b3c4d".into()),
-        machine_id: Some("0123456789abcdef0123456789abcdef".into()),
-        packager: Some("alice".into()),
-        users: vec![UserFact { name: "alice".into(), id: 1000, home: path("/home/alice") }],
-        ..MachineFacts::default()
-    }
-}
 
 /// Six configuration files with 40 references to the install folder, a link, a unit and a `PATH`: all
 /// of them follow the variable (Q181929).

@@ -9,7 +9,7 @@ use model::{Content, Entry, Kind, MachinePath, Template};
 use script::StepKind;
 
 use super::{DraftError, Options, TouchedFiles};
-use crate::{Change, ChangeSet, Contents, Excluded, Report, Side, Touch};
+use crate::{CapturedFiles, Change, ChangeSet, Excluded, Report, Side, Touch};
 
 /// What is carried, by what happens to it.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -55,7 +55,7 @@ impl TouchedFiles {
 pub(super) fn collect(
     live: &BTreeMap<&MachinePath, &Change>,
     changes: &ChangeSet,
-    contents: &dyn Contents,
+    contents: &dyn CapturedFiles,
     options: &Options,
     report: &mut Report,
 ) -> Result<Files, DraftError> {
@@ -123,7 +123,7 @@ fn collect_removed(files: &mut Files, path: &MachinePath, live: &BTreeMap<&Machi
 fn carry_touched(
     files: &mut Files,
     changes: &ChangeSet,
-    contents: &dyn Contents,
+    contents: &dyn CapturedFiles,
     options: &Options,
 ) -> Result<(), DraftError> {
     for (path, how) in &changes.touched {
@@ -145,7 +145,7 @@ fn carry_touched(
 fn settle_hard_links(
     files: &mut Files,
     changes: &ChangeSet,
-    contents: &dyn Contents,
+    contents: &dyn CapturedFiles,
 ) -> Result<(), DraftError> {
     let mut orphans: BTreeMap<MachinePath, BTreeSet<MachinePath>> = BTreeMap::new();
     for (path, entry) in &files.entries {
@@ -175,7 +175,7 @@ fn settle_hard_links(
 fn content_of(
     path: &MachinePath,
     changes: &ChangeSet,
-    contents: &dyn Contents,
+    contents: &dyn CapturedFiles,
 ) -> Result<Content, DraftError> {
     let failed = |source| DraftError::Read { path: path.clone(), source };
     let changed = changes.changes.get(path).and_then(|change| change.after.clone());

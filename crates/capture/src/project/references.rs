@@ -5,7 +5,8 @@ use script::StepKind;
 
 use super::{DraftError, payload::Files};
 use crate::{
-    Class, Contents, Remark, Report, Rules, Side, Verdicts, contents::read_text, recognise::Meaning,
+    CapturedFiles, Class, Remark, Report, Rules, Side, Verdicts, captured::read_text,
+    recognise::Meaning,
 };
 
 /// Keys of units and desktop entries that name a program.
@@ -18,7 +19,7 @@ pub(super) fn warn(
     meaning: &Meaning,
     verdicts: &Verdicts,
     rules: &Rules,
-    contents: &dyn Contents,
+    contents: &dyn CapturedFiles,
     report: &mut Report,
 ) -> Result<(), DraftError> {
     let left_out = |target: &[u8]| -> Option<String> {

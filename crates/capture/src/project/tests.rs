@@ -2,7 +2,7 @@ use model::Kind;
 use script::TreeSource;
 
 use crate::{
-    MachineFacts, Options, Touch, TouchedFiles,
+    Options, Touch, TouchedFiles,
     testing::{Machines, options, path, steps},
 };
 
@@ -159,7 +159,7 @@ fn q168776_touched_files_are_listed_and_carried_on_demand() {
     }
     let carried = |touched| {
         let options = Options { touched, ..options() };
-        let draft = machines.draft_with(&changes, &MachineFacts::default(), &options);
+        let draft = machines.draft_with(&changes, &crate::Facts::from_toml("").unwrap(), &options);
         assert_eq!(draft.report.touched.len(), 12);
         assert_eq!(draft.report.counts.carried, 68);
         draft.payload.len()

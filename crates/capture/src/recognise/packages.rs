@@ -6,8 +6,8 @@ use model::MachinePath;
 
 use super::path;
 use crate::{
-    ChangeSet, Contents, Dependency, DraftError, Remark, Report, Rules, Side, Verdicts,
-    contents::read_up_to,
+    CapturedFiles, ChangeSet, Dependency, DraftError, Remark, Report, Rules, Side, Verdicts,
+    captured::read_up_to,
 };
 
 /// A `status` file longer than this is not one, in bytes.
@@ -16,7 +16,7 @@ const LIMIT: u64 = 256 << 20;
 /// Adds what the machine's package manager installed meanwhile.
 pub(crate) fn dependencies(
     changes: &ChangeSet,
-    contents: &dyn Contents,
+    contents: &dyn CapturedFiles,
     rules: &Rules,
     verdicts: &Verdicts,
     report: &mut Report,
@@ -58,7 +58,7 @@ pub(crate) fn dependencies(
 
 /// Names and versions of the installed packages in a dpkg status file.
 fn installed(
-    contents: &dyn Contents,
+    contents: &dyn CapturedFiles,
     status: &MachinePath,
     side: Side,
 ) -> Result<Option<BTreeMap<String, String>>, DraftError> {

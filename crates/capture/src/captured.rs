@@ -13,7 +13,7 @@ pub enum Side {
 
 /// What files held and hold, for those who look for meaning in them. Whoever observed the installer
 /// has it; this crate only asks.
-pub trait Contents {
+pub trait CapturedFiles {
     /// The bytes of the regular file at `path`; `None` where there is none, or its content was not kept.
     fn open(&self, path: &MachinePath, side: Side) -> io::Result<Option<Box<dyn Read + '_>>>;
 
@@ -26,7 +26,7 @@ pub const TEXT_LIMIT: u64 = 1 << 20;
 
 /// The whole of a file, unless it is longer than `limit` bytes.
 pub(crate) fn read_up_to(
-    contents: &dyn Contents,
+    contents: &dyn CapturedFiles,
     path: &MachinePath,
     side: Side,
     limit: u64,
@@ -39,7 +39,7 @@ pub(crate) fn read_up_to(
 
 /// The whole of a file if it is text: not too long, and without a zero byte.
 pub(crate) fn read_text(
-    contents: &dyn Contents,
+    contents: &dyn CapturedFiles,
     path: &MachinePath,
     side: Side,
 ) -> io::Result<Option<Vec<u8>>> {
