@@ -7,7 +7,7 @@ use std::{
 
 use model::{Kind, MachinePath, escape};
 
-use crate::{Change, ChangeSet, Class, Rules};
+use crate::{Change, ChangeSet, Rules};
 
 /// From how many different names on a folder is named instead of what is in it.
 const MANY: usize = 4;
@@ -25,9 +25,7 @@ struct Proposal {
 pub fn propose(changes: &ChangeSet, rules: &Rules) -> String {
     let verdicts = rules.judge(changes);
     let known = |path: &MachinePath| {
-        verdicts.by_path.get(path).is_some_and(|&rule| {
-            matches!(rules.all()[rule].class, Class::Drop | Class::Regenerate(_))
-        })
+        verdicts.by_path.get(path).is_some_and(|&rule| rules.all()[rule].class.leaves_out())
     };
     let mut folders: BTreeMap<MachinePath, Proposal> = BTreeMap::new();
     for (path, change) in changes.changes.iter().filter(|(path, _)| !known(path)) {

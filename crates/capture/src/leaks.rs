@@ -219,7 +219,8 @@ fn suspects(facts: &Facts) -> Vec<(Suspect, Certainty, Needle)> {
         }
     }
     for address in facts.addresses.iter().filter(|address| !is_everybodys(address)) {
-        add(Suspect::Address, Certainty::Certain, address.as_bytes(), word);
+        let sure = if is_example(address) { Certainty::Possible } else { Certainty::Certain };
+        add(Suspect::Address, sure, address.as_bytes(), word);
     }
     for address in &facts.hardware_addresses {
         if address.bytes().any(|byte| byte.is_ascii_hexdigit() && byte != b'0') {
@@ -268,6 +269,17 @@ fn is_everybodys(address: &str) -> bool {
     address.parse::<std::net::IpAddr>().map_or(true, |address| {
         address.is_loopback() || address.is_unspecified() || address.is_multicast()
     })
+}
+
+/// Addresses kept for examples (RFC 5737, RFC 3849): every manual is full of them.
+fn is_example(address: &str) -> bool {
+    match address.parse() {
+        Ok(std::net::IpAddr::V4(address)) => {
+            matches!(address.octets(), [192, 0, 2, _] | [198, 51, 100, _] | [203, 0, 113, _])
+        }
+        Ok(std::net::IpAddr::V6(address)) => address.segments()[..2] == [0x2001, 0xdb8],
+        Err(_) => false,
+    }
 }
 
 #[cfg(test)]

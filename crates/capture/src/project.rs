@@ -10,8 +10,8 @@ use model::{Architecture, Kind, MachinePath, PackageName, Template, Version};
 use script::{FileMeta, Script, Step, StepKind};
 
 use crate::{
-    CapturedFiles, Change, ChangeSet, Class, Facts, Remark, Report, Rules, Touched, Understood,
-    Verdicts,
+    CapturedFiles, Change, ChangeSet, Class, Facts, Remark, Report, Rules, Touch, Touched,
+    Understood, Verdicts,
     generalise::{self, General},
     recognise::{self, Meaning, View},
     trigger,
@@ -137,20 +137,21 @@ pub fn draft(
 ) -> Result<Draft, DraftError> {
     let verdicts = rules.judge(changes);
     let mut report = Report::of_rules(rules, &verdicts);
+    let touched = worth_listing(changes, rules);
     let mut live = live(changes, rules, &verdicts);
     let view = View { changes: &live, contents, options };
     let mut meaning = recognise::all(&view)?;
     recognise::dependencies(changes, contents, rules, &verdicts, &mut report)?;
     live.retain(|path, _| !meaning.taken.contains_key(*path));
 
-    let mut files = payload::collect(&live, changes, contents, options, &mut report)?;
+    let mut files = payload::collect(&live, changes, &touched, contents, options, &mut report)?;
     let general = generalise::generalise(&mut files, &mut meaning, contents, facts, options)?;
     references::warn(&files, &meaning, &verdicts, rules, contents, &mut report)?;
     collect_triggers(rules, &verdicts, &mut meaning);
 
     let grouped = grouping::group(&files, &general);
     count(&mut report, changes, &files, &meaning);
-    list(&mut report, changes, &files, &meaning, &general, options);
+    list(&mut report, &touched, &files, &meaning, &general, options);
     let script = assemble(&files, meaning, general, grouped.steps, options);
     Ok(Draft { script, files_meta: grouped.files_meta, payload: grouped.payload, report })
 }
@@ -162,11 +163,19 @@ fn live<'a>(
     verdicts: &Verdicts,
 ) -> BTreeMap<&'a MachinePath, &'a Change> {
     let out = |path: &MachinePath| {
-        verdicts.by_path.get(path).is_some_and(|&rule| {
-            matches!(rules.all()[rule].class, Class::Drop | Class::Regenerate(_))
-        })
+        verdicts.by_path.get(path).is_some_and(|&rule| rules.all()[rule].class.leaves_out())
     };
     changes.changes.iter().filter(|(path, _)| !out(path)).collect()
+}
+
+/// The touched files no rule leaves out.
+fn worth_listing<'a>(changes: &'a ChangeSet, rules: &Rules) -> BTreeMap<&'a MachinePath, Touch> {
+    let deciding = rules.of_unchanged_file(changes.touched.keys());
+    let out = |path: &MachinePath| {
+        deciding.get(path).is_some_and(|&rule| rules.all()[rule].class.leaves_out())
+    };
+    let touched = changes.touched.iter().filter(|(path, _)| !out(path));
+    touched.map(|(path, how)| (path, *how)).collect()
 }
 
 fn collect_triggers(rules: &Rules, verdicts: &Verdicts, meaning: &mut Meaning) {
@@ -186,12 +195,11 @@ fn count(report: &mut Report, changes: &ChangeSet, files: &Files, meaning: &Mean
     counts.understood = meaning.taken.len();
     counts.carried = counts.changes - counts.excluded - counts.understood;
     counts.folders = files.entries.values().filter(|entry| entry.kind == Kind::Directory).count();
-    counts.touched = changes.touched.len();
 }
 
 fn list(
     report: &mut Report,
-    changes: &ChangeSet,
+    touched: &BTreeMap<&MachinePath, Touch>,
     files: &Files,
     meaning: &Meaning,
     general: &General,
@@ -217,10 +225,11 @@ fn list(
             "the installer removed this; keep the `remove` step only if no other program needs it";
         report.review.push(Remark::at(path, text));
     }
-    report.touched.extend(changes.touched.iter().map(|(path, how)| Touched {
+    report.counts.touched = touched.len();
+    report.touched.extend(touched.iter().map(|(&path, &how)| Touched {
         path: path.clone(),
-        how: *how,
-        carried: options.touched.carries(*how) && files.entries.contains_key(path),
+        how,
+        carried: options.touched.carries(how) && files.entries.contains_key(path),
     }));
     report.review.sort();
     report.warning.sort();

@@ -178,6 +178,30 @@ impl Rules {
         Verdicts { by_path, idle_patterns }
     }
 
+    /// The rule that decides a path which holds a file and did not change: rules about what became of a
+    /// path say nothing of it.
+    pub(crate) fn of_unchanged_file<'p>(
+        &self,
+        paths: impl Iterator<Item = &'p MachinePath>,
+    ) -> BTreeMap<&'p MachinePath, usize> {
+        let mut seen = Seen::default();
+        let speaks = |rule: &Rule| {
+            rule.change.is_none()
+                && !rule.empty
+                && rule.kind.is_none_or(|kind| kind == RuleKind::File)
+        };
+        let mut deciding = BTreeMap::new();
+        for path in paths {
+            let covering = seen.covering(self, path);
+            let rules = covering.patterns.iter().map(|&pattern| self.pattern_of[pattern].0);
+            let last = rules
+                .filter(|rule| !covering.exceptions.contains(rule) && speaks(&self.rules[*rule]))
+                .max();
+            deciding.extend(last.map(|rule| (path, rule)));
+        }
+        deciding
+    }
+
     fn patterns_of(&self, rule: usize) -> impl Fn(&MachinePath) -> bool + '_ {
         move |path| {
             self.patterns
@@ -185,6 +209,13 @@ impl Rules {
                 .into_iter()
                 .any(|pattern| self.pattern_of[pattern].0 == rule)
         }
+    }
+}
+
+impl Class {
+    /// Whether what it decides stays out of the script.
+    pub fn leaves_out(&self) -> bool {
+        matches!(self, Self::Drop | Self::Regenerate(_))
     }
 }
 

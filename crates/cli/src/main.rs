@@ -1,6 +1,8 @@
 //! The `packhorse` command: arguments in, one call, an exit code out.
 
 mod capture;
+mod idle;
+mod project;
 
 use std::process::ExitCode;
 

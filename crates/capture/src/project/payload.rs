@@ -55,6 +55,7 @@ impl TouchedFiles {
 pub(super) fn collect(
     live: &BTreeMap<&MachinePath, &Change>,
     changes: &ChangeSet,
+    touched: &BTreeMap<&MachinePath, Touch>,
     contents: &dyn CapturedFiles,
     options: &Options,
     report: &mut Report,
@@ -91,7 +92,7 @@ pub(super) fn collect(
     exclude(report, "sockets", "a socket means nothing without the process that made it", sockets);
     let reason = "devices and named pipes are carried only when asked for";
     exclude(report, "devices", reason, special);
-    carry_touched(&mut files, changes, contents, options)?;
+    carry_touched(&mut files, touched, contents, options)?;
     settle_hard_links(&mut files, changes, contents)?;
     Ok(files)
 }
@@ -122,12 +123,12 @@ fn collect_removed(files: &mut Files, path: &MachinePath, live: &BTreeMap<&Machi
 
 fn carry_touched(
     files: &mut Files,
-    changes: &ChangeSet,
+    touched: &BTreeMap<&MachinePath, Touch>,
     contents: &dyn CapturedFiles,
     options: &Options,
 ) -> Result<(), DraftError> {
-    for (path, how) in &changes.touched {
-        if !options.touched.carries(*how) || files.entries.contains_key(path) {
+    for (&path, &how) in touched {
+        if !options.touched.carries(how) || files.entries.contains_key(path) {
             continue;
         }
         let entry = contents
