@@ -1,6 +1,6 @@
 use std::collections::BTreeMap;
 
-use model::{Entry, MachinePath};
+use model::{Entry, Kind, MachinePath};
 use serde::{Deserialize, Serialize};
 
 /// The difference of two machines, by path in order. A folder comes before what it holds.
@@ -29,4 +29,29 @@ pub enum Touch {
     Rewritten,
     /// Opened for reading.
     Opened,
+}
+
+impl Change {
+    /// Whether there was nothing before.
+    pub fn is_created(&self) -> bool {
+        self.before.is_none()
+    }
+
+    /// Whether both sides hold the same content, so that only metadata changed.
+    pub fn keeps_content(&self) -> bool {
+        match (&self.before, &self.after) {
+            (Some(before), Some(after)) => same_content(&before.kind, &after.kind),
+            _ => false,
+        }
+    }
+}
+
+/// Whether two kinds are known to be the same; content nobody has read never is.
+pub(crate) fn same_content(before: &Kind, after: &Kind) -> bool {
+    match (before, after) {
+        (Kind::File(before), Kind::File(after)) => {
+            before == after && (before.hash.is_some() || before.length == 0)
+        }
+        (before, after) => before == after,
+    }
 }

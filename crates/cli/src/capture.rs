@@ -11,6 +11,7 @@ pub(crate) struct Args {
 #[derive(clap::Subcommand)]
 enum Command {
     Run(Run),
+    Idle(crate::idle::Args),
 }
 #[derive(clap::Args)]
 struct Run {
@@ -18,6 +19,8 @@ struct Run {
     root: PathBuf,
     #[arg(long)]
     session: PathBuf,
+    #[arg(short)]
+    output: Option<PathBuf>,
     #[arg(last = true, required = true)]
     command: Vec<OsString>,
 }
@@ -27,7 +30,11 @@ pub(crate) struct Inside {
 }
 
 pub(crate) fn run(args: Args) -> ExitCode {
-    let Command::Run(run) = args.command;
+    let run = match args.command {
+        Command::Run(run) => run,
+        Command::Idle(idle) => return crate::idle::run(&idle),
+    };
+    let run_output = run.output.clone();
     let session = Session::begin_overlay(&run.session, &run.root).unwrap();
     let out = session
         .run(&RunSettings {
@@ -41,7 +48,7 @@ pub(crate) fn run(args: Args) -> ExitCode {
         .unwrap();
     eprintln!("{out:?}");
     let t = std::time::Instant::now();
-    let done = session.finish().unwrap();
+    let done = session.finish(&mut |_| {}).unwrap();
     eprintln!("{:?}", t.elapsed());
     for (p, c) in &done.changes.changes {
         eprintln!(
@@ -54,6 +61,11 @@ pub(crate) fn run(args: Args) -> ExitCode {
         eprintln!("touched {p}: {c:?}");
     }
     eprintln!("{:?}", done.notes);
+    if let Some(folder) = run_output {
+        let options = capture::Options::new("app".parse().unwrap(), model::Version::new("1"));
+        let draft = crate::project::write(&done, &options, &folder).unwrap();
+        eprintln!("{}", draft.report);
+    }
     ExitCode::SUCCESS
 }
 pub(crate) fn enter(inside: &Inside) -> ExitCode {

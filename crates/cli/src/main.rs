@@ -2,6 +2,8 @@
 
 mod capture;
 mod compile;
+mod idle;
+mod project;
 
 use std::process::ExitCode;
 

@@ -1,0 +1,120 @@
+//! `packhorse capture idle`: what a machine does to itself, as rules.
+
+use std::{
+    fs,
+    io::{self, Write as _},
+    path::PathBuf,
+    process::ExitCode,
+    time::Duration,
+};
+
+use capture::propose;
+use machine_linux::session::{AdvanceError, RunError, Session, SnapshotSettings};
+
+use crate::project::{self, WriteProjectError};
+
+/// Watch a machine with no installer running, and propose noise rules.
+///
+/// Takes a snapshot, waits, takes another, and writes a rules file for what changed by itself and is
+/// not left out already.
+#[derive(clap::Args)]
+#[command(
+    after_help = "Example:\n  packhorse capture idle --for 5min -o rules.toml\n  packhorse capture idle --root /srv/root --for 0s\n\nExit codes: 0 rules were proposed, 1 failed, 9 nothing changed by itself"
+)]
+pub(crate) struct Args {
+    /// The root to watch.
+    #[arg(long, default_value = "/")]
+    root: PathBuf,
+    /// How long to wait between the two snapshots: `90s`, `10min`.
+    #[arg(long = "for", default_value = "60s", value_parser = duration)]
+    wait: Duration,
+    /// Where to write the rules; standard output when not said.
+    #[arg(short)]
+    output: Option<PathBuf>,
+    /// Say what happened as JSON.
+    #[arg(long)]
+    json: bool,
+}
+
+#[derive(Debug, thiserror::Error)]
+enum IdleError {
+    #[error("cannot make a folder for the snapshots")]
+    Folder(#[source] io::Error),
+    #[error(transparent)]
+    Observe(#[from] RunError),
+    #[error(transparent)]
+    Discard(#[from] AdvanceError),
+    #[error(transparent)]
+    Rules(#[from] WriteProjectError),
+    #[error("cannot write `{}`", .0.display())]
+    Write(PathBuf, #[source] io::Error),
+}
+
+const NOTHING: u8 = 9;
+
+/// Runs the command.
+pub(crate) fn run(args: &Args) -> ExitCode {
+    match watch(args) {
+        Ok(count) => {
+            if args.json {
+                let _ = writeln!(io::stderr(), "{}", serde_json::json!({ "rules": count }));
+            }
+            if count == 0 { ExitCode::from(NOTHING) } else { ExitCode::SUCCESS }
+        }
+        Err(error) => {
+            let mut text = error.to_string();
+            let mut source = std::error::Error::source(&error);
+            while let Some(error) = source {
+                text = format!("{text}: {error}");
+                source = error.source();
+            }
+            let _ = if args.json {
+                writeln!(io::stderr(), "{}", serde_json::json!({ "error": text }))
+            } else {
+                writeln!(io::stderr(), "error: {text}")
+            };
+            ExitCode::FAILURE
+        }
+    }
+}
+
+/// Gives back how many rules were proposed.
+fn watch(args: &Args) -> Result<usize, IdleError> {
+    let rules = project::rules_for(None)?;
+    let folder = tempfile::Builder::new()
+        .prefix("packhorse-idle-")
+        .tempdir_in("/var/tmp")
+        .map_err(IdleError::Folder)?;
+    let at = folder.path().join("session");
+    let settings = SnapshotSettings { keep: 0, ..SnapshotSettings::default() };
+    let session = Session::begin_snapshots(&at, &args.root, &settings, &mut |_| {})?;
+    // The length of time is what was asked for; there is no event to wait for.
+    std::thread::sleep(args.wait);
+    let finished = session.finish(&mut |_| {})?;
+    let text = propose(&finished.changes, &rules);
+    finished.into_session().discard()?;
+    let count = text.matches("[[rule]]").count();
+    match &args.output {
+        Some(file) => {
+            fs::write(file, &text).map_err(|error| IdleError::Write(file.clone(), error))?;
+        }
+        None => io::stdout()
+            .write_all(text.as_bytes())
+            .map_err(|error| IdleError::Write("standard output".into(), error))?,
+    }
+    Ok(count)
+}
+
+fn duration(text: &str) -> Result<Duration, String> {
+    let unit_at = text.find(|letter: char| !letter.is_ascii_digit()).unwrap_or(text.len());
+    let (number, unit) = text.split_at(unit_at);
+    let refuse = || format!("`{text}` is no length of time (like `90s`, `10min`, `2h`)");
+    let number: u64 = number.parse().map_err(|_| refuse())?;
+    let seconds = match unit.trim() {
+        "" | "s" => 1,
+        "m" | "min" => 60,
+        "h" => 3600,
+        _ => return Err(refuse()),
+    };
+    number.checked_mul(seconds).map(Duration::from_secs).ok_or_else(refuse)
+}
