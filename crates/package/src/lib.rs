@@ -37,7 +37,7 @@ pub use header::{Action, Header, Step, Totals, Tree};
 pub use layout::{FORMAT, Layout};
 pub use manifest::{ManifestNode, ManifestTree};
 pub use order::compare_paths;
-pub use reader::{PackageReader, Progress, Records};
+pub use reader::{PackageReader, Progress, Records, Sizes};
 pub use record::{Chunk, FileContent, Node, Record, Substitution};
 pub use repeat::Origin;
 pub use writer::{PackageWriter, WriteError, Written};
