@@ -43,7 +43,7 @@ fn write_condition(text: &mut String, condition: &Condition) {
         },
         Condition::Compare { left, comparison, right } => {
             if let Some(value) = as_presence(condition) {
-                write_value(text, value)
+                write_value(text, value);
             } else {
                 write_value(text, left);
                 text.push_str(match comparison {
