@@ -139,6 +139,8 @@ fn check(dir: &Path, json: bool) -> io::Result<ExitCode> {
     match script::parse_with_spans(&project.script.text) {
         Ok((script, spans)) => {
             report.add_all(&project.files_meta_problems, project.files_meta.as_ref());
+            let described = script::check_files_meta(&script, &project.entries, &project.disk);
+            report.add_all(&described, None);
             let mut problems = script::check(&script, &project.payload);
             spans.locate(&project.script.text, &mut problems);
             report.add_all(&problems, Some(&project.script));

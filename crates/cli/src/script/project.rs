@@ -14,7 +14,12 @@ use script::{FileMeta, Part, Payload, PayloadKind, Place, Problem};
 pub(super) struct Project {
     pub(super) script: Source,
     pub(super) files_meta: Option<Source>,
+    /// What is wrong with its lines; then `entries` are none.
     pub(super) files_meta_problems: Vec<Problem>,
+    pub(super) entries: Vec<FileMeta>,
+    /// What is on disk.
+    pub(super) disk: Payload,
+    /// The same, and what `files.meta` says of it.
     pub(super) payload: Payload,
 }
 
@@ -76,16 +81,17 @@ impl Project {
     /// Reads a project folder.
     pub(super) fn read(dir: &Path) -> Result<Self, ReadProjectError> {
         let (script, files_meta) = read_sources(dir)?;
-        let mut payload = Payload::default();
-        walk(&dir.join("files"), b"files", &mut payload)?;
+        let mut disk = Payload::default();
+        walk(&dir.join("files"), b"files", &mut disk)?;
         let entries = files_meta.as_ref().map(|source| script::parse_files_meta(&source.text));
         let (entries, files_meta_problems): (Vec<FileMeta>, _) = match entries {
             Some(Ok(entries)) => (entries, Vec::new()),
             Some(Err(problems)) => (Vec::new(), problems),
             None => (Vec::new(), Vec::new()),
         };
+        let mut payload = disk.clone();
         payload.describe(&entries);
-        Ok(Self { script, files_meta, files_meta_problems, payload })
+        Ok(Self { script, files_meta, files_meta_problems, entries, disk, payload })
     }
 }
 
