@@ -5,6 +5,7 @@ mod compile;
 mod idle;
 mod machine;
 mod project;
+mod script;
 
 use std::process::ExitCode;
 
@@ -20,6 +21,8 @@ struct Arguments {
 
 #[derive(Subcommand)]
 enum Command {
+    /// Check, lay out and explain a script.
+    Script(script::Args),
     /// Make an installer of a project folder.
     Compile(compile::Args),
     /// Record what an installer does.
@@ -44,6 +47,7 @@ enum Command {
 
 fn main() -> ExitCode {
     match Arguments::parse().command {
+        Command::Script(args) => script::run(args),
         Command::Compile(args) => {
             compile::run(&args, std::env::var("SOURCE_DATE_EPOCH").ok().as_deref())
         }
