@@ -139,7 +139,7 @@ fn split(files: &Files, prefix: Option<&MachinePath>) -> (Vec<MachinePath>, Vec<
         let only_folders = entries
             .iter()
             .all(|path| files.entries.get(path).is_some_and(|entry| entry.kind == Kind::Directory));
-        if only_folders && entries.iter().all(|path| is_text(path)) {
+        if only_folders && entries.iter().all(is_text) {
             folders.extend(entries);
         } else {
             loose.entry(section(&root)).or_default().push((root, entries));
