@@ -27,7 +27,9 @@ pub(crate) struct Common {
 }
 
 #[derive(clap::Args)]
-#[command(after_help = "Example:\n  packhorse install redis.pack --root /srv/image --set prefix=/srv/redis")]
+#[command(
+    after_help = "Example:\n  packhorse install redis.pack --root /srv/image --set prefix=/srv/redis"
+)]
 pub(crate) struct Install {
     /// The package or installer.
     package: PathBuf,
@@ -108,7 +110,8 @@ pub(crate) struct Recover {
 }
 
 fn assignment(text: &str) -> Result<(Box<str>, String), String> {
-    let (name, value) = text.split_once('=').ok_or_else(|| format!("`{text}` is not NAME=VALUE"))?;
+    let (name, value) =
+        text.split_once('=').ok_or_else(|| format!("`{text}` is not NAME=VALUE"))?;
     Ok((name.into(), value.to_owned()))
 }
 
@@ -141,7 +144,9 @@ pub(crate) fn install(args: Install) -> ExitCode {
 /// Takes a package off.
 pub(crate) fn uninstall(args: Uninstall) -> ExitCode {
     let mut show = Show::new(args.common.silent || args.common.json);
-    on_target(&args.common, &mut show, |target, show| operate::uninstall_package(target, &args.package, show))
+    on_target(&args.common, &mut show, |target, show| {
+        operate::uninstall_package(target, &args.package, show)
+    })
 }
 
 /// Takes the last change of a package back.
@@ -176,17 +181,21 @@ fn open(path: &PathBuf, show: &mut Show) -> Result<PackageReader<File>, Report> 
         report.causes.push(reason.to_string());
         report
     })?;
-    let damaged = |error: &(dyn std::error::Error + 'static)| Report::of_error(Exit::Damaged, error);
+    let damaged =
+        |error: &(dyn std::error::Error + 'static)| Report::of_error(Exit::Damaged, error);
     let mut package = PackageReader::open(file).map_err(|error| damaged(&error))?;
-    package.verify(&mut |done, total| show.checking(done, total)).map_err(|error| damaged(&error))?;
+    package
+        .verify(&mut |done, total| show.checking(done, total))
+        .map_err(|error| damaged(&error))?;
     show.clear();
     Ok(package)
 }
 
 fn explained(package: &PackageReader<File>) -> Report {
     let header = package.header();
-    let mut report = Report::new(Exit::Done, format!("{} {}; nothing was changed", header.name, header.version));
-    report.plan = package::explain(header);
+    let mut report =
+        Report::new(Exit::Done, format!("{} {}; nothing was changed", header.name, header.version));
+    report.notes = package::explain(header).lines().map(str::to_owned).collect();
     report
 }
 
@@ -226,7 +235,8 @@ fn answer(common: &Common, report: Report, show: &mut Show) -> ExitCode {
             let _ = writeln!(std::io::stderr(), "{error}");
         }
     }
-    let is_good = matches!(report.result, Exit::Done | Exit::Leftovers | Exit::Nothing | Exit::Restart);
+    let is_good =
+        matches!(report.result, Exit::Done | Exit::Leftovers | Exit::Nothing | Exit::Restart);
     let text = report.lines();
     // A reader that went away is no reason to fail.
     let _ = if common.json {

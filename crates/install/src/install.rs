@@ -295,7 +295,7 @@ pub fn install<M: Machine + ?Sized>(
     let (old, others): (Vec<_>, Vec<_>) =
         all.into_iter().partition(|one| one.receipt.header.name == header.name);
     let old = old.into_iter().next();
-    let variables = variables(&header, old.as_ref(), options)?;
+    let variables = variables(&header, old.as_ref(), options, facts)?;
     check_fit(machine, &header, facts, &others, old.as_ref(), &variables, options)?;
     check_space(machine, paths, &header, facts, &variables)?;
     let number = next_number(machine, paths)?;
@@ -363,7 +363,7 @@ pub fn plan<M: Machine + ?Sized>(
     let (old, others): (Vec<_>, Vec<_>) =
         all.into_iter().partition(|one| one.receipt.header.name == header.name);
     let old = old.into_iter().next();
-    let variables = variables(&header, old.as_ref(), options)?;
+    let variables = variables(&header, old.as_ref(), options, facts)?;
     check_fit(machine, &header, facts, &others, old.as_ref(), &variables, options)?;
     check_space(machine, paths, &header, facts, &variables)?;
     let mut dry = DryRun::new(machine, paths.state.clone());
@@ -428,8 +428,16 @@ fn variables(
     header: &Header,
     old: Option<&Installed>,
     options: &Options,
+    facts: &dyn Facts,
 ) -> Result<BTreeMap<Box<str>, String>, InstallError> {
-    let mut values: BTreeMap<Box<str>, String> = BTreeMap::new();
+    let mut values: BTreeMap<Box<str>, String> = BTreeMap::from([
+        ("machine.os".into(), facts.os()),
+        ("machine.arch".into(), facts.architecture()),
+        ("machine.distribution".into(), facts.distribution()),
+        ("machine.release".into(), facts.release()),
+        ("machine.kernel".into(), facts.kernel()),
+        ("machine.hostname".into(), facts.host_name()),
+    ]);
     if let Some(unknown) =
         options.variables.keys().find(|name| !header.variables.contains_key(*name))
     {

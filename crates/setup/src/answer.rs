@@ -6,36 +6,8 @@ use std::{
     process::ExitCode,
 };
 
+use operate::Exit;
 use package::{OpenError, ReadError};
-
-/// How it ended; the numbers are the same for every command of Packhorse.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Exit {
-    Done = 0,
-    Failed = 1,
-    Usage = 2,
-    Damaged = 5,
-    NoSpace = 7,
-}
-
-impl Exit {
-    /// Its stable word.
-    fn code(self) -> &'static str {
-        match self {
-            Self::Done => "done",
-            Self::Failed => "failed",
-            Self::Usage => "usage",
-            Self::Damaged => "damaged",
-            Self::NoSpace => "no-space",
-        }
-    }
-}
-
-impl From<Exit> for ExitCode {
-    fn from(exit: Exit) -> Self {
-        Self::from(exit as u8)
-    }
-}
 
 /// How a package that does not open ends the program.
 pub(crate) fn of_open(error: &OpenError) -> Exit {
@@ -90,7 +62,7 @@ impl Answer {
         }
         if self.json {
             let value = serde_json::json!({
-                "result": exit.code(), "exit": exit as u8, "message": sentence,
+                "result": exit, "exit-code": exit as u8, "message": sentence,
             });
             self.value(&value);
         } else {

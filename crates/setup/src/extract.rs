@@ -13,10 +13,11 @@ use std::{
 };
 
 use model::{ExpandError, MachinePath, Meta, Part, Template, escape};
+use operate::Exit;
 use package::{Contents, Header, Node, Origin, PackageReader, ReadError, Record, Totals};
 
 use crate::{
-    answer::{Answer, Exit, of_read},
+    answer::{Answer, of_read},
     request::Request,
 };
 

@@ -4,18 +4,17 @@
 //! **Invariant:** nothing on the machine changes before the whole file was verified.
 
 mod answer;
-mod conditions;
-mod explain;
 mod extract;
 mod perform;
 mod request;
 
 use std::{fs::File, process::ExitCode};
 
+use operate::Exit;
 use package::PackageReader;
 
 use crate::{
-    answer::{Answer, Exit},
+    answer::Answer,
     request::{HELP, Request, Task},
 };
 
@@ -57,7 +56,12 @@ fn run(answer: &Answer, request: &Request, package: &mut PackageReader<File>) ->
     match &request.task {
         Task::Extract(folder) => extract::run(answer, request, package, folder),
         Task::Install if request.explain => {
-            explain::run(answer, package.header());
+            let header = package.header();
+            if answer.is_json() {
+                answer.value(&serde_json::json!(header));
+            } else {
+                answer.text(package::explain(header).trim_end());
+            }
             Exit::Done.into()
         }
         _ => perform::perform(answer, request, package),

@@ -3,20 +3,11 @@
 use std::fmt::Write as _;
 
 use model::{AccountStep, Hook, LineEdit, ServiceStep, StartType, Undo};
-use package::{Action, Header, Step};
 
-use crate::{answer::Answer, conditions::Words};
+use crate::{Action, Header, Step, conditions::Words};
 
-/// Says what the package does.
-pub(crate) fn run(answer: &Answer, header: &Header) {
-    if answer.is_json() {
-        answer.value(&serde_json::json!(header));
-    } else {
-        answer.text(sentences(header).trim_end());
-    }
-}
-
-fn sentences(header: &Header) -> String {
+/// What a package does, in sentences, one for each step.
+pub fn explain(header: &Header) -> String {
     let mut text = format!("{} {} for {}", header.name, header.version, header.architecture);
     if !header.summary.is_empty() {
         let _ = write!(text, ": {}", header.summary);
