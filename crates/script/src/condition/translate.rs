@@ -207,13 +207,17 @@ impl Translation<'_> {
         let is_name = |at: usize| {
             bytes.get(at).is_some_and(|byte| byte.is_ascii_alphanumeric() || b"_.".contains(byte))
         };
-        if matches!(bytes.get(start), Some(b'(' | b'.')) {
+        let mark = bytes.get(start).copied();
+        if let Some(b'(' | b'.') = mark {
             while start > 0 && is_name(start - 1) {
                 start -= 1;
             }
-            while is_name(end) {
-                end += 1;
-            }
+        }
+        if mark == Some(b'(') && start + 1 < end {
+            end -= 1;
+        }
+        while mark == Some(b'.') && is_name(end) {
+            end += 1;
         }
         let floor = |at: usize| self.text.floor_char_boundary(at);
         floor(start)..floor(end.max(start))
