@@ -132,7 +132,8 @@ impl<M: Observe + ?Sized> Asked<'_, M> {
             Fact::FileVersion(path) => {
                 let path = self.machine.resolve(&self.path(path)?)?;
                 Known::Version(Version::new(
-                    self.file_version(&path)?.ok_or_else(|| unknown(format!("the version of `{path}`")))?,
+                    self.file_version(&path)?
+                        .ok_or_else(|| unknown(format!("the version of `{path}`")))?,
                 ))
             }
             Fact::Installed(name) => {
