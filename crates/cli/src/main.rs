@@ -3,15 +3,16 @@
 mod capture;
 mod idle;
 mod project;
+mod script;
 
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
 
-/// From any installer to a package that installs, rolls back and uninstalls exactly.
+/// Capture installers, edit what they do, and install, roll back and uninstall it exactly.
 #[derive(Parser)]
-#[command(name = "packhorse", version, about)]
-struct Arguments {
+#[command(name = "packhorse", version)]
+struct Packhorse {
     #[command(subcommand)]
     command: Command,
 }
@@ -20,6 +21,8 @@ struct Arguments {
 enum Command {
     /// Record what an installer does.
     Capture(capture::Args),
+    /// Check, lay out and explain a script.
+    Script(script::Args),
     #[command(name = "__enter", hide = true)]
     Enter(capture::Inside),
     #[command(name = "__init", hide = true)]
@@ -27,8 +30,9 @@ enum Command {
 }
 
 fn main() -> ExitCode {
-    match Arguments::parse().command {
+    match Packhorse::parse().command {
         Command::Capture(args) => capture::run(args),
+        Command::Script(args) => script::run(args),
         Command::Enter(inside) => capture::enter(&inside),
         Command::Init(inside) => capture::init(&inside),
     }

@@ -89,6 +89,8 @@ fn in_plain_words(message: &str) -> String {
         .replace("<EOF>", "end")
         .replace('\n', "; ")
         .replace('\'', "`")
+        .replace(" `", "`")
+        .replace("unexpected`", "unexpected `")
 }
 
 /// Whether a variable of this name is written bare in CEL.

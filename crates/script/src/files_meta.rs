@@ -70,15 +70,15 @@ fn check_header(line: Option<&str>) -> Result<(), Problem> {
     if line == HEADER {
         return Ok(());
     }
-    match line.strip_prefix(HEADER_START).map(str::parse::<u64>) {
-        Some(Ok(newer)) if newer > 1 => Err(Problem::error(
+    Err(match line.strip_prefix(HEADER_START).map(str::parse::<u64>) {
+        Some(Ok(newer)) if newer > 1 => Problem::error(
             place,
             format!("it has format {newer}, and this packhorse reads format 1"),
         )
-        .hint("open it with a newer packhorse; the file stays as it is")),
-        _ => Err(Problem::error(place, "it does not say its format")
-            .hint(format!("the first line is `{HEADER}`"))),
-    }
+        .hint("open it with a newer packhorse; the file stays as it is"),
+        _ => Problem::error(place, "it does not say its format")
+            .hint(format!("the first line is `{HEADER}`")),
+    })
 }
 
 /// Writes a `files.meta`, whole, sorted by path.

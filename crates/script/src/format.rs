@@ -3,7 +3,7 @@ mod value;
 
 use toml_parser::parser::EventKind;
 
-use crate::{Problem, read::check_readable};
+use crate::{Problem, read::unreadable};
 use tokens::Tokens;
 
 /// Lays a script out: one space around `=`, an empty line before each table, lists on one line where
@@ -12,8 +12,10 @@ use tokens::Tokens;
 ///
 /// # Errors
 /// A text that is no TOML, or of a format we do not know.
-pub fn format(text: &str) -> Result<String, Problem> {
-    check_readable(text)?;
+pub fn format(text: &str) -> Result<String, Vec<Problem>> {
+    if let Some(problem) = unreadable(text) {
+        return Err(vec![problem]);
+    }
     let mut layout = Layout::default();
     layout.document(&mut Tokens::of(text));
     Ok(layout.text)

@@ -20,7 +20,7 @@ pub struct Problem {
     pub hint: Option<String>,
     /// Where in the text, if a text was read.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub position: Option<Position>,
+    pub position: Option<Box<Position>>,
 }
 
 /// How bad a problem is.

@@ -13,7 +13,7 @@ use crate::{
     vocabulary::{FORMAT, KINDS, PACKAGE, PROGRAM, RESERVED_PREFIX, STEP, VARIABLE, kind},
 };
 use fields::Reader;
-pub(crate) use step::{DEFAULT_HOME, DEFAULT_LIMIT, DEFAULT_SHELL};
+pub(crate) use step::{DEFAULT_HOME, DEFAULT_LIMIT, DEFAULT_SHELL, read_owner};
 pub(crate) use value::{MEANING, parse_mode};
 
 /// The top-level keys of a script.
@@ -46,7 +46,7 @@ pub fn parse_with_spans(text: &str) -> Result<(Script, Spans), Vec<Problem>> {
         Ok(document) => document,
         Err(error) => return Err(vec![reader.syntax(&error)]),
     };
-    if let Err(problem) = check_format(&mut reader, document.as_table()) {
+    if let Some(problem) = wrong_format(&reader, document.as_table()) {
         return Err(vec![problem]);
     }
     let script = read_script(&mut reader, document.as_table());
@@ -58,25 +58,28 @@ pub fn parse_with_spans(text: &str) -> Result<(Script, Spans), Vec<Problem>> {
     }
 }
 
-/// Whether a text may be laid out: TOML, of a format we know.
-pub(crate) fn check_readable(text: &str) -> Result<(), Problem> {
-    let mut reader = Reader::of(text);
+/// Why a text cannot be laid out: it is no TOML, or of a format we do not know.
+pub(crate) fn unreadable(text: &str) -> Option<Problem> {
+    let reader = Reader::of(text);
     match Document::parse(text) {
-        Ok(document) => check_format(&mut reader, document.as_table()),
-        Err(error) => Err(reader.syntax(&error)),
+        Ok(document) => wrong_format(&reader, document.as_table()),
+        Err(error) => Some(reader.syntax(&error)),
     }
 }
 
-fn check_format(reader: &mut Reader<'_>, root: &dyn TableLike) -> Result<(), Problem> {
+/// What is wrong with the format a script says.
+fn wrong_format(reader: &Reader<'_>, root: &dyn TableLike) -> Option<Problem> {
     let place = Place::of(Part::Script).key("format");
     let Some(item) = root.get("format") else {
-        return Err(reader
-            .located(place, 0..0, "the script does not say its format".to_owned())
-            .hint(format!("write `format = {FORMAT}` at the top")));
+        return Some(
+            reader
+                .located(place, 0..0, "the script does not say its format".to_owned())
+                .hint(format!("write `format = {FORMAT}` at the top")),
+        );
     };
     let span = item.span().unwrap_or_default();
     match item.as_integer() {
-        Some(FORMAT) => Ok(()),
+        Some(FORMAT) => None,
         Some(newer) if newer > FORMAT => {
             let unknown = unknown_words(root);
             let unknown = if unknown.is_empty() {
@@ -84,15 +87,17 @@ fn check_format(reader: &mut Reader<'_>, root: &dyn TableLike) -> Result<(), Pro
             } else {
                 format!("; it does not know {}", unknown.join(", "))
             };
-            Err(reader.located(
+            Some(reader.located(
                 Place::of(Part::Script),
                 span,
                 format!("the script has format {newer}, and this packhorse reads format {FORMAT}{unknown}"),
             ).hint("open it with a newer packhorse; the file stays as it is"))
         }
-        _ => Err(reader
-            .located(place, span, "no such format".to_owned())
-            .hint(format!("write `format = {FORMAT}`"))),
+        _ => Some(
+            reader
+                .located(place, span, "no such format".to_owned())
+                .hint(format!("write `format = {FORMAT}`")),
+        ),
     }
 }
 
@@ -171,7 +176,7 @@ fn read_package(reader: &mut Reader<'_>, root: &dyn TableLike) -> Option<Script>
     };
     let span = fields::key_span(root, "package");
     let mut fields = reader.fields(Place::of(Part::Package), item, span, &[&PACKAGE])?;
-    let name = fields.parsed("name", |name| PackageName::new(name));
+    let name = fields.parsed("name", PackageName::new);
     let version = fields.name("version").map(Version::new);
     let architecture = fields.name("architecture").map(|name| match name.parse() {
         Ok(architecture) => architecture,
@@ -361,7 +366,7 @@ impl Spans {
     pub fn locate(&self, text: &str, problems: &mut [Problem]) {
         let lines = crate::problem::Lines::of(text);
         for problem in problems.iter_mut().filter(|problem| problem.position.is_none()) {
-            problem.position = self.get(&problem.place).map(|span| lines.position(span));
+            problem.position = self.get(&problem.place).map(|span| Box::new(lines.position(span)));
         }
     }
 }

@@ -170,7 +170,7 @@ fn triggers_run_once_each_in_their_order() {
         text.lines().filter_map(|line| line.strip_prefix("trigger ")).collect();
     assert_eq!(
         triggers,
-        ["ldconfig", "sysctl", "ca-certificates", "desktop-database", "icon-cache", "mandb"]
+        ["ldconfig", "ca-certificates", "sysctl", "desktop-database", "icon-cache", "mandb"]
     );
     assert!(!text.contains("own.pem"));
 }

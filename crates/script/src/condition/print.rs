@@ -41,9 +41,10 @@ fn write_condition(text: &mut String, condition: &Condition) {
                     && as_membership(inner).is_none()
             }),
         },
-        Condition::Compare { left, comparison, right } => match as_presence(condition) {
-            Some(value) => write_value(text, value),
-            None => {
+        Condition::Compare { left, comparison, right } => {
+            if let Some(value) = as_presence(condition) {
+                write_value(text, value);
+            } else {
                 write_value(text, left);
                 text.push_str(match comparison {
                     Comparison::Equal => " == ",
@@ -55,7 +56,7 @@ fn write_condition(text: &mut String, condition: &Condition) {
                 });
                 write_value(text, right);
             }
-        },
+        }
         Condition::Holds(value) => write_value(text, value),
     }
 }

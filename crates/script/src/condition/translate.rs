@@ -488,14 +488,25 @@ impl Translation<'_> {
         ConditionError { message, hint: hint.into(), span: self.span(node) }
     }
 
-    /// Where a node's first word stands; the parser counts characters, and its ranges include their end.
+    /// Where a node's first word stands. For a call or a field the parser knows the place of its `(` or
+    /// `.` alone; the name around it is taken in. Its ranges include their last byte.
     fn span(&self, node: &IdedExpr) -> Range<usize> {
         let Some((start, end)) = self.source.offset_for(node.id) else { return 0..self.text.len() };
-        let byte = |at: usize| {
-            self.text.char_indices().nth(at).map_or(self.text.len(), |(offset, _)| offset)
+        let bytes = self.text.as_bytes();
+        let (mut start, mut end) = (start as usize, (end as usize).saturating_add(1));
+        let is_name = |at: usize| {
+            bytes.get(at).is_some_and(|byte| byte.is_ascii_alphanumeric() || b"_.".contains(byte))
         };
-        let (start, end) = (start as usize, end as usize);
-        byte(start)..byte(end.max(start).saturating_add(1))
+        if matches!(bytes.get(start), Some(b'(' | b'.')) {
+            while start > 0 && is_name(start - 1) {
+                start -= 1;
+            }
+            while is_name(end) {
+                end += 1;
+            }
+        }
+        let floor = |at: usize| self.text.floor_char_boundary(at);
+        floor(start)..floor(end.max(start))
     }
 }
 

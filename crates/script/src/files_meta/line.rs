@@ -4,7 +4,11 @@ use model::{
     Acl, Content, Entry, Extent, Kind, MachinePath, Meta, Owner, Time, Xattrs, escape, unescape,
 };
 
-use crate::{FileMeta, problem::did_you_mean, read::parse_mode};
+use crate::{
+    FileMeta,
+    problem::did_you_mean,
+    read::{parse_mode, read_owner},
+};
 
 /// What is wrong with a line.
 pub(crate) struct LineError {
@@ -121,16 +125,13 @@ pub(crate) fn parse_line(line: &str) -> Result<FileMeta, LineError> {
         }
         let end = word.find([' ', '\t', '=']).unwrap_or(word.len());
         let (name, after) = word.split_at(end);
-        match after.strip_prefix('=') {
-            Some(value) => {
-                let (value, after) = take_token(value)?;
-                words.set(name, Some(value))?;
-                rest = after;
-            }
-            None => {
-                words.set(name, None)?;
-                rest = after;
-            }
+        if let Some(value) = after.strip_prefix('=') {
+            let (value, after) = take_token(value)?;
+            words.set(name, Some(value))?;
+            rest = after;
+        } else {
+            words.set(name, None)?;
+            rest = after;
         }
     }
     Ok(FileMeta { path, entry: words.entry()? })
@@ -234,8 +235,8 @@ impl Words {
                 let mode = parse_mode(&text).map_err(|error| wrong(error, "like `mode=0755`"))?;
                 twice(self.mode.replace(mode).is_none())
             }
-            "owner" => twice(self.owner.replace(read_owner(&text)?).is_none()),
-            "group" => twice(self.group.replace(read_owner(&text)?).is_none()),
+            "owner" => twice(self.owner.replace(owner(&text)?).is_none()),
+            "group" => twice(self.group.replace(owner(&text)?).is_none()),
             "modified" => {
                 let time = text.parse().map_err(|error: model::ParseTimeError| {
                     wrong(error.to_string(), "like `modified=2026-01-31T12:00:00Z`")
@@ -337,14 +338,8 @@ fn read_holes(text: &str) -> Result<Vec<Extent>, LineError> {
         .ok_or_else(|| wrong(format!("`{text}` are no holes"), "like `holes=0+4096,8192+4096`"))
 }
 
-fn read_owner(text: &str) -> Result<Owner, LineError> {
-    if text.is_empty() || text.contains(['\0', '\n', ':']) {
-        return Err(wrong(
-            format!("`{}` is no account", text.escape_debug()),
-            "a name or a number",
-        ));
-    }
-    Ok(text.parse().unwrap_or_else(|never| match never {}))
+fn owner(text: &str) -> Result<Owner, LineError> {
+    read_owner(text).map_err(|message| wrong(message, "a name or a number"))
 }
 
 fn read_acl(text: &str) -> Result<Acl, LineError> {

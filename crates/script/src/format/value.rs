@@ -153,7 +153,7 @@ impl Entries<'_> {
         let mut text = format!("{open}\n");
         let mut line = |parts: &[&str]| {
             text.push_str(&margin);
-            parts.iter().for_each(|part| text.push_str(part));
+            text.push_str(&parts.concat());
             text.push('\n');
         };
         for entry in &self.entries {

@@ -18,15 +18,16 @@ use crate::{
 };
 
 /// Writes a step as `[[step]]`, an edit step as several where one table cannot say it.
-pub(super) fn write(text: &mut String, step: &Step) {
+/// `above` is a comment with its line ends.
+pub(super) fn write(text: &mut String, step: &Step, above: &str) {
     if let StepKind::Edit(edit) = &step.kind {
-        for group in groups(&edit.edits) {
-            open(text, step);
+        for (index, group) in groups(&edit.edits).into_iter().enumerate() {
+            open(text, step, if index == 0 { above } else { "" });
             write_edit(text, edit, group);
         }
         return;
     }
-    open(text, step);
+    open(text, step, above);
     let mut body = Body::new(text);
     match &step.kind {
         StepKind::Tree(tree) => write_tree(&mut body, tree),
@@ -47,8 +48,10 @@ pub(super) fn write(text: &mut String, step: &Step) {
     }
 }
 
-fn open(text: &mut String, step: &Step) {
-    text.push_str("\n[[step]]\n");
+fn open(text: &mut String, step: &Step, above: &str) {
+    text.push('\n');
+    text.push_str(above);
+    text.push_str("[[step]]\n");
     if let Some(when) = &step.when {
         Body::new(text).text("when", &print_condition(when));
     }

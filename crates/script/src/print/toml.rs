@@ -61,7 +61,7 @@ pub(super) fn key(name: &str) -> String {
 
 /// A text as a TOML value: in single quotes where that saves escapes.
 pub(crate) fn quoted(text: &str) -> String {
-    let literal = !text.contains('\'') && !text.chars().any(|letter| letter.is_control());
+    let literal = !text.contains('\'') && !text.chars().any(char::is_control);
     if literal && text.contains(['"', '\\']) {
         return format!("'{text}'");
     }

@@ -79,7 +79,7 @@ impl<'t> Reader<'t> {
 
     pub(super) fn located(&self, place: Place, span: Range<usize>, message: String) -> Problem {
         let mut problem = Problem::error(place, message);
-        problem.position = Some(self.lines.position(span));
+        problem.position = Some(Box::new(self.lines.position(span)));
         problem
     }
 
@@ -243,9 +243,13 @@ impl<'r, 't, 'd> Fields<'r, 't, 'd> {
         match parse(text) {
             Ok(parsed) => Some(parsed),
             Err(error) => {
-                let shape = self.spec(key).map_or(Shape::Text, |spec| spec.shape);
                 let span = value.span().unwrap_or_default();
-                self.wrong(key, span, error, format_args!("like `{key} = {}`", shape.example()));
+                let hint = match self.spec(key) {
+                    Some(Key { shape: Shape::Name, about, .. }) => sentence(about),
+                    Some(spec) => format!("like `{key} = {}`", spec.shape.example()),
+                    None => String::new(),
+                };
+                self.wrong(key, span, error, hint);
                 None
             }
         }
@@ -345,12 +349,11 @@ impl<'r, 't, 'd> Fields<'r, 't, 'd> {
     /// The entries of a table by key, in order.
     pub(super) fn entries(&mut self, key: &str) -> Vec<(&'d str, &'d Item, Range<usize>)> {
         let Some(item) = self.item(key) else { return Vec::new() };
-        match item.as_table_like() {
-            Some(table) => entries_of(table),
-            None => {
-                self.wrong_kind(key, self.span(key), kind_of(item));
-                Vec::new()
-            }
+        if let Some(table) = item.as_table_like() {
+            entries_of(table)
+        } else {
+            self.wrong_kind(key, self.span(key), kind_of(item));
+            Vec::new()
         }
     }
 }

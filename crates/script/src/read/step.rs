@@ -76,20 +76,20 @@ fn read_kind(fields: &mut Fields<'_, '_, '_>, name: &str) -> Option<StepKind> {
         "create-directory" => {
             let to = fields.path(name);
             let meta = read_meta(fields, 0o755);
-            read_made(fields, to, meta.map(TreeSource::Directory))
+            read_made(fields, to, Some(TreeSource::Directory(Box::new(meta))))
         }
         "create-link" => {
             let to = fields.path(name);
             let target = fields.template("target");
             let meta = read_meta(fields, 0o777);
-            let source = target.zip(meta).map(|(target, meta)| TreeSource::Link { target, meta });
+            let source = target.map(|target| TreeSource::Link { target, meta: Box::new(meta) });
             read_made(fields, to, source)
         }
         "remove" => Some(StepKind::Remove { path: fields.path(name)? }),
         "set-metadata" => {
             let path = fields.path(name);
             let meta = read_meta(fields, 0o644);
-            Some(StepKind::SetMetadata { path: path?, meta: meta? })
+            Some(StepKind::SetMetadata { path: path?, meta: Box::new(meta) })
         }
         "edit-lines" => read_edit(fields, name, read_line_edits),
         "edit-ini" => read_edit(fields, name, read_ini_edits),
@@ -156,23 +156,25 @@ fn read_replacements(fields: &mut Fields<'_, '_, '_>) -> Vec<TextReplacement> {
         .collect()
 }
 
-fn read_meta(fields: &mut Fields<'_, '_, '_>, unsaid: u16) -> Option<Box<Meta>> {
-    let mode = if unsaid == 0o777 { Some(unsaid) } else { fields.mode("mode") };
-    let owner = |name: Option<&str>| match name.map(str::parse) {
-        Some(Ok(owner)) => owner,
-        Some(Err(never)) => match never {},
-        None => Owner::root(),
-    };
-    let meta = Meta {
-        mode: mode.unwrap_or(unsaid),
-        owner: owner(fields.name("owner")),
-        group: owner(fields.name("group")),
+/// Metadata; `usual` is the mode when unsaid, and the only one where the step has no such key.
+fn read_meta(fields: &mut Fields<'_, '_, '_>, usual: u16) -> Meta {
+    Meta {
+        mode: fields.mode("mode").unwrap_or(usual),
+        owner: fields.parsed("owner", read_owner).unwrap_or_else(Owner::root),
+        group: fields.parsed("group", read_owner).unwrap_or_else(Owner::root),
         modified: fields.parsed("modified", str::parse::<Time>).unwrap_or_default(),
         xattrs: read_xattrs(fields),
         acl: fields.parsed("acl", str::parse::<Acl>),
         default_acl: fields.parsed("default-acl", str::parse::<Acl>),
-    };
-    Some(Box::new(meta))
+    }
+}
+
+/// Reads an owner: a name, or a number in digits.
+pub(crate) fn read_owner(text: &str) -> Result<Owner, String> {
+    if text.is_empty() || text.contains(['\0', '\n', ':']) {
+        return Err(format!("`{}` is no account", text.escape_debug()));
+    }
+    Ok(text.parse().unwrap_or_else(|never| match never {}))
 }
 
 fn read_xattrs(fields: &mut Fields<'_, '_, '_>) -> model::Xattrs {
@@ -187,7 +189,7 @@ fn read_xattrs(fields: &mut Fields<'_, '_, '_>) -> model::Xattrs {
                 xattrs.insert(name.into(), value.into());
             }
             (Ok(_), Ok(_)) => {
-                fields.wrong("xattrs", span, "an attribute has a name", "`user.name`")
+                fields.wrong("xattrs", span, "an attribute has a name", "`user.name`");
             }
             (Err(error), _) | (_, Err(error)) => {
                 fields.wrong("xattrs", span, error, "in TOML, `'single quotes'` keep backslashes");

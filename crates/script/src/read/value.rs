@@ -24,6 +24,10 @@ impl<'d> Fields<'_, '_, 'd> {
             self.wrong_kind(key, value.span().unwrap_or_default(), "an empty one");
             return None;
         }
+        if text.contains('\0') {
+            self.wrong_kind(key, value.span().unwrap_or_default(), "one with a zero byte");
+            return None;
+        }
         Some(text)
     }
 
@@ -219,15 +223,14 @@ impl<'d> Fields<'_, '_, 'd> {
                 );
                 continue;
             };
-            match MEANINGS.iter().position(|meaning| *meaning == word) {
-                Some(index) => drop(codes.insert(number, MEANING[index])),
-                None => {
-                    let hint = match did_you_mean(word, MEANINGS.iter().copied()) {
-                        Some(meant) => format!("did you mean `{meant}`?"),
-                        None => format!("it may be {}", listed(MEANINGS.iter().copied())),
-                    };
-                    self.wrong(key, span, format_args!("`{word}` is no meaning"), hint);
-                }
+            if let Some(index) = MEANINGS.iter().position(|meaning| *meaning == word) {
+                codes.insert(number, MEANING[index]);
+            } else {
+                let hint = match did_you_mean(word, MEANINGS.iter().copied()) {
+                    Some(meant) => format!("did you mean `{meant}`?"),
+                    None => format!("it may be {}", listed(MEANINGS.iter().copied())),
+                };
+                self.wrong(key, span, format_args!("`{word}` is no meaning"), hint);
             }
         }
         codes

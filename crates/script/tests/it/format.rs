@@ -1,7 +1,7 @@
 //! Laying out keeps meaning, order and comments.
 
 use proptest::{collection::vec, prelude::*, sample::select};
-use script::{format, parse, print};
+use script::{Comments, format, parse, print, print_with_comments};
 
 use crate::scripts;
 
@@ -21,6 +21,14 @@ proptest! {
     }
 
     #[test]
+    fn comments_are_printed_laid_out(script in scripts::script(), head: String, above in scripts::text(), at in 0..6_usize) {
+        let comments = Comments { head, steps: [(at, above)].into() };
+        let text = print_with_comments(&script, &comments);
+        prop_assert_eq!(parse(&text).unwrap(), script, "{}", text);
+        prop_assert_eq!(format(&text).unwrap(), text);
+    }
+
+    #[test]
     fn meaning_and_comments_stay(script in scripts::script(), mess in mess()) {
         let clean = print(&script);
         let mut text = String::new();
@@ -31,7 +39,7 @@ proptest! {
             text.push_str(beside);
             text.push('\n');
         }
-        let laid_out = format(&text).map_err(|problem| TestCaseError::fail(format!("{problem}\n{text}")))?;
+        let laid_out = format(&text).map_err(|problems| TestCaseError::fail(format!("{problems:?}\n{text}")))?;
         prop_assert_eq!(parse(&laid_out).unwrap(), script, "{}", laid_out);
         let again = format(&laid_out).unwrap();
         prop_assert_eq!(again, laid_out.clone(), "{}", text);
@@ -141,6 +149,6 @@ fn q198720_a_hundred_saves_are_one() {
 
 #[test]
 fn what_is_no_script_of_ours_stays_untouched() {
-    insta::assert_snapshot!(format("format = 2\n").unwrap_err(), @"the script has format 2, and this packhorse reads format 1");
-    insta::assert_snapshot!(format("format = \n").unwrap_err(), @"string values must be quoted, expected literal string");
+    insta::assert_snapshot!(format("format = 2\n").unwrap_err()[0], @"the script has format 2, and this packhorse reads format 1");
+    insta::assert_snapshot!(format("format = \n").unwrap_err()[0], @"string values must be quoted, expected literal string");
 }

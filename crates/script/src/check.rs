@@ -1,0 +1,57 @@
+mod files_meta;
+mod payload;
+mod steps;
+mod targets;
+mod variables;
+
+use crate::{Part, Place, Problem, Script, Severity};
+pub use files_meta::check_files_meta;
+pub use payload::{Payload, PayloadKind, ProjectView};
+
+/// Looks at a script and the payload beside it for what will not work, will surprise, or is worth
+/// knowing. What parses can still be wrong: a missing source is an error here.
+///
+/// The problems have places and no positions; [`Spans::locate`](crate::Spans::locate) adds them.
+pub fn check(script: &Script, project: &dyn ProjectView) -> Vec<Problem> {
+    let mut problems = Vec::new();
+    variables::check(script, &mut problems);
+    let targets = targets::check(script, project, &mut problems);
+    steps::check(script, &targets, &mut problems);
+    check_programs(script, &mut problems);
+    problems.sort_by_key(|problem| order(&problem.place.part));
+    problems
+}
+
+fn order(part: &Part) -> (u8, usize) {
+    match part {
+        Part::Script => (0, 0),
+        Part::Package => (1, 0),
+        Part::Variable(_) => (2, 0),
+        Part::Step { number, .. } => (3, *number),
+        Part::Program(_) => (4, 0),
+        Part::FilesMeta { line } => (5, *line),
+    }
+}
+
+fn check_programs(script: &Script, problems: &mut Vec<Problem>) {
+    let detects = script.programs.get("install").is_some_and(|install| install.detect.is_some());
+    if !detects {
+        let place = Place::of(Part::Program("install".into()));
+        problems.push(
+            Problem::new(
+                Severity::Note,
+                place,
+                "nothing says how to tell from outside that the package is installed",
+            )
+            .hint(
+                "`detect = 'version(file(\"/path\")) >= version(\"1.0\")'` in `[program.install]`",
+            ),
+        );
+    }
+}
+
+/// The place of a step.
+fn step_place(script: &Script, index: usize) -> Place {
+    let kind = script.steps.get(index).map(|step| crate::visit::kind_name(&step.kind).into());
+    Place::of(Part::Step { number: index + 1, kind })
+}
