@@ -2,6 +2,7 @@
 
 mod capture;
 mod idle;
+mod leaks;
 mod project;
 mod script;
 
