@@ -9,7 +9,7 @@ use std::{
 };
 
 use model::{Architecture, Entry, Kind, MachinePath, ReplaceRule, Template, Variable};
-use script::{StepKind, TextReplacement, TreeSource, TreeStep};
+use script::{Script, StepKind, TextReplacement, TreeSource, TreeStep};
 
 use crate::{
     CapturedFiles, DraftError, Facts, Leak, LeakScanner, Options, Prefix, Remark, Side,
@@ -264,6 +264,19 @@ impl General {
             self.leaks.extend(leaks);
         }
         self.leaks.sort();
+    }
+}
+
+impl LeakScanner {
+    /// Looks at what the steps of a script say.
+    pub fn script(&self, script: &Script) -> Vec<Leak> {
+        let steps = script.steps.iter().enumerate();
+        steps
+            .flat_map(|(index, step)| {
+                let name = format!("step {} ({})", index + 1, templates::word(&step.kind));
+                self.step(&name, &templates::literals(&step.kind))
+            })
+            .collect()
     }
 }
 

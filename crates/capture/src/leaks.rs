@@ -204,14 +204,11 @@ impl Suspect {
 impl fmt::Display for Leak {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let sure = if self.is_certain() { "" } else { " perhaps" };
-        write!(
-            f,
-            "`{}`: its {} holds{sure} {}, `{}`",
-            self.path,
-            self.r#where,
-            self.what.words(),
-            self.text
-        )
+        let (words, text) = (self.what.words(), &self.text);
+        match self.r#where.as_str() {
+            "step" => write!(f, "{} says{sure} {words}, `{text}`", self.path),
+            place => write!(f, "`{}`: its {place} holds{sure} {words}, `{text}`", self.path),
+        }
     }
 }
 

@@ -27,7 +27,7 @@ struct Replaced {
 ///
 /// # Errors
 /// A file of the project that cannot be read.
-pub(crate) fn problems(project: &Path, script: &Script, text: &str) -> io::Result<Vec<Problem>> {
+pub(crate) fn problems(project: &Path, script: &Script) -> io::Result<Vec<Problem>> {
     let facts = match fs::read_to_string(project.join(FACTS)) {
         Ok(facts) => facts,
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
@@ -42,7 +42,7 @@ pub(crate) fn problems(project: &Path, script: &Script, text: &str) -> io::Resul
     };
     let scanner = LeakScanner::new(&facts);
     let replaced = replaced(script);
-    let mut leaks = scanner.step("package.toml", text.as_bytes());
+    let mut leaks = scanner.script(script);
     let mut ahead = vec![project.join("files")];
     while let Some(folder) = ahead.pop() {
         let entries = match fs::read_dir(&folder) {
@@ -151,6 +151,10 @@ architecture = "any"
 install-tree = "files/etc"
 to = "/etc"
 replace-text = [{ files = ["*.conf"], text = "packhorse-0a1b2c3d", with = "${machine.hostname}" }]
+
+[[step]]
+edit-lines = "/etc/hosts"
+add = ["10.0.0.9 packhorse-0a1b2c3d"]
 "#;
 
     #[test]
@@ -163,18 +167,19 @@ replace-text = [{ files = ["*.conf"], text = "packhorse-0a1b2c3d", with = "${mac
         fs::write(path("files/etc/a.db"), "\0packhorse-0a1b2c3d\0").unwrap();
         fs::write(path("files/etc/words"), "the web\n").unwrap();
         symlink("/var/packhorse-0a1b2c3d", path("files/etc/link")).unwrap();
-        assert!(problems(project.path(), &script, SCRIPT).unwrap().is_empty());
+        assert!(problems(project.path(), &script).unwrap().is_empty());
 
         fs::create_dir(path("capture")).unwrap();
         let facts = "host-name = \"packhorse-0a1b2c3d\"\nreal-host-name = \"web\"\n";
         fs::write(path("capture/facts.toml"), facts).unwrap();
-        let found = problems(project.path(), &script, "").unwrap();
+        let found = problems(project.path(), &script).unwrap();
         let found: Vec<String> =
             found.iter().map(|one| format!("{:?}: {one}", one.severity)).collect();
         insta::assert_snapshot!(found.join("\n"), @r"
         Error: `files/etc/a.db`: its content holds the name of the machine during the capture, `packhorse-0a1b2c3d`
         Error: `files/etc/link`: its link target holds the name of the machine during the capture, `packhorse-0a1b2c3d`
         Note: `files/etc/words`: its content holds perhaps the name of the reference machine, `web`
+        Error: step 2 (edit) says the name of the machine during the capture, `packhorse-0a1b2c3d`
         ");
     }
 }
