@@ -227,6 +227,17 @@ fn edits_say_what_changed() {
     assert_eq!(edit("a\nb", "a\nb\nc"), ["whole file"]);
 }
 
+/// zsh's package adds one of its lines twice.
+#[test]
+fn a_line_that_came_twice_is_a_block_the_script_can_say() {
+    let shells = "# /etc/shells: valid login shells\n/bin/sh\n/usr/bin/dash\n";
+    let new = format!("{shells}/bin/zsh\n/usr/bin/zsh\n/usr/bin/zsh\n");
+    assert_eq!(edit(shells, &new), ["+ /bin/zsh\n/usr/bin/zsh\n/usr/bin/zsh"]);
+    let draft = debian().had("/etc/shells", shells).file("/etc/shells", &new).draft();
+    let text = script::print_with_comments(&draft.script, &draft.comments);
+    assert_eq!(script::parse(&text).unwrap(), draft.script);
+}
+
 #[test]
 fn a_program_is_replaced_whole_and_configuration_is_edited() {
     let machines = debian()
