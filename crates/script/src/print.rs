@@ -1,3 +1,4 @@
+mod edits;
 mod steps;
 mod toml;
 

@@ -338,11 +338,11 @@ fn mistakes_point_at_their_place() {
 #[test]
 fn conditions_are_pointed_into() {
     insta::assert_snapshot!(step("trigger = \"ldconfig\"\nwhen = 'machine.os == \"linux\" && exist(\"/a\")'"), @r"
-    8:34 [exist(] step 1 (`trigger`), `when`: an installer does not know `exist`
+    8:34 [exist] step 1 (`trigger`), `when`: an installer does not know `exist`
       did you mean `exists`?
     ");
     insta::assert_snapshot!(step("trigger = \"ldconfig\"\nwhen = \"machine.os == \\\"l\\u00EFnux\\\" && exist(\\\"/a\\\")\""), @r"
-    8:41 [exist(] step 1 (`trigger`), `when`: an installer does not know `exist`
+    8:41 [exist] step 1 (`trigger`), `when`: an installer does not know `exist`
       did you mean `exists`?
     ");
     insta::assert_snapshot!(step("trigger = \"ldconfig\"\nwhen = '''\nmachine.os == \"linux\"\n  && machine.memry > 5'''"), @r"
