@@ -7,6 +7,7 @@ mod leaks;
 mod machine;
 mod project;
 mod script;
+mod tour;
 
 use std::process::ExitCode;
 
@@ -22,6 +23,8 @@ struct Arguments {
 
 #[derive(Subcommand)]
 enum Command {
+    /// The whole journey on this machine, safely, and away again.
+    Tour(tour::Args),
     /// Check, lay out and explain a script.
     Script(script::Args),
     /// Make an installer of a project folder.
@@ -48,6 +51,7 @@ enum Command {
 
 fn main() -> ExitCode {
     match Arguments::parse().command {
+        Command::Tour(args) => tour::run(&args),
         Command::Script(args) => script::run(args),
         Command::Compile(args) => {
             compile::run(&args, std::env::var("SOURCE_DATE_EPOCH").ok().as_deref())
