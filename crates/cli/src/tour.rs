@@ -217,14 +217,14 @@ impl Tour {
     fn installer(&self, installer: &Path, arguments: &[&str]) -> Result<(), TourError> {
         self.shown(
             Command::new(installer).args(arguments),
-            &format!("{} {}", text(installer), arguments.join(" ")),
+            &format!("./{} {}", text(installer), arguments.join(" ")),
         )
     }
 
     /// Runs a command, what it writes indented, the middle of a long answer left out.
     fn shown(&self, command: &mut Command, typed: &str) -> Result<(), TourError> {
-        let typed = typed.replace(&text(&self.folder), "");
-        say(&format!("  $ {}", typed.replace(" /", " ")));
+        let typed = typed.replace(&format!("{}/", text(&self.folder)), "").replace(".//", "./");
+        say(&format!("  $ {typed}"));
         let log = self.at("log");
         let file = fs::File::create(&log)
             .map_err(|reason| TourError::File { path: log.clone(), reason })?;
