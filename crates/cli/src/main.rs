@@ -2,6 +2,7 @@
 
 mod capture;
 mod compile;
+mod help;
 mod idle;
 mod leaks;
 mod machine;
@@ -11,7 +12,7 @@ mod tour;
 
 use std::process::ExitCode;
 
-use clap::{Parser, Subcommand};
+use clap::{CommandFactory, Parser, Subcommand};
 
 /// From any installer to a package that installs, rolls back and uninstalls exactly.
 #[derive(Parser)]
@@ -43,6 +44,10 @@ enum Command {
     List(machine::List),
     /// End what a crash interrupted.
     Recover(machine::Recover),
+    /// Write completions for a shell to standard output.
+    Completions(help::Completions),
+    /// Write manual pages to a folder.
+    Man(help::Man),
     #[command(name = "__enter", hide = true)]
     Enter(capture::Inside),
     #[command(name = "__init", hide = true)]
@@ -63,6 +68,8 @@ fn main() -> ExitCode {
         Command::Verify(args) => machine::verify(args),
         Command::List(args) => machine::list(args),
         Command::Recover(args) => machine::recover(args),
+        Command::Completions(args) => help::completions(&args, Arguments::command()),
+        Command::Man(args) => help::man(&args, Arguments::command()),
         Command::Enter(inside) => capture::enter(&inside),
         Command::Init(inside) => capture::init(&inside),
     }
