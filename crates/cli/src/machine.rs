@@ -213,11 +213,7 @@ fn on_target(
             report.with_recovered(&target.recovered)
         }
         Err(error) => {
-            let exit = match &error {
-                operate::OpenTargetError::Lock(_) => Exit::InUse,
-                _ => Exit::Failed,
-            };
-            Report::of_error(exit, &error)
+            Report::of_error(error.exit(), &error)
         }
     };
     answer(common, report, show)

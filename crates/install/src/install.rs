@@ -14,6 +14,7 @@ use crate::{
     dry_run::DryRun,
     edits::Edits,
     effects, evaluate, glob, installed,
+    installed::removed_at,
     polite::{Leaving, Polite},
     receipt::expand_patterns,
     state::child,
@@ -781,9 +782,14 @@ fn remove<M: Machine + ?Sized>(
     path: &MachinePath,
 ) -> Result<(), InstallError> {
     let path = work.machine().resolve(path)?;
-    let inherited = match work.old {
+    let (old, others) = (work.old, work.others);
+    let inherited = match old {
         Some(old) => old.receipt.removed(work.machine(), &path)?,
         None => None,
+    };
+    let inherited = match inherited {
+        None => removed_at(work.machine(), others, &path)?,
+        inherited => inherited,
     };
     work.claimed(&path);
     if work.machine().look(&path)?.is_none() {

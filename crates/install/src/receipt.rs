@@ -283,9 +283,10 @@ impl Receipt {
                 Some(
                     ReceiptRecord::Claim(Claim { path, .. })
                     | ReceiptRecord::Edit(EditClaim { path, .. })
-                    | ReceiptRecord::Removed { path, .. },
+                    | ReceiptRecord::Removed { path, .. }
+                    | ReceiptRecord::Folder { path, .. },
                 ) => index.push((short_hash(&path), position)),
-                Some(ReceiptRecord::Ran(_) | ReceiptRecord::Folder { .. }) => {}
+                Some(ReceiptRecord::Ran(_)) => {}
             }
             count += 1;
         }
@@ -327,6 +328,21 @@ impl Receipt {
     ) -> Result<Option<Before>, ReadReceiptError> {
         let found = self.records_at(machine, path, |record| match record {
             ReceiptRecord::Removed { path: removed, before } if removed == *path => Some(before),
+            _ => None,
+        })?;
+        Ok(found.into_iter().next())
+    }
+
+    /// The times the package found the folder `path` with and left it with.
+    pub(crate) fn times(
+        &self,
+        machine: &(impl Observe + ?Sized),
+        path: &MachinePath,
+    ) -> Result<Option<(Time, Time)>, ReadReceiptError> {
+        let found = self.records_at(machine, path, |record| match record {
+            ReceiptRecord::Folder { path: folder, before, after } if folder == *path => {
+                Some((before, after))
+            }
             _ => None,
         })?;
         Ok(found.into_iter().next())

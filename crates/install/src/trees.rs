@@ -250,7 +250,8 @@ impl Trees {
             return Ok(Decided { place, decision: Decision::Leave, before: Some(before) });
         }
         if rule == ReplaceRule::Newer
-            && let (Some(ours), Some(standing)) = (&target.version, standing_version(&others))
+            && let Some(ours) = &target.version
+            && let Some(standing) = standing_version(work.machine(), &others, &place, found)?
             && *standing > *ours
         {
             work.counts.kept += 1;
@@ -712,13 +713,27 @@ fn substitute(
     Ok(())
 }
 
-/// The highest version declared by those whose own content stands.
-fn standing_version(others: &[Claim]) -> Option<&Version> {
-    others
-        .iter()
-        .filter(|claim| claim.stands == Stands::Ours)
-        .filter_map(|claim| claim.version.as_ref())
-        .max()
+/// The highest version declared by those whose own content stands. Where somebody changed it, by those
+/// whose content did.
+fn standing_version<'c>(
+    machine: &(impl Observe + ?Sized),
+    others: &'c [Claim],
+    place: &MachinePath,
+    found: &Found,
+) -> Result<Option<&'c Version>, InstallError> {
+    if others.is_empty() {
+        return Ok(None);
+    }
+    let hash = match found.node {
+        Node::File { .. } => Some(machine.hash(place)?),
+        _ => None,
+    };
+    let highest = |stands: &dyn Fn(&Claim) -> bool| {
+        let standing = others.iter().filter(|claim| stands(claim));
+        standing.filter_map(|claim| claim.version.as_ref()).max()
+    };
+    let exactly = highest(&|claim| claim.node == found.node && claim.hash == hash);
+    Ok(exactly.or_else(|| highest(&|claim| claim.stands == Stands::Ours)))
 }
 
 /// Whether the link at `path` leads to a folder, as `/lib` does on a merged system.

@@ -12,7 +12,9 @@ use crate::{
     Receipt, ReceiptRecord, Stage,
     glob::literal_folder,
     install::{is_generated, next_number},
-    installed, kept,
+    installed,
+    installed::times_at,
+    kept,
     polite::{Leaving, Polite},
 };
 
@@ -110,8 +112,15 @@ fn perform<M: Machine + ?Sized>(
     let mut times = BTreeMap::new();
     for (path, before, after) in folders {
         let found = transaction.machine().look(&path)?;
-        let untouched = found.is_some_and(|found| found.meta.modified == after);
-        let time = if untouched { before } else { now };
+        let time = found.map(|found| found.meta.modified);
+        let others = times_at(transaction.machine(), others, &path)?;
+        let untouched = time == Some(after) || others.iter().any(|(_, left)| time == Some(*left));
+        // As the latest of those that stay left it; as it was before all of them.
+        let time = match others.last() {
+            _ if !untouched => now,
+            Some((_, left)) => *left,
+            None => before,
+        };
         transaction.enter(&path, Some(time))?;
         times.insert(path, time);
     }

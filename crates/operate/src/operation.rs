@@ -131,6 +131,10 @@ pub fn uninstall_package(target: &mut Target, name: &PackageName, show: &mut Sho
 
 /// Takes the last change of a package back.
 pub fn roll_back_package(target: &mut Target, name: &PackageName, discard_changes: bool) -> Report {
+    // Asked for once more after it was interrupted, it has been done already.
+    if let Some(header) = target.taken_back(name) {
+        return Report::new(Exit::Done, back_at(name, &header));
+    }
     let Target { machine, paths, .. } = target;
     if let Ok(None) = change::Observe::look(machine, &paths.state) {
         return Report::new(
@@ -146,11 +150,7 @@ pub fn roll_back_package(target: &mut Target, name: &PackageName, discard_change
             format!("{name} is not installed: there is nothing to roll back"),
         ),
         Ok(Some(back)) => {
-            let message = match &back.header.from {
-                Some(from) => format!("{name} is back at {from}"),
-                None => format!("{name} is gone, as if it had never been installed"),
-            };
-            let mut report = Report::new(Exit::Done, message);
+            let mut report = Report::new(Exit::Done, back_at(name, &back.header));
             report.notes = back.notes;
             if let Err(error) = closed {
                 report.notes.push(format!("our own folder could not be removed: {error}"));
@@ -167,6 +167,13 @@ pub fn roll_back_package(target: &mut Target, name: &PackageName, discard_change
     }
 }
 
+fn back_at(name: &PackageName, header: &change::TransactionHeader) -> String {
+    match &header.from {
+        Some(from) => format!("{name} is back at {from}"),
+        None => format!("{name} is gone, as if it had never been installed"),
+    }
+}
+
 /// Compares the machine with what a package left there.
 pub fn verify_package(target: &Target, name: &PackageName) -> Report {
     let found = install::installed(&target.machine, &target.paths);
@@ -174,13 +181,15 @@ pub fn verify_package(target: &Target, name: &PackageName) -> Report {
         Ok(found) => found,
         Err(error) => return Report::of_error(Exit::Failed, &error),
     };
-    let Some(own) = all.iter().find(|one| one.receipt.header.name == *name) else {
+    let (own, others): (Vec<_>, Vec<_>) =
+        all.into_iter().partition(|one| one.receipt.header.name == *name);
+    let Some(own) = own.into_iter().next() else {
         return match damaged.into_iter().next() {
             Some(error) => Report::of_error(Exit::Failed, &error),
             None => Report::new(Exit::Nothing, format!("{name} is not installed")),
         };
     };
-    match install::verify(&target.machine, &own.receipt) {
+    match install::verify(&target.machine, &own.receipt, &others) {
         Ok(differences) if differences.is_empty() => Report::new(
             Exit::Done,
             format!("{name} {} is as it was installed", own.receipt.header.version),

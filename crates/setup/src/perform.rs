@@ -2,7 +2,7 @@
 
 use std::{fs::File, io::Write as _, path::Path, process::ExitCode};
 
-use operate::{Exit, InstallSettings, Log, OpenTargetError, Report, Show, Target};
+use operate::{Exit, InstallSettings, Log, Report, Show, Target};
 use package::PackageReader;
 
 use crate::{
@@ -33,9 +33,7 @@ pub(crate) fn perform(
             report.with_recovered(&target.recovered)
         }
         Err(error) => {
-            let exit =
-                if matches!(error, OpenTargetError::Lock(_)) { Exit::InUse } else { Exit::Failed };
-            Report::of_error(exit, &error)
+            Report::of_error(error.exit(), &error)
         }
     };
     show.clear();

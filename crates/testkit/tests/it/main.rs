@@ -4,4 +4,8 @@
 
 mod crash;
 mod on_linux;
+mod rolling_back;
+mod root;
+mod shared;
 mod support;
+mod uninstalling;
