@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
-use change::{Found, Intent, Machine, Node, Paths, RawMeta, Saved, Transaction, saved_name_of};
+use change::{Found, Intent, Machine, Node, Observe, Paths, RawMeta, Saved, Transaction, saved_name_of};
 use minicbor::{Decode, Encode};
 use model::{MachinePath, Time};
 use serde::{Deserialize, Serialize};
@@ -276,9 +276,11 @@ impl Polite {
             if leaving.receipt.claim(leaving.transaction.machine(), &path)?.is_some() {
                 continue;
             }
-            if is_generated(generated, &path) {
+            if is_disposable(leaving.transaction.machine(), generated, &path)? {
                 disposable += 1;
-            } else if !is_ours_beside(&path) {
+            } else if !is_ours_beside(&path)
+                && !leaving.receipt.is_beside(leaving.transaction.machine(), &path)?
+            {
                 foreign.push(path);
             }
         }
@@ -297,6 +299,10 @@ impl Polite {
         leaving: &mut Leaving<'_, '_, M>,
         path: &MachinePath,
     ) -> Result<(), InstallError> {
+        let machine = leaving.transaction.machine();
+        if is_disposable(machine, &leaving.receipt.header.generated, path)? {
+            return Ok(());
+        }
         if self.leftovers.len() >= LISTED {
             self.leave(path, "it, with all it may hold, came after the package");
             return Ok(());
@@ -499,6 +505,32 @@ impl Polite {
     fn leave(&mut self, path: &MachinePath, reason: &str) {
         self.leftovers.insert(Leftover { path: path.clone(), reason: reason.to_owned() });
     }
+}
+
+/// Whether `path` is something the program makes for itself, or a folder of nothing else.
+pub(crate) fn is_disposable(
+    machine: &(impl Observe + ?Sized),
+    generated: &[String],
+    path: &MachinePath,
+) -> Result<bool, InstallError> {
+    if generated.is_empty() {
+        return Ok(false);
+    }
+    if is_generated(generated, path) {
+        return Ok(true);
+    }
+    if !machine.look(path)?.is_some_and(|found| found.node.is_directory()) {
+        return Ok(false);
+    }
+    let names = machine.list(path)?;
+    for name in &names {
+        let inner =
+            path.join(name).map_err(|_| InstallError::Vanished { path: path.clone() })?;
+        if !is_disposable(machine, generated, &inner)? {
+            return Ok(false);
+        }
+    }
+    Ok(!names.is_empty())
 }
 
 /// The text of the file before any package edited it, if it is kept.

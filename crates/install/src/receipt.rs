@@ -320,6 +320,24 @@ impl Receipt {
         Ok(found.into_iter().next())
     }
 
+    /// Whether the package put its own at `path`, beside a file the administrator had changed.
+    pub(crate) fn is_beside(
+        &self,
+        machine: &(impl Observe + ?Sized),
+        path: &MachinePath,
+    ) -> Result<bool, ReadReceiptError> {
+        if !path.name().is_some_and(|name| name.ends_with(crate::trees::BESIDE.as_bytes())) {
+            return Ok(false);
+        }
+        let mut found = false;
+        self.records(machine, 0, |record| {
+            found |= matches!(record, ReceiptRecord::Claim(claim)
+                if claim.stands == Stands::Changed(path.clone()));
+            !found
+        })?;
+        Ok(found)
+    }
+
     /// What was at `path` before the package took it away.
     pub fn removed(
         &self,

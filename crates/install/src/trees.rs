@@ -18,7 +18,10 @@ use crate::{
 /// Decisions are appended this many bytes at a time.
 const GATHER: usize = 1 << 18;
 /// Put behind the name of ours where an administrator's changed file stays.
-const BESIDE: &str = ".packhorse-new";
+pub(crate) const BESIDE: &str = ".packhorse-new";
+
+/// Bytes in a file's name, at most, on every file system we know of.
+const LONGEST_NAME: usize = 255;
 
 /// A tree of the package, where it goes on this machine.
 #[derive(Debug)]
@@ -300,8 +303,9 @@ impl Trees {
         {
             return Ok(Some(Decision::Leave));
         }
-        let to =
-            child(folder, &format!("{}{BESIDE}", model::escape(place.name().unwrap_or_default())));
+        let to = folder
+            .join(name_beside(place.name().unwrap_or_default()))
+            .map_err(|_| InstallError::Vanished { path: place.clone() })?;
         work.enter(folder)?;
         let intent = match work.transaction.saved_name(&to)? {
             None => Intent::Create { path: to.clone() },
@@ -711,6 +715,18 @@ fn substitute(
         }
     }
     Ok(())
+}
+
+/// `name` with [`BESIDE`] behind it. Where that is longer than names may be, the end of `name` gives way to
+/// a part of its hash.
+fn name_beside(name: &[u8]) -> Vec<u8> {
+    let room = LONGEST_NAME - BESIDE.len();
+    if name.len() <= room {
+        return [name, BESIDE.as_bytes()].concat();
+    }
+    let hash = Hash::of(name).to_string();
+    let mark = &hash.as_bytes()[..16.min(hash.len())];
+    [&name[..room - mark.len() - 1], b"-", mark, BESIDE.as_bytes()].concat()
 }
 
 /// The highest version declared by those whose own content stands. Where somebody changed it, by those

@@ -15,7 +15,7 @@ use crate::{
     installed,
     installed::times_at,
     kept,
-    polite::{Leaving, Polite},
+    polite::{Leaving, Polite, is_disposable},
 };
 
 /// What became of an uninstallation.
@@ -324,9 +324,16 @@ fn remove_matching<M: Machine + ?Sized>(
         return Ok(());
     }
     let Some(found) = leaving.transaction.machine().look(path)? else { return Ok(()) };
-    if is_generated(&leaving.receipt.header.generated, path) {
-        let claimed = leaving.receipt.claim(leaving.transaction.machine(), path)?.is_some();
-        return if claimed { Ok(()) } else { polite.remove(leaving, path) };
+    let generated = &leaving.receipt.header.generated;
+    let machine = leaving.transaction.machine();
+    if is_disposable(machine, generated, path)? {
+        let claimed = leaving.receipt.claim(machine, path)?.is_some();
+        if !claimed {
+            return polite.remove(leaving, path);
+        }
+        if is_generated(generated, path) {
+            return Ok(());
+        }
     }
     if found.node.is_directory() {
         for name in leaving.transaction.machine().list(path)? {

@@ -227,6 +227,7 @@ fn foreign(
         let Ok(path) = folder.join(name) else { continue };
         let ours = receipt.claim(machine, &path)?.is_some()
             || !receipt.edits(machine, &path)?.is_empty()
+            || receipt.is_beside(machine, &path)?
             || !claims_at(machine, others, &path)?.is_empty()
             || !edits_at(machine, others, &path)?.is_empty();
         if !ours && !is_generated(&receipt.header.generated, &path) {

@@ -3,9 +3,9 @@ use std::{
     io::{Read, Seek},
 };
 
-use change::Operation;
+use change::{Observe, Operation};
 use install::{InstallError, Options};
-use model::{PackageName, ReplaceRule};
+use model::{MachinePath, PackageName, ReplaceRule};
 use package::PackageReader;
 
 use crate::{Exit, Listed, Report, Show, Target, in_use, target::now};
@@ -75,6 +75,7 @@ pub fn install_package<R: Read + Seek>(
             let mut report = Report::new(if restart { Exit::Restart } else { Exit::Done }, message);
             report.counts = Some(outcome.counts);
             report.notes = outcome.notes;
+            report.notes.extend(foreign_restart(machine));
             report.in_use = used;
             report
         }
@@ -98,6 +99,13 @@ pub fn install_package<R: Read + Seek>(
             report
         }
     }
+}
+
+/// A mark others left that the machine should restart: theirs, and no word about this package.
+fn foreign_restart(machine: &machine_linux::LinuxMachine) -> Option<String> {
+    const MARK: &str = "/run/reboot-required";
+    let found = machine.look(&MachinePath::new(MARK).ok()?).ok()??;
+    Some(format!("others asked for a restart before (`{MARK}`, a {})", found.node.word()))
 }
 
 /// Takes a package off the machine.

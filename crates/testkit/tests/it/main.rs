@@ -3,6 +3,7 @@
 #![expect(clippy::unwrap_used, reason = "tests")]
 
 mod crash;
+mod installing;
 mod on_linux;
 mod rolling_back;
 mod root;
