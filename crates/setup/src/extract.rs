@@ -165,7 +165,7 @@ impl Extraction {
                     progress.at(self.totals.bytes, expected.bytes);
                 }
                 Node::Directory | Node::Carrier => {
-                    self.folder(&self.path(record.tree, &record.path))?
+                    self.folder(&self.path(record.tree, &record.path))?;
                 }
                 Node::HardLink { tree, path } => self.hard_link(&record, *tree, path)?,
                 _ => {}
