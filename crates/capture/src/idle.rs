@@ -53,10 +53,11 @@ pub fn propose(changes: &ChangeSet, rules: &Rules) -> String {
 fn write_rule(text: &mut String, folder: &MachinePath, proposal: &Proposal) {
     let mut patterns: Vec<String> = proposal.patterns.iter().cloned().collect();
     let shared = folder.parts().count() < 2;
-    if patterns.len() >= MANY && !shared {
-        if let Some(folder) = std::str::from_utf8(folder.as_bytes()).ok().map(globset::escape) {
-            patterns = vec![format!("{folder}/**")];
-        }
+    if patterns.len() >= MANY
+        && !shared
+        && let Ok(folder) = std::str::from_utf8(folder.as_bytes())
+    {
+        patterns = vec![format!("{}/**", globset::escape(folder))];
     }
     if patterns.is_empty() {
         return;

@@ -146,7 +146,7 @@ pub fn draft(
 
     let mut files = payload::collect(&live, changes, &touched, contents, options, &mut report)?;
     let general = generalise::generalise(&mut files, &mut meaning, contents, facts, options)?;
-    references::warn(&files, &meaning, &verdicts, rules, contents, &mut report)?;
+    references::warn(&files, &meaning, changes, &verdicts, rules, contents, &mut report)?;
     collect_triggers(rules, &verdicts, &mut meaning);
 
     let grouped = grouping::group(&files, &general);

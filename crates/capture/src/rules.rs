@@ -84,10 +84,12 @@ pub struct Rule {
 /// Layers of rules, ready to match: those shipped, then the machine's, then the project's.
 #[derive(Debug)]
 pub struct Rules {
-    rules: Vec<Rule>,
+    all: Vec<Rule>,
     patterns: GlobSet,
+    /// The rule, and the position in it, of each pattern.
     pattern_of: Vec<(usize, usize)>,
     exceptions: GlobSet,
+    /// The rule of each exception.
     exception_of: Vec<usize>,
 }
 
@@ -130,7 +132,7 @@ impl Rules {
         let build =
             |set: GlobSetBuilder| set.build().map_err(|error| RulesError::too_large(&error));
         let (patterns, exceptions) = (build(patterns)?, build(exceptions)?);
-        Ok(Self { rules, patterns, pattern_of, exceptions, exception_of })
+        Ok(Self { all: rules, patterns, pattern_of, exceptions, exception_of })
     }
 
     /// The shipped rules for Linux, with further layers after them.
@@ -145,7 +147,7 @@ impl Rules {
 
     /// The rules in order; [`Verdicts`] name them by position.
     pub fn all(&self) -> &[Rule] {
-        &self.rules
+        &self.all
     }
 
     /// Says which rule decides each change.
@@ -159,7 +161,7 @@ impl Rules {
             for &pattern in &covering.patterns {
                 let (index, _) = self.pattern_of[pattern];
                 if covering.exceptions.contains(&index)
-                    || !self.rules[index].applies(path, change, changes, &self.patterns_of(index))
+                    || !self.all[index].applies(path, change, changes, &self.patterns_of(index))
                 {
                     continue;
                 }
@@ -195,7 +197,7 @@ impl Rules {
             let covering = seen.covering(self, path);
             let rules = covering.patterns.iter().map(|&pattern| self.pattern_of[pattern].0);
             let last = rules
-                .filter(|rule| !covering.exceptions.contains(rule) && speaks(&self.rules[*rule]))
+                .filter(|rule| !covering.exceptions.contains(rule) && speaks(&self.all[*rule]))
                 .max();
             deciding.extend(last.map(|rule| (path, rule)));
         }

@@ -115,12 +115,15 @@ impl Scanner {
             }
             let index = found.pattern().as_usize();
             let (left, right) = (&bytes[..found.start()], &bytes[found.end()..]);
-            match self.needles[index].boundary {
-                Boundary::Word if is_word(left.last()) || is_word(right.first()) => {}
-                Boundary::Word => scan.hits[index] += 1,
-                Boundary::Path if !ends_path(right) => {}
-                Boundary::Path if starts_within_path(left) => scan.within[index] += 1,
-                Boundary::Path => scan.hits[index] += 1,
+            let boundary = self.needles[index].boundary;
+            let ends = match boundary {
+                Boundary::Word => !is_word(left.last()) && !is_word(right.first()),
+                Boundary::Path => ends_path(right),
+            };
+            if ends && boundary == Boundary::Path && starts_within_path(left) {
+                scan.within[index] += 1;
+            } else if ends {
+                scan.hits[index] += 1;
             }
         }
     }

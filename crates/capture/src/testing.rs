@@ -2,6 +2,7 @@
 
 use std::{
     collections::BTreeMap,
+    fmt::Write as _,
     io::{self, Read},
 };
 
@@ -217,10 +218,11 @@ fn line(kind: &script::StepKind) -> String {
                 TreeSource::Link { target, .. } => format!("create-link {} -> {target}", tree.to),
             };
             for one in &tree.replacements {
-                line += &format!("\n  {} {} => {}", one.files.join(" "), one.text, one.with);
+                let files = one.files.join(" ");
+                let _ = write!(line, "\n  {files} {} => {}", one.text, one.with);
             }
             if !tree.except.is_empty() {
-                line += &format!("\n  except {}", tree.except.join(" "));
+                line = line + "\n  except " + &tree.except.join(" ");
             }
             line
         }
@@ -234,7 +236,7 @@ fn line(kind: &script::StepKind) -> String {
                 let text = |value: &Option<model::Template>| {
                     value.as_ref().map_or("nothing".to_owned(), ToString::to_string)
                 };
-                line += &match one {
+                let one = match one {
                     LineEdit::Add { line, after: None } => format!("\n  + {line}"),
                     LineEdit::Add { line, after: Some(after) } => {
                         format!("\n  + {line} (after {after})")
@@ -248,6 +250,7 @@ fn line(kind: &script::StepKind) -> String {
                         format!("\n  {key}: {folder} {}", if *first { "first" } else { "last" })
                     }
                 };
+                line.push_str(&one);
             }
             line
         }
@@ -269,7 +272,7 @@ fn line(kind: &script::StepKind) -> String {
             let mut line =
                 format!("alternative {} {} -> {} {}", one.name, one.link, one.path, one.priority);
             for (name, link, path) in &one.followers {
-                line += &format!("\n  {name} {link} -> {path}");
+                let _ = write!(line, "\n  {name} {link} -> {path}");
             }
             line
         }

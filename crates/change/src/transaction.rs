@@ -189,6 +189,18 @@ impl<'m, M: Machine + ?Sized> Transaction<'m, M> {
         Ok(())
     }
 
+    /// The open batch's intents; it is then closed without having been done. For plans that are only shown.
+    pub fn undone_batch(&mut self) -> Result<Vec<Intent>, TransactionError> {
+        let mut intents = Vec::new();
+        self.each_of_batch(|_, _, intent| {
+            intents.push(intent);
+            Ok(())
+        })?;
+        self.folders.clear();
+        self.batch = (self.written, self.intents);
+        Ok(intents)
+    }
+
     /// Makes the batch's intents durable, then keeps copies of all they will replace.
     pub fn seal(&mut self) -> Result<(), TransactionError> {
         self.flush()?;

@@ -54,7 +54,8 @@ const NOTHING: u8 = 9;
 
 /// Runs the command.
 pub(crate) fn run(args: &Args) -> ExitCode {
-    match watch(args) {
+    // The length of time is what was asked for; there is no event to wait for.
+    match watch(args, || std::thread::sleep(args.wait)) {
         Ok(count) => {
             if args.json {
                 let _ = writeln!(io::stderr(), "{}", serde_json::json!({ "rules": count }));
@@ -79,7 +80,7 @@ pub(crate) fn run(args: &Args) -> ExitCode {
 }
 
 /// Gives back how many rules were proposed.
-fn watch(args: &Args) -> Result<usize, IdleError> {
+fn watch(args: &Args, wait: impl FnOnce()) -> Result<usize, IdleError> {
     let rules = project::rules_for(None)?;
     let folder = tempfile::Builder::new()
         .prefix("packhorse-idle-")
@@ -88,8 +89,7 @@ fn watch(args: &Args) -> Result<usize, IdleError> {
     let at = folder.path().join("session");
     let settings = SnapshotSettings { keep: 0, ..SnapshotSettings::default() };
     let session = Session::begin_snapshots(&at, &args.root, &settings, &mut |_| {})?;
-    // The length of time is what was asked for; there is no event to wait for.
-    std::thread::sleep(args.wait);
+    wait();
     let finished = session.finish(&mut |_| {})?;
     let text = propose(&finished.changes, &rules);
     finished.into_session().discard()?;
@@ -117,4 +117,39 @@ fn duration(text: &str) -> Result<Duration, String> {
         _ => return Err(refuse()),
     };
     number.checked_mul(seconds).map(Duration::from_secs).ok_or_else(refuse)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::{fs, time::Duration};
+
+    use super::{Args, duration, watch};
+
+    #[test]
+    fn lengths_of_time() {
+        assert_eq!(duration("90s"), Ok(Duration::from_secs(90)));
+        assert_eq!(duration("10min"), Ok(Duration::from_secs(600)));
+        assert!(duration("s").is_err() && duration("5 days").is_err());
+    }
+
+    #[test]
+    fn what_a_machine_does_to_itself_is_proposed() {
+        let root = tempfile::tempdir().unwrap();
+        let spool = root.path().join("var/lib/agent");
+        fs::create_dir_all(&spool).unwrap();
+        fs::create_dir_all(root.path().join("etc")).unwrap();
+        let output = root.path().with_extension("rules");
+        let args = Args {
+            root: root.path().to_owned(),
+            wait: Duration::ZERO,
+            output: Some(output.clone()),
+            json: false,
+        };
+        assert_eq!(watch(&args, || {}).unwrap(), 0);
+        let proposed = watch(&args, || fs::write(spool.join("state"), "x").unwrap());
+        assert_eq!(proposed.unwrap(), 1);
+        let text = fs::read_to_string(&output).unwrap();
+        assert!(text.contains("pattern = \"/var/lib/agent/state\""), "{text}");
+        fs::remove_file(output).unwrap();
+    }
 }

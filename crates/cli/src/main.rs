@@ -3,7 +3,9 @@
 mod capture;
 mod compile;
 mod idle;
+mod machine;
 mod project;
+mod script;
 
 use std::process::ExitCode;
 
@@ -19,10 +21,24 @@ struct Arguments {
 
 #[derive(Subcommand)]
 enum Command {
+    /// Check, lay out and explain a script.
+    Script(script::Args),
     /// Make an installer of a project folder.
     Compile(compile::Args),
     /// Record what an installer does.
     Capture(capture::Args),
+    /// Install a package, or update to it.
+    Install(machine::Install),
+    /// Take a package off the machine, politely.
+    Uninstall(machine::Uninstall),
+    /// Take the last change of a package back, exactly.
+    Rollback(machine::Rollback),
+    /// Compare the machine with what a package left there.
+    Verify(machine::Verify),
+    /// List what is installed, and what waits for a restart.
+    List(machine::List),
+    /// End what a crash interrupted.
+    Recover(machine::Recover),
     #[command(name = "__enter", hide = true)]
     Enter(capture::Inside),
     #[command(name = "__init", hide = true)]
@@ -31,10 +47,17 @@ enum Command {
 
 fn main() -> ExitCode {
     match Arguments::parse().command {
+        Command::Script(args) => script::run(args),
         Command::Compile(args) => {
             compile::run(&args, std::env::var("SOURCE_DATE_EPOCH").ok().as_deref())
         }
         Command::Capture(args) => capture::run(args),
+        Command::Install(args) => machine::install(args),
+        Command::Uninstall(args) => machine::uninstall(args),
+        Command::Rollback(args) => machine::roll_back(args),
+        Command::Verify(args) => machine::verify(args),
+        Command::List(args) => machine::list(args),
+        Command::Recover(args) => machine::recover(args),
         Command::Enter(inside) => capture::enter(&inside),
         Command::Init(inside) => capture::init(&inside),
     }

@@ -175,3 +175,6 @@ fn check_free(folder: &Path) -> Result<(), WriteProjectError> {
         Err(WriteProjectError::Occupied(folder.to_owned()))
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -34,6 +34,27 @@ pub(crate) fn perform<M: Machine + ?Sized>(
     }
 }
 
+/// What a step that runs something would do, in a sentence.
+pub(crate) fn sentence(action: &Action) -> String {
+    match action {
+        Action::Trigger(name) => format!("run trigger `{name}`"),
+        Action::Alternative(alternative) => {
+            format!("offer `{}` as `{}`", alternative.path, alternative.name)
+        }
+        Action::Service(service) if service.now => format!("enable and start `{}`", service.unit),
+        Action::Service(service) => format!("enable `{}`", service.unit),
+        Action::Run(run) => {
+            let words: Vec<String> = run.command.iter().map(ToString::to_string).collect();
+            let undo = match run.undo {
+                model::Undo::Irreversible => ", which nothing takes back",
+                _ => "",
+            };
+            format!("run `{}`{undo}", words.join(" "))
+        }
+        _ => String::new(),
+    }
+}
+
 fn trigger<M: Machine + ?Sized>(work: &mut Work<'_, M>, name: &str) -> Result<(), InstallError> {
     let Some(trigger) = Trigger::named(name) else {
         return Err(InstallError::Trigger { name: name.to_owned() });

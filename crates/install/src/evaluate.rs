@@ -131,20 +131,20 @@ impl<M: Observe + ?Sized> Asked<'_, M> {
             }
             Fact::FileVersion(path) => {
                 let path = self.machine.resolve(&self.path(path)?)?;
-                Known::Text(
+                Known::Version(Version::new(
                     self.file_version(&path)?
                         .ok_or_else(|| unknown(format!("the version of `{path}`")))?,
-                )
+                ))
             }
             Fact::Installed(name) => {
                 let found =
                     self.installed.iter().find(|one| one.receipt.header.name.as_str() == &**name);
-                Known::Text(
+                Known::Version(Version::new(
                     found.map(|one| one.receipt.header.version.to_string()).unwrap_or_default(),
-                )
+                ))
             }
             Fact::SystemPackage(name) => {
-                Known::Text(self.facts.system_package(name).unwrap_or_default())
+                Known::Version(Version::new(self.facts.system_package(name).unwrap_or_default()))
             }
             Fact::UserExists(name) => {
                 let accounts = Accounts::read(self.machine)?;

@@ -11,6 +11,7 @@ use serde::{Deserialize, Serialize};
 use crate::{
     Accounts, EvaluateError, Facts, Installed, Payload, PayloadError, Progress, RECEIPT_FORMAT,
     ReadReceiptError, ReceiptHeader, ReceiptRecord, Stage, UnknownAccount,
+    dry_run::DryRun,
     edits::Edits,
     effects, evaluate, glob, installed,
     polite::{Leaving, Polite},
@@ -47,6 +48,15 @@ pub struct Outcome {
     pub notes: Vec<String>,
     /// Whether the machine must restart for it to take effect.
     pub restart: bool,
+}
+
+/// What an installation would do.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Plan {
+    /// A sentence for each change, in order.
+    pub steps: Vec<String>,
+    /// What people should know.
+    pub notes: Vec<String>,
 }
 
 /// How many of what.
@@ -285,7 +295,7 @@ pub fn install<M: Machine + ?Sized>(
     let (old, others): (Vec<_>, Vec<_>) =
         all.into_iter().partition(|one| one.receipt.header.name == header.name);
     let old = old.into_iter().next();
-    let variables = variables(&header, old.as_ref(), options)?;
+    let variables = variables(&header, old.as_ref(), options, facts)?;
     check_fit(machine, &header, facts, &others, old.as_ref(), &variables, options)?;
     check_space(machine, paths, &header, facts, &variables)?;
     let number = next_number(machine, paths)?;
@@ -334,6 +344,72 @@ pub fn install<M: Machine + ?Sized>(
     }
 }
 
+/// What [`install`] would do on this machine as it is, changing nothing.
+///
+/// Steps that follow a program are planned as if the program had changed nothing.
+pub fn plan<M: Machine + ?Sized>(
+    machine: &M,
+    paths: &Paths,
+    payload: &mut dyn Payload,
+    facts: &dyn Facts,
+    options: &Options,
+    progress: &mut dyn Progress,
+) -> Result<Plan, InstallError> {
+    let (all, damaged) = installed(machine, paths)?;
+    if let Some(damaged) = damaged.into_iter().next() {
+        return Err(damaged.into());
+    }
+    let header = payload.header().clone();
+    let (old, others): (Vec<_>, Vec<_>) =
+        all.into_iter().partition(|one| one.receipt.header.name == header.name);
+    let old = old.into_iter().next();
+    let variables = variables(&header, old.as_ref(), options, facts)?;
+    check_fit(machine, &header, facts, &others, old.as_ref(), &variables, options)?;
+    check_space(machine, paths, &header, facts, &variables)?;
+    let mut dry = DryRun::new(machine, paths.state.clone());
+    let transaction_header = TransactionHeader {
+        format: JOURNAL_FORMAT,
+        number: u64::MAX,
+        operation: Operation::Install,
+        package: header.name.clone(),
+        from: None,
+        to: None,
+        began: options.began,
+    };
+    let accounts = Accounts::read(machine)?;
+    let transaction = Transaction::begin(&mut dry, paths.clone(), transaction_header)?;
+    let mut work = Work::new(
+        transaction,
+        paths,
+        facts,
+        progress,
+        options,
+        variables,
+        &others,
+        old.as_ref(),
+        accounts,
+    );
+    work.configuration.clone_from(&header.configuration);
+    let mut plan = Plan::default();
+    let steps = applicable(&mut work, &header)?;
+    let batches = batches(&mut work, &header, &steps)?;
+    let last = batches.iter().rposition(|batch| !batch.files.is_empty()).unwrap_or(0);
+    for (index, batch) in batches.into_iter().enumerate() {
+        let drops = work.old.is_some() && index == last;
+        decide(&mut work, payload, &header, &batch.files, drops, index)?;
+        for intent in work.transaction.undone_batch()? {
+            if !matches!(intent, Intent::Folder { .. }) {
+                plan.steps.push(intent.to_string());
+            }
+        }
+        if let Some(effect) = batch.effect {
+            plan.steps.push(effects::sentence(&header.steps[effect].action));
+        }
+    }
+    plan.notes = work.notes;
+    Ok(plan)
+}
+
 /// The number of the next transaction.
 pub(crate) fn next_number<M: Machine + ?Sized>(
     machine: &M,
@@ -352,8 +428,16 @@ fn variables(
     header: &Header,
     old: Option<&Installed>,
     options: &Options,
+    facts: &dyn Facts,
 ) -> Result<BTreeMap<Box<str>, String>, InstallError> {
-    let mut values: BTreeMap<Box<str>, String> = BTreeMap::new();
+    let mut values: BTreeMap<Box<str>, String> = BTreeMap::from([
+        ("machine.os".into(), facts.os()),
+        ("machine.arch".into(), facts.architecture()),
+        ("machine.distribution".into(), facts.distribution()),
+        ("machine.release".into(), facts.release()),
+        ("machine.kernel".into(), facts.kernel()),
+        ("machine.hostname".into(), facts.host_name()),
+    ]);
     if let Some(unknown) =
         options.variables.keys().find(|name| !header.variables.contains_key(*name))
     {
@@ -579,6 +663,13 @@ fn batches<M: Machine + ?Sized>(
     Ok(batches)
 }
 
+/// What a batch of files comes to, decided and not yet done.
+struct Decided {
+    trees: Option<Trees>,
+    edits: Edits,
+    polite: Option<Polite>,
+}
+
 /// One batch of files: decided, made durable, staged, switched.
 fn files<M: Machine + ?Sized>(
     work: &mut Work<'_, M>,
@@ -588,6 +679,32 @@ fn files<M: Machine + ?Sized>(
     drops: bool,
     batch: usize,
 ) -> Result<(), InstallError> {
+    let Decided { trees, edits, polite } = decide(work, payload, header, steps, drops, batch)?;
+    work.transaction.seal()?;
+    if let Some(mut trees) = trees {
+        trees.stage(work, payload)?;
+    }
+    edits.stage(work)?;
+    if let Some(polite) = polite {
+        let (leftovers, removed) = polite.stage(&mut work.transaction)?;
+        work.counts.removed += removed;
+        work.notes.extend(
+            leftovers.into_iter().map(|left| format!("left `{}`: {}", left.path, left.reason)),
+        );
+    }
+    work.progress.progress(Stage::Switching, 0, 0, "");
+    work.transaction.switch()?;
+    Ok(())
+}
+
+fn decide<M: Machine + ?Sized>(
+    work: &mut Work<'_, M>,
+    payload: &mut dyn Payload,
+    header: &Header,
+    steps: &[usize],
+    drops: bool,
+    batch: usize,
+) -> Result<Decided, InstallError> {
     work.progress.progress(Stage::Planning, 0, 0, "");
     let mut edits = Edits::default();
     let mut targets = BTreeMap::new();
@@ -604,11 +721,10 @@ fn files<M: Machine + ?Sized>(
             _ => {}
         }
     }
-    let decisions = child(&work.transaction.folder(), &format!("decisions-{batch}"));
-    let has_trees = !targets.is_empty();
-    let mut trees = Trees::new(targets, decisions);
-    if has_trees {
-        trees.decide(work, payload)?;
+    let mut trees = None;
+    if !targets.is_empty() {
+        let decisions = child(&work.transaction.folder(), &format!("decisions-{batch}"));
+        trees.insert(Trees::new(targets, decisions)).decide(work, payload)?;
     }
     for &index in steps {
         match &header.steps[index].action {
@@ -626,21 +742,7 @@ fn files<M: Machine + ?Sized>(
     }
     let polite = if drops { Some(former(work, &mut edits)?) } else { None };
     edits.intend(work)?;
-    work.transaction.seal()?;
-    if has_trees {
-        trees.stage(work, payload)?;
-    }
-    edits.stage(work)?;
-    if let Some(polite) = polite {
-        let (leftovers, removed) = polite.stage(&mut work.transaction)?;
-        work.counts.removed += removed;
-        work.notes.extend(
-            leftovers.into_iter().map(|left| format!("left `{}`: {}", left.path, left.reason)),
-        );
-    }
-    work.progress.progress(Stage::Switching, 0, 0, "");
-    work.transaction.switch()?;
-    Ok(())
+    Ok(Decided { trees, edits, polite })
 }
 
 /// What the former version had and this one has not: taken away politely.

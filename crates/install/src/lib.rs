@@ -12,6 +12,7 @@
 #![forbid(unsafe_code)]
 
 mod accounts;
+mod dry_run;
 mod edits;
 mod effects;
 mod evaluate;
@@ -36,7 +37,7 @@ pub use accounts::{Accounts, LineChange, UnknownAccount};
 pub use edits::FileEdit;
 pub use evaluate::{EvaluateError, evaluate};
 pub use facts::{Facts, Progress, Silent, Stage};
-pub use install::{Counts, InstallError, Options, Outcome, install};
+pub use install::{Counts, InstallError, Options, Outcome, Plan, install, plan};
 pub use installed::{Installed, installed};
 pub use payload::{Payload, PayloadError, Pour, Stop};
 pub use polite::Leftover;

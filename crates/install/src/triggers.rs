@@ -14,8 +14,34 @@ pub(crate) struct Trigger {
     pub(crate) live: bool,
 }
 
+const ACCOUNTS: &[&str] = &[
+    "/etc/passwd",
+    "/etc/passwd-",
+    "/etc/group",
+    "/etc/group-",
+    "/etc/shadow",
+    "/etc/shadow-",
+    "/etc/gshadow",
+    "/etc/gshadow-",
+    "/etc/.pwd.lock",
+];
+
 /// Every trigger a script can name.
 pub(crate) const TRIGGERS: &[Trigger] = &[
+    Trigger { name: "sysusers", command: &["systemd-sysusers"], outputs: ACCOUNTS, live: false },
+    Trigger { name: "depmod", command: &["depmod", "-a"], outputs: &[], live: true },
+    Trigger {
+        name: "dbus-reload",
+        command: &["systemctl", "reload", "dbus.service"],
+        outputs: &[],
+        live: true,
+    },
+    Trigger {
+        name: "info-dir",
+        command: &["update-info-dir"],
+        outputs: &["/usr/share/info/dir"],
+        live: false,
+    },
     Trigger {
         name: "ldconfig",
         command: &["ldconfig"],

@@ -5,7 +5,7 @@ use model::{Hash, Hasher};
 use crate::{
     Contents, Damage, Header, Layout, ManifestTree, OpenError, Part, ReadError, Record, Totals,
     decompress::unpack,
-    layout::{HASHED_TRAILER, Index, PREAMBLE_LENGTH, TRAILER_LENGTH, preamble},
+    layout::{Frame, HASHED_TRAILER, Index, PREAMBLE_LENGTH, TRAILER_LENGTH, preamble},
     manifest::identity,
     source::Source,
     validate::RecordCheck,
@@ -24,6 +24,21 @@ pub struct PackageReader<R> {
     layout: Layout,
     header: Header,
     identity: Hash,
+}
+
+/// How many bytes the parts of a package take.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Sizes {
+    /// Content by lane: in the file, and unpacked.
+    pub lanes: Vec<(u64, u64)>,
+    /// The manifest.
+    pub manifest: u64,
+    /// What repeats, and which lane each file is in.
+    pub lists: u64,
+    /// The header.
+    pub header: u64,
+    /// An installer's program.
+    pub stub: u64,
 }
 
 impl<R: Read + Seek> PackageReader<R> {
@@ -80,6 +95,24 @@ impl<R: Read + Seek> PackageReader<R> {
     /// The root of the manifest's hash tree.
     pub fn manifest(&self) -> Hash {
         self.index.manifest
+    }
+
+    /// How many bytes each part takes in the file.
+    pub fn sizes(&self) -> Sizes {
+        let stored = |frames: &[Frame]| frames.iter().map(|frame| frame.stored).sum();
+        let plain = |frames: &[Frame]| frames.iter().map(|frame| frame.plain).sum();
+        Sizes {
+            lanes: self
+                .index
+                .lanes
+                .iter()
+                .map(|lane| (stored(&lane.frames), plain(&lane.frames)))
+                .collect(),
+            manifest: stored(&self.index.leaves),
+            lists: stored(&self.index.repeats) + stored(&self.index.choices),
+            header: self.index.header.stored,
+            stub: self.layout.stub_length,
+        }
     }
 
     /// Where the outermost parts are.

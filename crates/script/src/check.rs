@@ -1,9 +1,11 @@
+mod files_meta;
 mod payload;
 mod steps;
 mod targets;
 mod variables;
 
 use crate::{Part, Place, Problem, Script, Severity};
+pub use files_meta::check_files_meta;
 pub use payload::{Payload, PayloadKind, ProjectView};
 
 /// Looks at a script and the payload beside it for what will not work, will surprise, or is worth

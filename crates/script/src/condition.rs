@@ -2,6 +2,7 @@
 
 mod print;
 mod translate;
+mod value;
 
 use std::ops::Range;
 

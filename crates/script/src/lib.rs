@@ -28,14 +28,14 @@ mod tree;
 mod visit;
 pub mod vocabulary;
 
-pub use check::{Payload, PayloadKind, ProjectView, check};
+pub use check::{Payload, PayloadKind, ProjectView, check, check_files_meta};
 pub use condition::{ConditionError, parse_condition, print_condition};
 pub use explain::{explain, explain_step};
 pub use files_meta::{
     format_files_meta, parse_files_meta, print_files_meta, read_files_meta, write_files_meta,
 };
 pub use format::format;
-pub use print::print;
+pub use print::{Comments, print, print_with_comments};
 pub use problem::{Part, Place, Position, Problem, Severity};
 pub use read::{Spans, parse, parse_with_spans};
 pub use schema::schema;

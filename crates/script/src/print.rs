@@ -1,7 +1,8 @@
+mod edits;
 mod steps;
 mod toml;
 
-use std::fmt::Write as _;
+use std::{collections::BTreeMap, fmt::Write as _};
 
 use model::{Architecture, Program, Variable};
 
@@ -14,14 +15,48 @@ pub(crate) use toml::{WIDTH, quoted};
 /// An edit step whose edits no single table can say in their order (a line removed before another is
 /// added) becomes several steps with the same file and condition.
 pub fn print(script: &Script) -> String {
-    let mut text = format!("format = {FORMAT}\n");
+    print_with_comments(script, &Comments::default())
+}
+
+/// What stands above the parts of a script, without `#`; lines are divided by `\n`.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Comments {
+    /// Above all.
+    pub head: String,
+    /// Above a step, by its position from 0.
+    pub steps: BTreeMap<usize, String>,
+}
+
+/// Writes a script with comments; see [`print`].
+pub fn print_with_comments(script: &Script, comments: &Comments) -> String {
+    let mut text = comment(&comments.head);
+    let _ = writeln!(text, "format = {FORMAT}");
     write_package(&mut text, script);
     write_variables(&mut text, script);
-    for step in &script.steps {
-        steps::write(&mut text, step);
+    for (index, step) in script.steps.iter().enumerate() {
+        let above = comments.steps.get(&index).map(|lines| comment(lines)).unwrap_or_default();
+        steps::write(&mut text, step, &above);
     }
     for (name, program) in &script.programs {
         write_program(&mut text, name, program);
+    }
+    text
+}
+
+/// Lines as a comment; what a comment cannot hold is escaped.
+fn comment(lines: &str) -> String {
+    let mut text = String::new();
+    for line in lines.lines() {
+        text.push_str("# ");
+        for letter in line.chars() {
+            if letter.is_control() && letter != '\t' {
+                text.extend(letter.escape_default());
+            } else {
+                text.push(letter);
+            }
+        }
+        text.truncate(text.trim_end().len());
+        text.push('\n');
     }
     text
 }

@@ -1,4 +1,7 @@
+mod edit;
 mod fields;
+mod machine;
+mod shape;
 mod step;
 mod value;
 
@@ -13,7 +16,8 @@ use crate::{
     vocabulary::{FORMAT, KINDS, PACKAGE, PROGRAM, RESERVED_PREFIX, STEP, VARIABLE, kind},
 };
 use fields::Reader;
-pub(crate) use step::{DEFAULT_HOME, DEFAULT_LIMIT, DEFAULT_SHELL, read_owner};
+pub(crate) use machine::{DEFAULT_HOME, DEFAULT_LIMIT, DEFAULT_SHELL};
+pub(crate) use step::read_owner;
 pub(crate) use value::{MEANING, parse_mode};
 
 /// The top-level keys of a script.

@@ -128,6 +128,7 @@ pub struct FileMeta {
     /// The path below the project folder, `files/opt/redis/bin/redis`, as bytes.
     pub path: Vec<u8>,
     /// Everything about it but its bytes; a file's hash is `None` here, and hard links name paths
-    /// below the project folder, with a slash before them.
+    /// below the project folder, with a slash before them. A file without holes has the length 0
+    /// here, which says nothing: its length is that of the file on disk.
     pub entry: Entry,
 }

@@ -1,1 +1,69 @@
-fn main() {}
+//! The program in front of every installer's package: finds the package in its own file, checks every byte of
+//! it, and does what was asked.
+//!
+//! **Invariant:** nothing on the machine changes before the whole file was verified.
+
+mod answer;
+mod extract;
+mod perform;
+mod request;
+
+use std::{fs::File, process::ExitCode};
+
+use operate::Exit;
+use package::PackageReader;
+
+use crate::{
+    answer::Answer,
+    request::{HELP, Request, Task},
+};
+
+fn main() -> ExitCode {
+    let request = match Request::parse(std::env::args_os().skip(1)) {
+        Ok(request) => request,
+        Err(error) => {
+            let answer = Answer::new(std::env::args_os().any(|argument| argument == "--json"));
+            return answer.failed(Exit::Usage, &error);
+        }
+    };
+    let answer = Answer::new(request.json);
+    if request.task == Task::Help {
+        answer.text(HELP);
+        return Exit::Done.into();
+    }
+    match open(&answer, &request) {
+        Ok(mut package) => run(&answer, &request, &mut package),
+        Err(exit) => exit,
+    }
+}
+
+/// Opens the package in this very file and verifies it whole, before anything else.
+fn open(answer: &Answer, request: &Request) -> Result<PackageReader<File>, ExitCode> {
+    let file = File::open("/proc/self/exe").map_err(|error| {
+        answer.say("this installer reads its own file through /proc, which is not there");
+        answer.failed(Exit::Failed, &error)
+    })?;
+    let mut package = PackageReader::open(file)
+        .map_err(|error| answer.failed(answer::of_open(&error), &error))?;
+    let mut progress = answer.progress("verifying", request.silent);
+    package
+        .verify(&mut |done, all| progress.at(done, all))
+        .map_err(|error| answer.failed(answer::of_read(&error), &error))?;
+    Ok(package)
+}
+
+fn run(answer: &Answer, request: &Request, package: &mut PackageReader<File>) -> ExitCode {
+    match &request.task {
+        Task::Extract(folder) => extract::run(answer, request, package, folder),
+        Task::Install if request.explain => {
+            let header = package.header();
+            if answer.is_json() {
+                answer.value(&serde_json::json!(header));
+            } else {
+                answer.text(package::explain(header).trim_end());
+            }
+            Exit::Done.into()
+        }
+        _ => perform::perform(answer, request, package),
+    }
+}

@@ -106,7 +106,9 @@ fn each(step: &mut StepKind, visit: &mut impl FnMut(&mut Template)) {
         StepKind::Remove { path } | StepKind::SetMetadata { path, .. } => visit(path),
         StepKind::Edit(EditStep { file, edits, .. }) => {
             visit(file);
-            edits.iter_mut().for_each(|edit| each_of_edit(edit, visit));
+            for edit in edits {
+                each_of_edit(edit, visit);
+            }
         }
         StepKind::Account(AccountStep::User { home, shell, .. }) => {
             visit(home);

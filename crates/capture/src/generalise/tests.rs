@@ -117,9 +117,10 @@ fn a_prefix_inside_a_group_is_not_installed_twice() {
 fn q245570_captured_text_is_never_expanded() {
     let odd = ["%SystemRoot%", "%PATH%", "100%", "%%", "%MAINDIR%", "${HOME}", "$(id)", "50 %"];
     let old = "[app]\nfirst = 1\n";
-    let values: String =
+    let values: Vec<String> =
         odd.iter().enumerate().map(|(number, text)| format!("key{number} = {text}\n")).collect();
-    let lines: String = odd.iter().map(|text| format!("{text}\n")).collect();
+    let values = values.concat();
+    let lines = odd.map(|text| format!("{text}\n")).concat();
     let machines = Machines::default()
         .had("/etc/app.ini", old)
         .had("/etc/app.list", "first\n")

@@ -18,6 +18,9 @@ pub(super) struct Grouped {
     pub(super) payload: Vec<Payload>,
 }
 
+/// More folders than this read better inside the tree beside them than as a step each.
+const FOLDER_STEPS: usize = 8;
+
 /// A step's part of the payload: `root` and the carried entries below it.
 struct Group {
     root: MachinePath,
@@ -26,7 +29,8 @@ struct Group {
 
 /// Groups the payload:
 /// - the prefix is one step;
-/// - a new folder that holds folders only is a `create-directory` step for each of them;
+/// - a new folder that holds folders only is a `create-directory` step for each of them, unless there
+///   are many and a tree beside them that takes them in;
 /// - a new folder right below `/opt` or `/srv` is one step;
 /// - what else lies below one top folder is one step at the deepest folder that holds all of it. The
 ///   folders between are carriers: they existed before, stand in no `files.meta`, and stay as they are.
@@ -135,14 +139,20 @@ fn split(files: &Files, prefix: Option<&MachinePath>) -> (Vec<MachinePath>, Vec<
         trees.entry(root.clone()).or_default().insert(path.clone());
     }
     let mut loose: BTreeMap<Vec<u8>, Vec<(MachinePath, BTreeSet<MachinePath>)>> = BTreeMap::new();
+    let mut hollow = loose.clone();
     for (root, entries) in trees {
-        let only_folders = entries
-            .iter()
-            .all(|path| files.entries.get(path).is_some_and(|entry| entry.kind == Kind::Directory));
-        if only_folders && entries.iter().all(|path| is_text(path)) {
-            folders.extend(entries);
-        } else {
-            loose.entry(section(&root)).or_default().push((root, entries));
+        let only_folders = entries.iter().all(|path| {
+            is_text(path)
+                && files.entries.get(path).is_some_and(|entry| entry.kind == Kind::Directory)
+        });
+        let place = if only_folders { &mut hollow } else { &mut loose };
+        place.entry(section(&root)).or_default().push((root, entries));
+    }
+    for (section, roots) in hollow {
+        let count: usize = roots.iter().map(|(_, entries)| entries.len()).sum();
+        match loose.get_mut(&section) {
+            Some(beside) if count > FOLDER_STEPS => beside.extend(roots),
+            _ => folders.extend(roots.into_iter().flat_map(|(_, entries)| entries)),
         }
     }
     for roots in loose.into_values() {

@@ -9,7 +9,7 @@ use model::{Content, Entry, Kind, MachinePath, Template};
 use script::StepKind;
 
 use super::{DraftError, Options, TouchedFiles};
-use crate::{CapturedFiles, Change, ChangeSet, Excluded, Report, Side, Touch};
+use crate::{CapturedFiles, Change, ChangeSet, Excluded, Remark, Report, Side, Touch};
 
 /// What is carried, by what happens to it.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -93,7 +93,7 @@ pub(super) fn collect(
     let reason = "devices and named pipes are carried only when asked for";
     exclude(report, "devices", reason, special);
     carry_touched(&mut files, touched, contents, options)?;
-    settle_hard_links(&mut files, changes, contents)?;
+    settle_hard_links(&mut files, changes, contents, report)?;
     Ok(files)
 }
 
@@ -147,6 +147,7 @@ fn settle_hard_links(
     files: &mut Files,
     changes: &ChangeSet,
     contents: &dyn CapturedFiles,
+    report: &mut Report,
 ) -> Result<(), DraftError> {
     let mut orphans: BTreeMap<MachinePath, BTreeSet<MachinePath>> = BTreeMap::new();
     for (path, entry) in &files.entries {
@@ -163,6 +164,10 @@ fn settle_hard_links(
         if let Some(entry) = files.entries.get_mut(&heir) {
             entry.kind = Kind::File(content);
         }
+        let text = format!(
+            "it is a hard link to `{first}`, which is not carried; it becomes a file of its own"
+        );
+        report.note.push(Remark::at(&heir, text));
         files.sources.insert(heir.clone(), first);
         for name in names {
             if let Some(entry) = files.entries.get_mut(&name) {
@@ -179,12 +184,12 @@ fn content_of(
     contents: &dyn CapturedFiles,
 ) -> Result<Content, DraftError> {
     let failed = |source| DraftError::Read { path: path.clone(), source };
-    let changed = changes.changes.get(path).and_then(|change| change.after.clone());
-    let entry = match changed {
+    let new = changes.changes.get(path).and_then(|change| change.after.clone());
+    let there = match new {
         Some(entry) => Some(entry),
         None => contents.entry(path, Side::After).map_err(failed)?,
     };
-    if let Some(Entry { kind: Kind::File(content), .. }) = entry {
+    if let Some(Entry { kind: Kind::File(content), .. }) = there {
         return Ok(content);
     }
     let mut length = 0;

@@ -5,7 +5,7 @@ use script::StepKind;
 
 use super::{DraftError, payload::Files};
 use crate::{
-    CapturedFiles, Class, Remark, Report, Rules, Side, Verdicts, captured::read_text,
+    CapturedFiles, ChangeSet, Class, Remark, Report, Rules, Side, Verdicts, captured::read_text,
     recognise::Meaning,
 };
 
@@ -17,6 +17,7 @@ const PROGRAM_KEYS: [&str; 7] =
 pub(super) fn warn(
     files: &Files,
     meaning: &Meaning,
+    changes: &ChangeSet,
     verdicts: &Verdicts,
     rules: &Rules,
     contents: &dyn CapturedFiles,
@@ -24,6 +25,8 @@ pub(super) fn warn(
 ) -> Result<(), DraftError> {
     let left_out = |target: &[u8]| -> Option<String> {
         let target = MachinePath::new(target).ok()?;
+        // What was there before will be there on the target too.
+        changes.changes.get(&target).filter(|change| change.is_created())?;
         let rule = &rules.all()[*verdicts.by_path.get(&target)?];
         (rule.class == Class::Drop)
             .then(|| format!("`{target}`, which rule {} leaves out", rule.id()))

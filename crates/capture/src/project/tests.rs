@@ -202,3 +202,21 @@ fn a_folder_that_gave_way_to_a_link_is_cleared_first() {
     create-link /usr/lib/app -> app-2
     ");
 }
+
+#[test]
+fn many_empty_folders_beside_a_tree_are_part_of_it() {
+    let mut machines = Machines::default()
+        .had_folder("/usr/share/icons")
+        .had_folder("/usr/bin")
+        .had("/usr/share/old/x", "x")
+        .touch("/usr/share/old")
+        .link("/usr/share/app-old", "old")
+        .file("/usr/bin/app", "x");
+    for number in 0..9 {
+        machines = machines.folder(&format!("/usr/share/icons/{number}"), 0o755);
+    }
+    let draft = machines.draft();
+    insta::assert_snapshot!(steps(&draft), @"install-tree files/usr to /usr");
+    assert_eq!(draft.files_meta.len(), 11);
+    assert!(draft.report.warning.is_empty());
+}

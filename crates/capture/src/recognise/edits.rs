@@ -20,6 +20,9 @@ const ENDINGS: [&str; 9] =
 /// More changed lines than this are no edit any more but another file.
 const MOST_CHANGED_LINES: usize = 200;
 
+/// A way to say a difference; `None` where it cannot be said so.
+type Candidate = fn(&lines::Diff<'_>) -> Option<Vec<LineEdit>>;
+
 /// Turns changed text files into edit steps.
 pub(super) fn recognise(view: &View<'_>) -> Result<Meaning, DraftError> {
     let mut meaning = Meaning::default();
@@ -72,7 +75,7 @@ pub(super) fn find(old: &[u8], new: &[u8]) -> Option<Vec<Vec<LineEdit>>> {
     if diff.changed() > MOST_CHANGED_LINES || diff.is_another_text() {
         return None;
     }
-    let candidates: [fn(&lines::Diff<'_>) -> Option<Vec<LineEdit>>; 5] = [
+    let candidates: [Candidate; 5] = [
         keys::edits,
         lines::edits_at_end,
         lines::edits_in_place,

@@ -204,7 +204,8 @@ fn take_run_levels(view: &View<'_>, meaning: &mut Meaning) {
         let script = link_target(entry)
             .and_then(|target| std::str::from_utf8(target).ok())
             .and_then(|target| target.strip_prefix("../init.d/"));
-        let is_level = folder.len() == 5 && folder.starts_with("rc") && folder.ends_with(".d");
+        // rc0.d to rc6.d, and rcS.d
+        let is_level = matches!(folder.as_bytes(), [b'r', b'c', b'0'..=b'6' | b'S', b'.', b'd']);
         if let Some(script) = script.filter(|script| is_level && enabled.contains(*script)) {
             meaning.take(at, &format!("follows from the start of `{script}.service`"));
         }

@@ -236,7 +236,7 @@ fn may_meet(pattern: &str, exception: &str) -> bool {
 }
 
 fn line_at(text: &str, offset: usize) -> usize {
-    text.as_bytes()[..offset.min(text.len())].iter().filter(|byte| **byte == b'\n').count() + 1
+    text.get(..offset).unwrap_or(text).matches('\n').count() + 1
 }
 
 impl OneOrMany {

@@ -115,16 +115,15 @@ pub(super) fn take_back(
     if found != ours {
         return Err(Some(found));
     }
-    match before.lines.first() {
-        Some(standing) => restore(text, position, standing),
-        None => {
-            text.lines.remove(position);
-            if let Scope::Section(section) = scope
-                && before.makes_section
-            {
-                drop_empty_section(text, section, before.makes_blank);
-            }
-        }
+    if let Some(standing) = before.lines.first() {
+        restore(text, position, standing);
+        return Ok(());
+    }
+    text.lines.remove(position);
+    if let Scope::Section(section) = scope
+        && before.makes_section
+    {
+        drop_empty_section(text, section, before.makes_blank);
     }
     Ok(())
 }

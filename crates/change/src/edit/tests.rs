@@ -210,6 +210,11 @@ fn edit() -> impl Strategy<Value = Edit> {
     ]
 }
 
+/// Lines with their ends.
+fn joined(lines: &[String]) -> String {
+    lines.iter().flat_map(|line| [line.as_str(), "\n"]).collect()
+}
+
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(2000))]
 
@@ -239,7 +244,7 @@ proptest! {
         ours in proptest::collection::vec("[abcx]", 1..3),
         others in proptest::collection::vec((any::<proptest::sample::Index>(), "other[0-9]"), 0..5),
     ) {
-        let text: String = lines.iter().map(|line| format!("{line}\n")).collect();
+        let text = joined(&lines);
         let edits: Vec<Edit> = ours.iter().map(|line| add(line)).collect();
         let (edited, kept) = apply_all(text.as_bytes(), &edits);
         let mut now: Vec<String> =
@@ -256,13 +261,12 @@ proptest! {
                 expected.remove(at);
             }
         }
-        let mut now: Vec<u8> = now.iter().flat_map(|line| format!("{line}\n").into_bytes()).collect();
+        let mut now = joined(&now).into_bytes();
         for (edit, before) in edits.iter().zip(&kept).rev() {
             if let TakeBack::Done(text) = take_back(&now, edit, before) {
                 now = text;
             }
         }
-        let expected: String = expected.iter().map(|line| format!("{line}\n")).collect();
-        prop_assert_eq!(String::from_utf8(now).unwrap(), expected);
+        prop_assert_eq!(String::from_utf8(now).unwrap(), joined(&expected));
     }
 }

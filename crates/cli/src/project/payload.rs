@@ -82,7 +82,8 @@ fn write_file(
 /// Zeros of a file with holes stay holes.
 fn write_piece(file: &mut File, piece: &[u8], sparse: bool) -> io::Result<()> {
     if sparse && piece.iter().all(|byte| *byte == 0) {
-        file.seek(SeekFrom::Current(piece.len() as i64)).map(|_| ())
+        let length = i64::try_from(piece.len()).map_err(io::Error::other)?;
+        file.seek(SeekFrom::Current(length)).map(|_| ())
     } else {
         file.write_all(piece)
     }

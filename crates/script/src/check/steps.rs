@@ -108,12 +108,10 @@ impl Found<'_, '_> {
                 format!("it would remove `{path}`, which programs share, with all it holds");
             self.problem(Severity::Error, "remove", message, "name what is yours below it");
         }
-        let taken = self
-            .targets
-            .paths
-            .iter()
-            .filter(|(target, (step, _))| *step < self.index && target.is_within(path))
-            .min_by(|a, b| a.0.cmp(b.0));
+        let within = self.targets.paths.range(path.clone()..);
+        let taken = within
+            .take_while(|(target, _)| target.is_within(path))
+            .find(|(_, (step, _))| *step < self.index);
         if let Some((target, (step, _))) = taken {
             let message = format!("it removes `{target}`, which step {} installs", step + 1);
             self.problem(
@@ -154,7 +152,7 @@ impl Found<'_, '_> {
             .into_iter()
             .flatten()
             .flat_map(|name| UNIT_FOLDERS.iter().map(move |folder| format!("{folder}/{name}")))
-            .filter_map(|path| self.targets.paths.get(path.as_bytes()))
+            .filter_map(|path| self.targets.paths.get(&MachinePath::new(path).ok()?))
             .map(|(step, _)| *step)
             .min();
         match installed {

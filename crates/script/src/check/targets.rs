@@ -1,4 +1,7 @@
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::{
+    borrow::Cow,
+    collections::{BTreeMap, BTreeSet},
+};
 
 use globset::{GlobSet, GlobSetBuilder};
 use model::{MachinePath, escape};
@@ -18,7 +21,7 @@ const LONGEST_PATH: usize = 4095;
 /// What comes to be where, as far as variables have defaults.
 pub(super) struct Targets {
     /// By path: the step, from 0, and whether it is a folder.
-    pub(super) paths: HashMap<MachinePath, (usize, bool)>,
+    pub(super) paths: BTreeMap<MachinePath, (usize, bool)>,
 }
 
 /// Checks the sources of all tree steps, and where they go.
@@ -27,7 +30,7 @@ pub(super) fn check(
     project: &dyn ProjectView,
     problems: &mut Vec<Problem>,
 ) -> Targets {
-    let mut targets = Targets { paths: HashMap::new() };
+    let mut targets = Targets { paths: BTreeMap::new() };
     let mut installed = BTreeSet::new();
     for (index, step) in script.steps.iter().enumerate() {
         let StepKind::Tree(tree) = &step.kind else { continue };
@@ -135,7 +138,7 @@ impl Walk<'_, '_> {
         self.target(b"", true);
         for (path, kind) in &below {
             installed.insert([source.as_bytes(), b"/", path].concat());
-            if !except.as_ref().is_some_and(|except| is_match(except, path)) {
+            if !except.as_ref().is_some_and(|except| except.is_match(&*text_of(path))) {
                 self.target(path, *kind == PayloadKind::Folder);
             }
         }
@@ -180,22 +183,21 @@ impl Walk<'_, '_> {
         );
     }
 
+    /// Warns of patterns that match nothing below the source.
     fn unused_patterns(&mut self, tree: &TreeStep, paths: &[Vec<u8>]) {
-        let mut unused = |key: &str, pattern: &String| {
-            let Some(glob) = globs(std::slice::from_ref(pattern)) else { return };
-            if !paths.iter().any(|path| is_match(&glob, path)) {
+        let except = tree.except.iter().map(|pattern| ("except", pattern));
+        let files = tree.replacements.iter().flat_map(|replacement| &replacement.files);
+        let patterns: Vec<(&str, &String)> =
+            except.chain(files.map(|pattern| ("replace-text", pattern))).collect();
+        let Some(set) = globs(patterns.iter().map(|(_, pattern)| *pattern)) else { return };
+        let used: BTreeSet<usize> =
+            paths.iter().flat_map(|path| set.matches(&*text_of(path))).collect();
+        for (index, (key, pattern)) in patterns.into_iter().enumerate() {
+            if !used.contains(&index) {
                 let message = format!("`{pattern}` matches nothing below the source");
-                self.problem(
-                    Severity::Warning,
-                    key,
-                    message,
-                    "patterns are over paths below the source: `etc/*.conf`",
-                );
+                let hint = "patterns are over paths below the source: `etc/*.conf`";
+                self.problem(Severity::Warning, key, message, hint);
             }
-        };
-        tree.except.iter().for_each(|pattern| unused("except", pattern));
-        for replacement in &tree.replacements {
-            replacement.files.iter().for_each(|pattern| unused("replace-text", pattern));
         }
     }
 
@@ -224,18 +226,15 @@ impl Walk<'_, '_> {
 }
 
 /// One matcher for all patterns, which were read before; `None` for none.
-fn globs(patterns: &[String]) -> Option<GlobSet> {
+fn globs<'p>(patterns: impl IntoIterator<Item = &'p String>) -> Option<GlobSet> {
     let mut set = GlobSetBuilder::new();
     for pattern in patterns {
         set.add(globset::GlobBuilder::new(pattern).literal_separator(true).build().ok()?);
     }
-    if patterns.is_empty() { None } else { set.build().ok() }
+    set.build().ok().filter(|set| !set.is_empty())
 }
 
-fn is_match(set: &GlobSet, path: &[u8]) -> bool {
-    // A pattern over bytes that are no text matches their escaped form.
-    match std::str::from_utf8(path) {
-        Ok(text) => set.is_match(text),
-        Err(_) => set.is_match(escape(path)),
-    }
+/// A path as patterns see it: bytes that are no text are escaped.
+fn text_of(path: &[u8]) -> Cow<'_, str> {
+    std::str::from_utf8(path).map_or_else(|_| escape(path).into(), Cow::Borrowed)
 }

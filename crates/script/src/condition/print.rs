@@ -2,7 +2,7 @@ use std::fmt::Write as _;
 
 use model::{Comparison, Condition, Fact, Part, Template, Value};
 
-use super::{TEXT_FACTS, is_bare, translate::no_version};
+use super::{TEXT_FACTS, is_bare, value::no_version};
 
 /// Writes a condition as CEL. What [`parse_condition`](super::parse_condition) made comes back the same.
 pub fn print_condition(condition: &Condition) -> String {
@@ -43,7 +43,7 @@ fn write_condition(text: &mut String, condition: &Condition) {
         },
         Condition::Compare { left, comparison, right } => {
             if let Some(value) = as_presence(condition) {
-                write_value(text, value)
+                write_value(text, value);
             } else {
                 write_value(text, left);
                 text.push_str(match comparison {

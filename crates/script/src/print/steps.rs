@@ -1,13 +1,14 @@
-use std::{collections::BTreeMap, fmt::Write as _};
+use std::collections::BTreeMap;
 
 use model::{
-    AccountStep, Alternative, EditStep, ExitMeaning, Hook, LineEdit, Meta, Owner, ReplaceRule,
-    RunStep, ServiceStep, StartType, Template, Time, Undo, Xattrs, escape,
+    AccountStep, Alternative, ExitMeaning, Hook, Meta, Owner, ReplaceRule, RunStep, ServiceStep,
+    StartType, Template, Time, Undo, Xattrs, escape,
 };
 
 use super::{
+    edits::{groups, write_edit},
     templates,
-    toml::{Body, WIDTH, inline_list, key, list, quoted, table},
+    toml::{Body, quoted, table},
 };
 use crate::{
     Step, StepKind, TreeSource, TreeStep,
@@ -18,15 +19,16 @@ use crate::{
 };
 
 /// Writes a step as `[[step]]`, an edit step as several where one table cannot say it.
-pub(super) fn write(text: &mut String, step: &Step) {
+/// `above` is a comment with its line ends.
+pub(super) fn write(text: &mut String, step: &Step, above: &str) {
     if let StepKind::Edit(edit) = &step.kind {
-        for group in groups(&edit.edits) {
-            open(text, step);
+        for (index, group) in groups(&edit.edits).into_iter().enumerate() {
+            open(text, step, if index == 0 { above } else { "" });
             write_edit(text, edit, group);
         }
         return;
     }
-    open(text, step);
+    open(text, step, above);
     let mut body = Body::new(text);
     match &step.kind {
         StepKind::Tree(tree) => write_tree(&mut body, tree),
@@ -47,8 +49,10 @@ pub(super) fn write(text: &mut String, step: &Step) {
     }
 }
 
-fn open(text: &mut String, step: &Step) {
-    text.push_str("\n[[step]]\n");
+fn open(text: &mut String, step: &Step, above: &str) {
+    text.push('\n');
+    text.push_str(above);
+    text.push_str("[[step]]\n");
     if let Some(when) = &step.when {
         Body::new(text).text("when", &print_condition(when));
     }
@@ -135,215 +139,6 @@ fn write_extended(body: &mut Body<'_>, meta: &Meta) {
 
 fn xattrs(xattrs: &Xattrs) -> String {
     table(xattrs.iter().map(|(name, value)| (escape(name), quoted(&escape(value)))))
-}
-
-/// Divides edits into runs that one table says in their order.
-fn groups(edits: &[LineEdit]) -> Vec<&[LineEdit]> {
-    let mut groups = Vec::new();
-    let mut start = 0;
-    for end in 1..=edits.len() {
-        if end == edits.len() || !joins(&edits[start..end], &edits[end]) {
-            groups.push(&edits[start..end]);
-            start = end;
-        }
-    }
-    groups
-}
-
-/// Whether one table says `group` and then `next`: additions before removals, keys once, sections together.
-fn joins(group: &[LineEdit], next: &LineEdit) -> bool {
-    let Some(last) = group.last() else { return true };
-    match (last, next) {
-        (LineEdit::Add { .. } | LineEdit::Remove { .. }, LineEdit::Remove { .. })
-        | (LineEdit::Add { .. }, LineEdit::Add { .. }) => true,
-        (
-            LineEdit::PathList { key, first, .. },
-            LineEdit::PathList { key: next_key, first: next_first, .. },
-        ) => key == next_key && first == next_first,
-        (
-            LineEdit::Assignment { value, .. },
-            LineEdit::Assignment { key: next_key, value: next_value },
-        ) => match (value, next_value) {
-            (_, None) => true,
-            (None, Some(_)) => false,
-            (Some(_), Some(_)) => !group
-                .iter()
-                .rev()
-                .any(|edit| matches!(edit, LineEdit::Assignment { key, .. } if key == next_key)),
-        },
-        (
-            LineEdit::Ini { section, value, .. },
-            LineEdit::Ini { section: next_section, key: next_key, value: next_value },
-        ) => {
-            if value.is_none() && next_value.is_some() {
-                return false;
-            }
-            let same_way = |edit: &&LineEdit| matches!(edit, LineEdit::Ini { value, .. } if value.is_some() == next_value.is_some());
-            let earlier = |edit: &LineEdit| {
-                matches!(edit, LineEdit::Ini { section: earlier, key, .. }
-                    if if section == next_section { earlier == next_section && key == next_key && next_value.is_some() } else { earlier == next_section })
-            };
-            !group.iter().filter(same_way).any(earlier)
-        }
-        _ => false,
-    }
-}
-
-fn write_edit(text: &mut String, edit: &EditStep, edits: &[LineEdit]) {
-    let (name, write): (_, fn(&mut Body<'_>, &[LineEdit]) -> String) = match edits.first() {
-        Some(LineEdit::Ini { .. }) => ("edit-ini", write_ini),
-        Some(LineEdit::Assignment { .. }) => ("edit-assignments", write_assignments),
-        Some(LineEdit::PathList { .. }) => ("edit-path-list", write_path_list),
-        _ => ("edit-lines", write_lines),
-    };
-    let mut body = Body::new(text);
-    body.text(name, &edit.file.to_string());
-    let subtables = write(&mut body, edits);
-    if edit.create {
-        body.raw("create", "true");
-    }
-    text.push_str(&subtables);
-}
-
-fn write_lines(body: &mut Body<'_>, edits: &[LineEdit]) -> String {
-    let added: Vec<String> = edits
-        .iter()
-        .filter_map(|edit| match edit {
-            LineEdit::Add { line, after: None } => Some(quoted(&line.to_string())),
-            LineEdit::Add { line, after: Some(after) } => Some(table([
-                ("line".to_owned(), quoted(&line.to_string())),
-                ("after".to_owned(), quoted(&after.to_string())),
-            ])),
-            _ => None,
-        })
-        .collect();
-    if !added.is_empty() {
-        body.list("add", added.into_iter());
-    }
-    let removed: Vec<String> = edits
-        .iter()
-        .filter_map(|edit| match edit {
-            LineEdit::Remove { line } => Some(quoted(&line.to_string())),
-            _ => None,
-        })
-        .collect();
-    if !removed.is_empty() {
-        body.list("remove", removed.into_iter());
-    }
-    String::new()
-}
-
-/// Keys by section, sections in the order of their first key.
-type Sections<'e> = Vec<(&'e Template, Vec<(&'e Template, Option<&'e Template>)>)>;
-
-fn sections(edits: &[LineEdit], set: bool) -> Sections<'_> {
-    let mut sections: Sections<'_> = Vec::new();
-    for edit in edits {
-        let LineEdit::Ini { section, key, value } = edit else { continue };
-        if value.is_some() != set {
-            continue;
-        }
-        match sections.last_mut() {
-            Some((last, keys)) if *last == section => keys.push((key, value.as_ref())),
-            _ => sections.push((section, vec![(key, value.as_ref())])),
-        }
-    }
-    sections
-}
-
-fn write_ini(body: &mut Body<'_>, edits: &[LineEdit]) -> String {
-    let set = sections(edits, true);
-    let mut subtables = String::new();
-    if !set.is_empty() {
-        let inline = table(set.iter().map(|(section, keys)| {
-            (section.to_string(), table(keys.iter().map(|(key, value)| entry(key, *value))))
-        }));
-        if fits("set", &inline) {
-            body.raw("set", &inline);
-        } else {
-            for (section, keys) in &set {
-                let _ = writeln!(subtables, "\n[step.set.{}]", key(&section.to_string()));
-                write_entries(&mut subtables, keys.iter().map(|(key, value)| entry(key, *value)));
-            }
-        }
-    }
-    let unset = sections(edits, false);
-    if !unset.is_empty() {
-        let names = |keys: &[(&Template, Option<&Template>)]| {
-            keys.iter().map(|(key, _)| quoted(&key.to_string())).collect::<Vec<_>>()
-        };
-        let inline = table(
-            unset.iter().map(|(section, keys)| (section.to_string(), inline_list(&names(keys)))),
-        );
-        if fits("unset", &inline) {
-            body.raw("unset", &inline);
-        } else {
-            subtables.push_str("\n[step.unset]\n");
-            write_entries(
-                &mut subtables,
-                unset.iter().map(|(section, keys)| {
-                    let section = section.to_string();
-                    let before = key(&section).chars().count() + 3;
-                    let list = list(names(keys), before);
-                    (section, list)
-                }),
-            );
-        }
-    }
-    subtables
-}
-
-fn entry(name: &Template, value: Option<&Template>) -> (String, String) {
-    (name.to_string(), quoted(&value.map(ToString::to_string).unwrap_or_default()))
-}
-
-fn write_entries(text: &mut String, entries: impl IntoIterator<Item = (String, String)>) {
-    for (name, value) in entries {
-        let _ = writeln!(text, "{} = {value}", key(&name));
-    }
-}
-
-fn fits(name: &str, value: &str) -> bool {
-    name.len() + 3 + value.chars().count() <= WIDTH
-}
-
-fn write_assignments(body: &mut Body<'_>, edits: &[LineEdit]) -> String {
-    let mut set = Vec::new();
-    let mut unset = Vec::new();
-    for edit in edits {
-        match edit {
-            LineEdit::Assignment { key, value: Some(value) } => set.push(entry(key, Some(value))),
-            LineEdit::Assignment { key, value: None } => unset.push(quoted(&key.to_string())),
-            _ => {}
-        }
-    }
-    let mut subtables = String::new();
-    let inline = table(set.clone());
-    if !set.is_empty() && fits("set", &inline) {
-        body.raw("set", &inline);
-    } else if !set.is_empty() {
-        subtables.push_str("\n[step.set]\n");
-        write_entries(&mut subtables, set);
-    }
-    if !unset.is_empty() {
-        body.list("unset", unset.into_iter());
-    }
-    subtables
-}
-
-fn write_path_list(body: &mut Body<'_>, edits: &[LineEdit]) -> String {
-    let folders = edits.iter().filter_map(|edit| match edit {
-        LineEdit::PathList { folder, .. } => Some(quoted(&folder.to_string())),
-        _ => None,
-    });
-    if let Some(LineEdit::PathList { key, first, .. }) = edits.first() {
-        body.text("key", &key.to_string());
-        body.list("add", folders);
-        if *first {
-            body.raw("first", "true");
-        }
-    }
-    String::new()
 }
 
 fn write_account(body: &mut Body<'_>, account: &AccountStep) {

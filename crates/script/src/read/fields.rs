@@ -243,9 +243,13 @@ impl<'r, 't, 'd> Fields<'r, 't, 'd> {
         match parse(text) {
             Ok(parsed) => Some(parsed),
             Err(error) => {
-                let shape = self.spec(key).map_or(Shape::Text, |spec| spec.shape);
                 let span = value.span().unwrap_or_default();
-                self.wrong(key, span, error, format_args!("like `{key} = {}`", shape.example()));
+                let hint = match self.spec(key) {
+                    Some(Key { shape: Shape::Name, about, .. }) => sentence(about),
+                    Some(spec) => format!("like `{key} = {}`", spec.shape.example()),
+                    None => String::new(),
+                };
+                self.wrong(key, span, error, hint);
                 None
             }
         }

@@ -1,6 +1,8 @@
 //! What parses and is still wrong.
 
-use script::{Payload, PayloadKind, Severity, check, parse_files_meta, parse_with_spans};
+use script::{
+    Payload, PayloadKind, Severity, check, check_files_meta, parse_files_meta, parse_with_spans,
+};
 
 const HEAD: &str = "format = 1\n[package]\nname = \"x\"\nversion = \"1\"\narchitecture = \"any\"\n";
 const DETECT: &str = "[program.install]\ndetect = 'exists(\"/a\")'\n";
@@ -120,6 +122,25 @@ fn names_must_fit_and_links_lead_somewhere() {
     0 warning 2 files in `files/left` no step installs
     8 error step 1 (`install-tree`), `to`: `n…` has 256 bytes, and a file system holds names of 255
     8 error step 1 (`install-tree`), `to`: `/d/…d/n…` has 4257 bytes, and the kernel takes paths of 4095
+    ");
+}
+
+#[test]
+fn files_meta_speaks_of_what_is_there() {
+    let disk = payload(&["files/", "files/a", "files/b/"]);
+    let meta = "# files.meta 1\nfiles/a dir modified=@0\nfiles/b modified=@0 owner=redis\nfiles/c modified=@0 group=mail\n\
+                files/d hardlink=files/e modified=@0\nfiles/e fifo modified=@0 owner=mine group=mine\n";
+    let text = format!("{HEAD}[[step]]\ncreate-user = \"mine\"\n");
+    let (script, _) = parse_with_spans(&text).unwrap();
+    let found = check_files_meta(&script, &parse_files_meta(meta).unwrap(), &disk);
+    let said: Vec<String> = found.iter().map(|it| format!("{} {it}", it.severity)).collect();
+    insta::assert_snapshot!(said.join("\n"), @r"
+    error files.meta: `files/a` is no folder on disk
+    error files.meta: `files/b` is a folder on disk
+    error files.meta: `files/c` is not in the project
+    error files.meta: `files/d` is a hard link to `files/e`, which comes after it
+    note files belong to the group `mail`, which no step creates
+    note files belong to the user `redis`, which no step creates
     ");
 }
 

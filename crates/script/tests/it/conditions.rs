@@ -130,7 +130,7 @@ fn mistakes_point_into_the_text() {
     ");
     insta::assert_snapshot!(check("exist('/a')"), @r"
     an installer does not know `exist`
-    [exist(]
+    [exist]
     did you mean `exists`?
     ");
     insta::assert_snapshot!(check("exists('a')"), @r#"
@@ -155,7 +155,7 @@ fn mistakes_point_into_the_text() {
     ");
     insta::assert_snapshot!(check("'a'.startsWith('b')"), @r"
     an installer does not know `.startsWith(…)`
-    [.startsWith(]
+    [.startsWith]
     a condition compares `machine.os`, `machine.arch`, `machine.distribution`, `machine.release`, `machine.kernel`, `machine.memory`, `machine.hostname`, variables, `version(…)`, `installed(…)`, `system_package(…)`, `free(…)`, and asks `exists(…)`, `user_exists(…)`, joined by `&&`, `||`, `!`, `in`
     ");
     insta::assert_snapshot!(check("free('/') > 9223372036854775807 + 1"), @r"
@@ -175,7 +175,7 @@ fn mistakes_point_into_the_text() {
     ");
     insta::assert_snapshot!(check("free('/') + 1 > 2"), @r"
     an installer does not calculate with what a machine says
-    [free(]
+    [free]
     calculate on the other side: `machine.memory >= 2 * 1024 * 1024 * 1024`
     ");
     insta::assert_snapshot!(check("x in []"), @r"

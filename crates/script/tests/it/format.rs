@@ -1,7 +1,7 @@
 //! Laying out keeps meaning, order and comments.
 
 use proptest::{collection::vec, prelude::*, sample::select};
-use script::{format, parse, print};
+use script::{Comments, format, parse, print, print_with_comments};
 
 use crate::scripts;
 
@@ -17,6 +17,14 @@ proptest! {
     #[test]
     fn what_is_printed_is_laid_out(script in scripts::script()) {
         let text = print(&script);
+        prop_assert_eq!(format(&text).unwrap(), text);
+    }
+
+    #[test]
+    fn comments_are_printed_laid_out(script in scripts::script(), head: String, above in scripts::text(), at in 0..6_usize) {
+        let comments = Comments { head, steps: [(at, above)].into() };
+        let text = print_with_comments(&script, &comments);
+        prop_assert_eq!(parse(&text).unwrap(), script, "{}", text);
         prop_assert_eq!(format(&text).unwrap(), text);
     }
 

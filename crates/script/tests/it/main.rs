@@ -10,3 +10,4 @@ mod format;
 mod refusals;
 mod round_trip;
 mod scripts;
+mod size;

@@ -242,7 +242,7 @@ fn mistakes_point_at_their_place() {
     2:2 [package] `[package]`: `architecture` is missing
       add `architecture = "name"`: `any`, `x86-64`, `arm64`
     3:8 ["Redis"] `[package]`, `name`: `Redis` is no package name: use lower-case letters, digits, `+`, `-`, `.`, `_`, and start with a letter or digit
-      like `name = "name"`
+      lower-case letters, digits, `+`, `-`, `.`, `_`
     4:11 [""] `[package]`, `version`: it must be a text that is not empty, not an empty one
       write `version = "name"`
     5:1 [[step]] the script, `step`: steps are tables in a list
@@ -304,7 +304,7 @@ fn mistakes_point_at_their_place() {
     "#);
     insta::assert_snapshot!(step("service = \"redis\"\nstart = \"auto\""), @r#"
     7:11 ["redis"] step 1 (`service`): `redis` is no unit's full name: `.service`, `.socket`, `.timer`, `.path`, `.target`, `.mount`, `.automount`, `.swap` or `.slice`
-      like `service = "name"`
+      the unit's full name, `redis.service`
     8:9 ["auto"] step 1 (`service`), `start`: `auto` means nothing here
       did you mean `automatic`?
     "#);
@@ -338,11 +338,11 @@ fn mistakes_point_at_their_place() {
 #[test]
 fn conditions_are_pointed_into() {
     insta::assert_snapshot!(step("trigger = \"ldconfig\"\nwhen = 'machine.os == \"linux\" && exist(\"/a\")'"), @r"
-    8:34 [exist(] step 1 (`trigger`), `when`: an installer does not know `exist`
+    8:34 [exist] step 1 (`trigger`), `when`: an installer does not know `exist`
       did you mean `exists`?
     ");
     insta::assert_snapshot!(step("trigger = \"ldconfig\"\nwhen = \"machine.os == \\\"l\\u00EFnux\\\" && exist(\\\"/a\\\")\""), @r"
-    8:41 [exist(] step 1 (`trigger`), `when`: an installer does not know `exist`
+    8:41 [exist] step 1 (`trigger`), `when`: an installer does not know `exist`
       did you mean `exists`?
     ");
     insta::assert_snapshot!(step("trigger = \"ldconfig\"\nwhen = '''\nmachine.os == \"linux\"\n  && machine.memry > 5'''"), @r"

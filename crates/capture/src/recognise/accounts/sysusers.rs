@@ -4,7 +4,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::{
-    super::{View, is_file, name_of},
+    super::{View, is_file},
     databases::{Group, User},
 };
 use crate::{DraftError, Side};
@@ -37,9 +37,7 @@ pub(super) fn declared(view: &View<'_>) -> Result<Vec<Declared>, DraftError> {
     let mut declared = Vec::new();
     for folder in ["/usr/lib/sysusers.d", "/lib/sysusers.d", "/etc/sysusers.d"] {
         for (path, change) in view.below(folder) {
-            if !is_file(change.after.as_ref())
-                || name_of(path).is_none_or(|name| !name.ends_with(".conf"))
-            {
+            if !is_file(change.after.as_ref()) || !path.as_bytes().ends_with(b".conf") {
                 continue;
             }
             let text = view.text(path, Side::After)?.unwrap_or_default();

@@ -54,8 +54,7 @@ fn in_section(diff: &Diff<'_>, hunk: &Hunk) -> Option<Vec<LineEdit>> {
 }
 
 fn assignments(diff: &Diff<'_>, hunk: &Hunk, only_pairs: bool) -> Option<Vec<LineEdit>> {
-    let read =
-        |lines: &[&'_ [u8]]| lines.iter().map(|line| pair(line, false).is_some()).all(|is| is);
+    let read = |lines: &[&'_ [u8]]| lines.iter().all(|line| pair(line, false).is_some());
     let (old, new) = (&diff.old[hunk.old.clone()], &diff.new[hunk.new.clone()]);
     if !read(old) || !read(new) {
         return None;

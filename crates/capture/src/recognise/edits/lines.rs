@@ -39,6 +39,7 @@ impl<'a> Diff<'a> {
     }
 }
 
+#[expect(clippy::unnecessary_wraps, reason = "one of several ways, all of one type")]
 pub(super) fn edits_at_end(diff: &Diff<'_>) -> Option<Vec<LineEdit>> {
     let added = diff.hunks.iter().flat_map(|hunk| &diff.new[hunk.new.clone()]);
     Some(removed(diff).chain(added.map(|line| add(line, None))).collect())
@@ -54,6 +55,7 @@ pub(super) fn edits_in_place(diff: &Diff<'_>) -> Option<Vec<LineEdit>> {
     Some(edits)
 }
 
+#[expect(clippy::unnecessary_wraps, reason = "one of several ways, all of one type")]
 pub(super) fn blocks_at_end(diff: &Diff<'_>) -> Option<Vec<LineEdit>> {
     let blocks = diff.hunks.iter().filter(|hunk| !hunk.new.is_empty());
     let blocks = blocks.map(|hunk| add(&diff.new[hunk.new.clone()].join(&b'\n'), None));

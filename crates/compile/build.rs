@@ -1,0 +1,75 @@
+//! Builds `setup`, the program in front of every installer, as a static program of its own, to embed it.
+//!
+//! The nested cargo has a target folder of its own below OUT_DIR, so that it waits for no lock of the outer one, and
+//! none of the outer one's settings, which are about another build.
+
+use std::{
+    env, fs,
+    path::{Path, PathBuf},
+    process::Command,
+};
+
+const TARGET: &str = "x86_64-unknown-linux-gnu";
+
+fn main() {
+    let out = PathBuf::from(env::var_os("OUT_DIR").expect("cargo sets OUT_DIR"));
+    let workspace = Path::new(env!("CARGO_MANIFEST_DIR"))
+        .ancestors()
+        .nth(2)
+        .expect("the crate lies in crates/ of the workspace")
+        .to_owned();
+    let profile = if env::var("PROFILE").is_ok_and(|profile| profile == "release") {
+        "stub"
+    } else {
+        "stub-quick"
+    };
+    let target_folder = out.join("stub");
+    build(&workspace, &target_folder, profile);
+    let built = target_folder.join(TARGET).join(profile).join("setup");
+    let program = fs::read(&built).expect("the build of `setup` leaves a program");
+    fs::write(out.join("setup"), program).expect("OUT_DIR can be written");
+    watch(&workspace, &built.with_extension("d"));
+}
+
+fn build(workspace: &Path, target_folder: &Path, profile: &str) {
+    let mut cargo = Command::new(env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
+    cargo.current_dir(workspace).args(["build", "--package", "setup", "--locked"]);
+    cargo.args(["--profile", profile, "--target", TARGET]).arg("--target-dir").arg(target_folder);
+    for (name, _) in env::vars_os() {
+        let name = name.to_string_lossy().into_owned();
+        let is_of_cargo = name.starts_with("CARGO_") && name != "CARGO_HOME";
+        let is_of_rust = ["RUSTFLAGS", "RUSTDOCFLAGS", "CLIPPY_ARGS"].contains(&name.as_str())
+            || name.starts_with("RUSTC");
+        // The job server is shared: both builds together use as many processors as were asked for.
+        if (is_of_cargo && name != "CARGO_MAKEFLAGS") || is_of_rust {
+            cargo.env_remove(name);
+        }
+    }
+    cargo.env("CARGO_TARGET_X86_64_UNKNOWN_LINUX_GNU_RUSTFLAGS", "-C target-feature=+crt-static");
+    let status = cargo.status().expect("cargo runs");
+    assert!(
+        status.success(),
+        "`setup` does not build for {TARGET}; try `rustup target add {TARGET}`"
+    );
+}
+
+/// Asks to be run again when anything `setup` was built from changes.
+fn watch(workspace: &Path, list: &Path) {
+    let list = fs::read_to_string(list).expect("cargo writes what it built from");
+    let sources = list.split_once(": ").map_or("", |(_, sources)| sources);
+    let mut crates = Vec::new();
+    for source in sources.replace("\\ ", "\0").split_whitespace() {
+        let source = PathBuf::from(source.replace('\0', " "));
+        println!("cargo::rerun-if-changed={}", source.display());
+        let manifest =
+            source.ancestors().map(|folder| folder.join("Cargo.toml")).find(|one| one.exists());
+        crates.extend(manifest);
+    }
+    crates.sort();
+    crates.dedup();
+    crates.extend(["Cargo.toml", "Cargo.lock"].map(|name| workspace.join(name)));
+    for manifest in crates {
+        println!("cargo::rerun-if-changed={}", manifest.display());
+    }
+    println!("cargo::rerun-if-changed=build.rs");
+}

@@ -1,0 +1,78 @@
+use std::{
+    io,
+    path::Path,
+    time::{SystemTime, UNIX_EPOCH},
+};
+
+use change::{MachineError, Observe, Paths, RecoverError, Recovered};
+use install::Facts;
+use machine_linux::{LinuxFacts, LinuxMachine};
+use model::Time;
+
+use crate::{Held, LockError, Waiting, lock::lock_all};
+
+/// A machine to work on: its locks held, what a crash interrupted ended.
+#[derive(Debug)]
+pub struct Target {
+    /// The machine.
+    pub machine: LinuxMachine,
+    /// Where our state is.
+    pub paths: Paths,
+    /// What only the machine knows.
+    pub facts: LinuxFacts,
+    /// What had been interrupted, and how it ended.
+    pub recovered: Vec<Recovered>,
+    _held: Held,
+}
+
+/// A machine cannot be worked on.
+#[derive(Debug, thiserror::Error)]
+pub enum OpenTargetError {
+    /// The root folder cannot be used.
+    #[error("{0}")]
+    Root(io::Error),
+    /// A lock could not be had.
+    #[error(transparent)]
+    Lock(#[from] LockError),
+    /// The machine refused to be looked at.
+    #[error(transparent)]
+    Machine(#[from] MachineError),
+    /// What a crash interrupted could not be ended.
+    #[error("work that was interrupted could not be ended")]
+    Recover(#[from] RecoverError),
+}
+
+impl Target {
+    /// Opens the machine whose root folder is `root`.
+    pub fn open(
+        root: &Path,
+        wait: bool,
+        tell: &mut dyn FnMut(&Waiting),
+    ) -> Result<Self, OpenTargetError> {
+        let mut machine = LinuxMachine::new(root).map_err(OpenTargetError::Root)?;
+        let held = lock_all(machine.root(), wait, tell)?;
+        let paths = install::state_paths(&machine)?;
+        let recovered = install::recover(&mut machine, &paths)?;
+        let facts = LinuxFacts::of(&machine);
+        Ok(Self { machine, paths, facts, recovered, _held: held })
+    }
+
+    /// Whether anything of ours is on the machine.
+    pub fn has_state(&self) -> bool {
+        self.machine.look(&self.paths.state).is_ok_and(|found| found.is_some())
+    }
+
+    /// What only the machine knows, as the engine asks for it.
+    pub fn facts(&self) -> &dyn Facts {
+        &self.facts
+    }
+}
+
+/// Now, by the machine's clock.
+pub(crate) fn now() -> Time {
+    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    Time {
+        seconds: i64::try_from(since.as_secs()).unwrap_or(i64::MAX),
+        nanoseconds: since.subsec_nanos(),
+    }
+}
