@@ -8,7 +8,10 @@ use std::{
 use anyhow::{Context as _, Result, bail};
 
 /// A command from its words.
-pub(crate) fn command<S: AsRef<OsStr>>(program: &str, args: impl IntoIterator<Item = S>) -> Command {
+pub(crate) fn command<S: AsRef<OsStr>>(
+    program: &str,
+    args: impl IntoIterator<Item = S>,
+) -> Command {
     let mut command = Command::new(program);
     command.args(args);
     command

@@ -72,8 +72,9 @@ impl Mirror {
     pub(crate) fn of_this_machine() -> Result<Self> {
         let format = "$(ORIGIN)|$(CODENAME)|$(COMPONENT)|$(REPO_URI)|$(CREATED_BY)";
         let text = output(&mut command("apt-get", ["indextargets", "--format", format]))?;
-        Self::parse(&text)
-            .context("apt knows no archive of Debian: run `apt-get update`, look at `apt-get indextargets`")
+        Self::parse(&text).context(
+            "apt knows no archive of Debian: run `apt-get update`, look at `apt-get indextargets`",
+        )
     }
 
     fn parse(text: &str) -> Option<Self> {

@@ -5,7 +5,7 @@ use std::time::Instant;
 use anyhow::{Context as _, Result};
 
 use crate::{
-    command::{command, run},
+    command::{self, command},
     debian, prove, workspace,
 };
 
@@ -53,7 +53,7 @@ pub(crate) fn run(args: &Args) -> Result<()> {
 fn stage(name: &str, words: &[&str]) -> Result<()> {
     println!("== {name}: cargo {}", words.join(" "));
     let begun = Instant::now();
-    run(command(&workspace::cargo(), words).current_dir(workspace::root()))?;
+    command::run(command(&workspace::cargo(), words).current_dir(workspace::root()))?;
     println!("== {name}: {:.0} s", begun.elapsed().as_secs_f64());
     Ok(())
 }

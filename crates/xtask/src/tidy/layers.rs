@@ -12,13 +12,34 @@ use crate::{
 
 /// What a pure crate has no business with: these exist to touch the outside.
 const IMPURE: [&str; 14] = [
-    "anyhow", "async-std", "clap", "getrandom", "hyper", "indicatif", "libc", "nix", "rand", "reqwest",
-    "rustix", "tempfile", "tokio", "tracing-subscriber",
+    "anyhow",
+    "async-std",
+    "clap",
+    "getrandom",
+    "hyper",
+    "indicatif",
+    "libc",
+    "nix",
+    "rand",
+    "reqwest",
+    "rustix",
+    "tempfile",
+    "tokio",
+    "tracing-subscriber",
 ];
 
 /// What must never be linked into an installer: it would double its size.
 const TOO_BIG_FOR_SETUP: [&str; 10] = [
-    "capture", "cel", "clap", "compile", "globset", "regex", "script", "tokio", "toml", "toml_edit",
+    "capture",
+    "cel",
+    "clap",
+    "compile",
+    "globset",
+    "regex",
+    "script",
+    "tokio",
+    "toml",
+    "toml_edit",
 ];
 
 /// Layers that are missing, and dependencies that point down.
@@ -32,7 +53,8 @@ pub(super) fn complaints(crates: &[Crate]) -> Vec<Complaint> {
             continue;
         };
         for name in &one.dependencies {
-            let ours = crates.iter().find(|other| other.name == *name).and_then(|other| other.layer);
+            let ours =
+                crates.iter().find(|other| other.name == *name).and_then(|other| other.layer);
             let wrong = match ours {
                 Some(below) => below > layer,
                 None => layer == Layer::Pure && IMPURE.contains(&name.as_str()),
@@ -60,7 +82,8 @@ fn too_big(linked: &BTreeSet<&str>) -> Vec<Complaint> {
         .iter()
         .filter(|name| linked.contains(**name))
         .map(|name| {
-            let text = format!("the installer's stub links `{name}`: `cargo tree -p setup -i {name}`");
+            let text =
+                format!("the installer's stub links `{name}`: `cargo tree -p setup -i {name}`");
             Complaint::new("crates/setup/Cargo.toml", text)
         })
         .collect()

@@ -18,13 +18,17 @@ pub(super) fn complaints(root: &Path, crates: &[Crate]) -> Result<Vec<Complaint>
         .iter()
         .filter(|one| one.first_sentence().is_none())
         .map(|one| {
-            Complaint::new(format!("crates/{}/src", one.name), "the crate does not begin with `//!`")
+            Complaint::new(
+                format!("crates/{}/src", one.name),
+                "the crate does not begin with `//!`",
+            )
         })
         .collect();
     let text = fs::read_to_string(root.join(FILE)).context(FILE)?;
     let words = text.split_whitespace().count();
     if words > WORDS {
-        complaints.push(Complaint::new(FILE, format!("{words} words, and at most {WORDS} are read")));
+        complaints
+            .push(Complaint::new(FILE, format!("{words} words, and at most {WORDS} are read")));
     }
     if with_map(&text, &map(crates)).as_deref() != Some(&*text) {
         complaints.push(Complaint::new(FILE, "the map is out of date: `cargo xtask tidy --write`"));

@@ -24,9 +24,15 @@ const WORDS: [([&str; 2], &str); 8] = [
 
 /// Where packages come from is the machine's business: no address of a registry is written down.
 const HOSTS: [[&str; 2]; 9] = [
-    ["deb.deb", "ian.org"], ["snapshot.deb", "ian.org"], ["security.deb", "ian.org"],
-    ["archive.ubu", "ntu.com"], ["registry.npm", "js.org"], ["py", "pi.org"],
-    ["files.python", "hosted.org"], ["static.cra", "tes.io"], ["index.cra", "tes.io"],
+    ["deb.deb", "ian.org"],
+    ["snapshot.deb", "ian.org"],
+    ["security.deb", "ian.org"],
+    ["archive.ubu", "ntu.com"],
+    ["registry.npm", "js.org"],
+    ["py", "pi.org"],
+    ["files.python", "hosted.org"],
+    ["static.cra", "tes.io"],
+    ["index.cra", "tes.io"],
 ];
 
 pub(super) fn complaints(root: &Path) -> Result<Vec<Complaint>> {
@@ -58,12 +64,14 @@ fn of_text(name: &str, text: &str) -> Vec<Complaint> {
         }
         for [one, two] in &HOSTS {
             if line.contains(&format!("{one}{two}")) {
-                let text = format!("`{one}{two}`: packages come from the machine's own configuration");
+                let text =
+                    format!("`{one}{two}`: packages come from the machine's own configuration");
                 complaints.push(Complaint::new(place(), text));
             }
         }
         if let Some(address) = public_address(line) {
-            complaints.push(Complaint::new(place(), format!("`{address}`: an address of somebody")));
+            complaints
+                .push(Complaint::new(place(), format!("`{address}`: an address of somebody")));
         }
         if is_rust && is_reasonless(text, number, line) {
             complaints.push(Complaint::new(place(), "`expect` and `allow` give a `reason`"));
@@ -139,7 +147,8 @@ mod tests {
     #[test]
     fn addresses_of_others_are_found_and_versions_are_not() {
         assert_eq!(public_address("at 151.101.2.132, and"), Some(Ipv4Addr::new(151, 101, 2, 132)));
-        for line in ["version 1.2.3.4", "10.1.2.3", "127.0.0.1", "192.0.2.7", "7.2.4", "172.16.0.9"] {
+        for line in ["version 1.2.3.4", "10.1.2.3", "127.0.0.1", "192.0.2.7", "7.2.4", "172.16.0.9"]
+        {
             assert_eq!(public_address(line), None, "{line}");
         }
     }

@@ -1,0 +1,53 @@
+//! Services under a booted systemd: a container that boots the root through an overlay, so that the start
+//! of the machine leaves nothing on it.
+
+use std::path::Path;
+
+use anyhow::{Context as _, Result, ensure};
+
+use crate::command::{captured, command, tail};
+
+/// A machine that did not come up by then does not come up. Seconds.
+const PATIENCE: &str = "120";
+
+/// Boots `root` and demands that `unit` is active, started by the machine itself.
+pub(crate) fn prove_active(root: &Path, unit: &str) -> Result<()> {
+    let said = boot(root, unit)?;
+    ensure!(said.contains("state=active"), "`{unit}` is not active after a start:\n{said}");
+    Ok(())
+}
+
+/// Boots `root` and demands that it does not know `unit`.
+pub(crate) fn prove_absent(root: &Path, unit: &str) -> Result<()> {
+    let said = boot(root, unit)?;
+    ensure!(said.contains("load=not-found"), "`{unit}` is still there after a start:\n{said}");
+    Ok(())
+}
+
+fn boot(root: &Path, unit: &str) -> Result<String> {
+    // The manager is asked for what it would start by itself, then about the unit.
+    let question = format!(
+        "/bin/sh -c 'systemctl start multi-user.target; \
+         echo state=$(systemctl is-active {unit}) load=$(systemctl show -P LoadState {unit}); \
+         systemctl status --no-pager {unit}'"
+    );
+    let mut container = command(
+        "timeout",
+        [
+            PATIENCE,
+            "systemd-nspawn",
+            "--quiet",
+            "--keep-unit",
+            "--register=no",
+            "--volatile=overlay",
+        ],
+    );
+    container.args(["--private-network", "--console=pipe", "-b", "-D"]).arg(root);
+    container.arg(format!("systemd.run=\"{question}\""));
+    container.args(["systemd.run_success_action=exit", "systemd.run_failure_action=exit"]);
+    container.args(["systemd.journald.forward_to_console=1", "systemd.show_status=0"]);
+    let output = captured(&mut container).context("systemd-nspawn")?;
+    let said = tail(&output);
+    ensure!(said.contains("state="), "the container did not answer: {}\n{said}", output.status);
+    Ok(said)
+}
