@@ -9,7 +9,7 @@ use std::{
 };
 
 use model::{Architecture, Entry, Kind, MachinePath, ReplaceRule, Template, Variable};
-use script::{StepKind, TextReplacement, TreeSource, TreeStep};
+use script::{Script, StepKind, TextReplacement, TreeSource, TreeStep};
 
 use crate::{
     CapturedFiles, DraftError, Facts, Leak, LeakScanner, Options, Prefix, Remark, Side,
@@ -253,19 +253,30 @@ impl General {
                 self.leaks.extend(scanner.target(path.as_bytes(), target));
             }
             let Some(scan) = found.scans.get(path) else { continue };
-            // The capture's host name comes first among the suspects. It leaks where it stands in a way
-            // that no replacement reaches: as a part of a longer name.
-            let reached = scan.hits[AT_HOST] + scan.within[AT_HOST];
-            let all_reached = scan.hits.get(AT_LEAKS).is_none_or(|all| reached >= *all);
-            let replaced: Vec<&[u8]> = self
-                .replaced
-                .iter()
-                .filter(|replaced| all_reached && replaced.files.contains(path))
-                .map(|replaced| replaced.text.as_bytes())
-                .collect();
-            self.leaks.extend(scanner.leaks(path.as_bytes(), "content", scan, AT_LEAKS, &replaced));
+            let reached = |text: &[u8]| {
+                let is_replaced = |replaced: &Replaced| {
+                    replaced.text.as_bytes() == text && replaced.files.contains(path)
+                };
+                let any = self.replaced.iter().any(is_replaced);
+                if any { scan.hits[AT_HOST] + scan.within[AT_HOST] } else { 0 }
+            };
+            let leaks = scanner.leaks(path.as_bytes(), "content", scan, AT_LEAKS, &reached);
+            self.leaks.extend(leaks);
         }
         self.leaks.sort();
+    }
+}
+
+impl LeakScanner {
+    /// Looks at what the steps of a script say.
+    pub fn script(&self, script: &Script) -> Vec<Leak> {
+        let steps = script.steps.iter().enumerate();
+        steps
+            .flat_map(|(index, step)| {
+                let name = format!("step {} ({})", index + 1, templates::word(&step.kind));
+                self.step(&name, &templates::literals(&step.kind))
+            })
+            .collect()
     }
 }
 

@@ -107,27 +107,39 @@ impl LeakScanner {
 
     /// Looks at a name.
     pub fn name(&self, path: &[u8]) -> Vec<Leak> {
-        self.leaks(path, "name", &self.scanner.bytes(path), 0, &[])
+        self.leaks(path, "name", &self.scanner.bytes(path), 0, &|_| 0)
     }
 
     /// Looks at what a symbolic link says.
     pub fn target(&self, path: &[u8], target: &[u8]) -> Vec<Leak> {
-        self.leaks(path, "link target", &self.scanner.bytes(target), 0, &[])
+        self.leaks(path, "link target", &self.scanner.bytes(target), 0, &|_| 0)
     }
 
     /// Looks at what a step says: `step` names it.
     pub fn step(&self, step: &str, text: &[u8]) -> Vec<Leak> {
-        self.leaks(step.as_bytes(), "step", &self.scanner.bytes(text), 0, &[])
+        self.leaks(step.as_bytes(), "step", &self.scanner.bytes(text), 0, &|_| 0)
     }
 
-    /// Looks through a file; texts of `replaced` become variables at install and leak nothing.
+    /// Looks through a file; texts of `replaced` become variables at install and leak nothing where a
+    /// replacement reaches them: it wants the end of a path behind them.
     pub fn content(
         &self,
         path: &[u8],
         reader: impl Read,
         replaced: &[&[u8]],
     ) -> io::Result<Vec<Leak>> {
-        Ok(self.leaks(path, "content", &self.scanner.stream(reader)?, 0, replaced))
+        if replaced.is_empty() {
+            return Ok(self.leaks(path, "content", &self.scanner.stream(reader)?, 0, &|_| 0));
+        }
+        let reached =
+            replaced.iter().map(|text| Needle { text: text.to_vec(), boundary: Boundary::Path });
+        let scanner = Scanner::new(reached.chain(self.needles.iter().cloned()).collect());
+        let scan = scanner.stream(reader)?;
+        let reached = |text: &[u8]| {
+            let index = replaced.iter().position(|replaced| *replaced == text);
+            index.map_or(0, |index| scan.hits[index] + scan.within[index])
+        };
+        Ok(self.leaks(path, "content", &scan, replaced.len(), &reached))
     }
 
     /// What is looked for, to be found in one pass with other texts.
@@ -135,22 +147,24 @@ impl LeakScanner {
         &self.needles
     }
 
-    /// What a scan with these needles from position `first` on means.
+    /// What a scan with these needles from position `first` on means, when `reached` says how often a
+    /// text becomes a variable.
     pub(crate) fn leaks(
         &self,
         path: &[u8],
         place: &str,
         scan: &Scan,
         first: usize,
-        replaced: &[&[u8]],
+        reached: &dyn Fn(&[u8]) -> u64,
     ) -> Vec<Leak> {
         self.suspects
             .iter()
             .enumerate()
             .filter_map(|(index, &(what, certainty))| {
-                let count = scan.hits[first + index] + scan.within[first + index];
                 let text = &self.needles[index].text;
-                (count > 0 && !replaced.contains(&text.as_slice())).then(|| Leak {
+                let all = scan.hits[first + index] + scan.within[first + index];
+                let count = all.saturating_sub(reached(text));
+                (count > 0).then(|| Leak {
                     path: escape(path),
                     r#where: place.to_owned(),
                     what,
@@ -190,14 +204,11 @@ impl Suspect {
 impl fmt::Display for Leak {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let sure = if self.is_certain() { "" } else { " perhaps" };
-        write!(
-            f,
-            "`{}`: its {} holds{sure} {}, `{}`",
-            self.path,
-            self.r#where,
-            self.what.words(),
-            self.text
-        )
+        let (words, text) = (self.what.words(), &self.text);
+        match self.r#where.as_str() {
+            "step" => write!(f, "{} says{sure} {words}, `{text}`", self.path),
+            place => write!(f, "`{}`: its {place} holds{sure} {words}, `{text}`", self.path),
+        }
     }
 }
 
@@ -313,7 +324,7 @@ mod tests {
     #[test]
     fn replaced_text_leaks_nothing_and_names_do() {
         let scanner = LeakScanner::new(&facts());
-        let mut content = &b"packhorse-1a2b3c4d"[..];
+        let mut content = &b"packhorse-1a2b3c4d = packhorse-1a2b3c4d"[..];
         let leaks = check(
             &scanner,
             Item {
@@ -325,6 +336,9 @@ mod tests {
         )
         .unwrap();
         assert_eq!(leaks.len(), 1);
+        let longer = &b"packhorse-1a2b3c4d packhorse-1a2b3c4d.example.org"[..];
+        let left = scanner.content(b"files/a", longer, &[b"packhorse-1a2b3c4d"]).unwrap();
+        assert_eq!((left.len(), left[0].count), (1, 1));
         insta::assert_snapshot!(leaks[0], @"`files/var/packhorse-1a2b3c4d.db`: its name holds the name of the machine during the capture, `packhorse-1a2b3c4d`");
     }
 }

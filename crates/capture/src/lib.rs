@@ -34,7 +34,6 @@ mod session;
 mod snapshot;
 #[cfg(test)]
 mod testing;
-pub mod trigger;
 
 pub use captured::{CapturedFiles, Side, TEXT_LIMIT};
 pub use change_file::{CHANGES_FORMAT, ReadChangesError, read_changes, write_changes};

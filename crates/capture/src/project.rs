@@ -7,14 +7,16 @@ mod references;
 use std::{collections::BTreeMap, io};
 
 use model::{Architecture, Kind, MachinePath, PackageName, Template, Version};
-use script::{FileMeta, Script, Step, StepKind};
+use script::{
+    Comments, FileMeta, Script, Step, StepKind,
+    vocabulary::{TRIGGERS, trigger},
+};
 
 use crate::{
     CapturedFiles, Change, ChangeSet, Class, Facts, Remark, Report, Rules, Touch, Touched,
     Understood, Verdicts,
     generalise::{self, General},
     recognise::{self, Meaning, View},
-    trigger,
 };
 pub(crate) use payload::Files;
 
@@ -23,6 +25,8 @@ pub(crate) use payload::Files;
 pub struct Draft {
     /// The script: `package.toml`.
     pub script: Script,
+    /// What stands above its steps.
+    pub comments: Comments,
     /// What a version control system does not keep of the payload: `files.meta`, sorted by path.
     /// Folders that existed before are not in it: they are carriers, and keep their own metadata.
     pub files_meta: Vec<FileMeta>,
@@ -152,8 +156,8 @@ pub fn draft(
     let grouped = grouping::group(&files, &general);
     count(&mut report, changes, &files, &meaning);
     list(&mut report, &touched, &files, &meaning, &general, options);
-    let script = assemble(&files, meaning, general, grouped.steps, options);
-    Ok(Draft { script, files_meta: grouped.files_meta, payload: grouped.payload, report })
+    let (script, comments) = assemble(&files, meaning, general, grouped.steps, options);
+    Ok(Draft { script, comments, files_meta: grouped.files_meta, payload: grouped.payload, report })
 }
 
 /// The changes no rule leaves out.
@@ -181,9 +185,9 @@ fn worth_listing<'a>(changes: &'a ChangeSet, rules: &Rules) -> BTreeMap<&'a Mach
 fn collect_triggers(rules: &Rules, verdicts: &Verdicts, meaning: &mut Meaning) {
     for &rule in verdicts.by_path.values() {
         if let Class::Regenerate(name) = &rules.all()[rule].class
-            && let Some(known) = trigger::ORDER.iter().find(|known| **known == &**name)
+            && let Some(known) = trigger(name)
         {
-            meaning.triggers.insert(known);
+            meaning.triggers.insert(known.name);
         }
     }
 }
@@ -236,27 +240,44 @@ fn list(
     report.note.sort();
 }
 
+/// The steps in their order, under a heading for each kind.
 fn assemble(
     files: &Files,
     meaning: Meaning,
     general: General,
     trees: Vec<StepKind>,
     options: &Options,
-) -> Script {
-    let mut kinds = meaning.accounts;
-    kinds.extend(remove_steps(&files.cleared));
-    kinds.extend(trees);
-    kinds.extend(general.links);
-    kinds.extend(files.metadata.iter().cloned());
-    kinds.extend(meaning.edits);
-    kinds.extend(remove_steps(&files.removed));
-    kinds.extend(meaning.alternatives);
-    let wanted = |name: &&&str| meaning.triggers.contains(**name);
-    kinds.extend(
-        trigger::ORDER.iter().filter(wanted).map(|name| StepKind::Trigger { name: (*name).into() }),
-    );
-    kinds.extend(meaning.services);
-    Script {
+) -> (Script, Comments) {
+    let triggers = TRIGGERS.iter().filter(|trigger| meaning.triggers.contains(trigger.name));
+    let triggers = triggers.map(|trigger| StepKind::Trigger { name: trigger.name.into() });
+    let sections: [(&str, Vec<StepKind>); 10] = [
+        ("Accounts", meaning.accounts),
+        ("In the way of what follows", remove_steps(&files.cleared)),
+        ("Files", trees),
+        ("Links that follow a variable", general.links),
+        ("What was there already and has another owner, mode or attribute", files.metadata.clone()),
+        ("Edits of files that others edit too", meaning.edits),
+        (
+            "Removed by the installer: keep what no other program needs",
+            remove_steps(&files.removed),
+        ),
+        ("Alternatives", meaning.alternatives),
+        ("Made anew from what is installed", triggers.collect()),
+        ("Services", meaning.services),
+    ];
+    let mut comments = Comments {
+        head: "Captured. capture/report.toml says what was left out and why, and what to decide."
+            .to_owned(),
+        ..Comments::default()
+    };
+    let mut steps = Vec::new();
+    for (heading, kinds) in sections {
+        if !kinds.is_empty() {
+            comments.steps.insert(steps.len(), heading.to_owned());
+        }
+        steps.extend(kinds.into_iter().map(|kind| Step { when: None, kind }));
+    }
+    let script = Script {
         name: options.name.clone(),
         version: options.version.clone(),
         architecture: options.architecture.clone().unwrap_or(general.architecture),
@@ -264,13 +285,15 @@ fn assemble(
         configuration: grouping::configuration(files),
         generated: general.generated,
         variables: general.variables,
-        steps: kinds.into_iter().map(|kind| Step { when: None, kind }).collect(),
+        steps,
         programs: BTreeMap::new(),
-    }
+    };
+    (script, comments)
 }
 
-fn remove_steps(paths: &[MachinePath]) -> impl Iterator<Item = StepKind> + '_ {
-    paths.iter().map(|path| StepKind::Remove { path: Template::literal(path.as_bytes()) })
+fn remove_steps(paths: &[MachinePath]) -> Vec<StepKind> {
+    let step = |path: &MachinePath| StepKind::Remove { path: Template::literal(path.as_bytes()) };
+    paths.iter().map(step).collect()
 }
 
 #[cfg(test)]

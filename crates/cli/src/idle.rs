@@ -128,7 +128,7 @@ mod tests {
     #[test]
     fn lengths_of_time() {
         assert_eq!(duration("90s"), Ok(Duration::from_secs(90)));
-        assert_eq!(duration("10min"), Ok(Duration::from_secs(600)));
+        assert_eq!(duration("10min"), Ok(Duration::from_mins(10)));
         assert!(duration("s").is_err() && duration("5 days").is_err());
     }
 

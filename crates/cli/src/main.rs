@@ -3,6 +3,7 @@
 mod capture;
 mod compile;
 mod idle;
+mod leaks;
 mod machine;
 mod project;
 mod script;

@@ -140,7 +140,7 @@ pub(crate) fn write_draft(
         ("capture/report.toml", draft.report.to_toml()),
         ("capture/facts.toml", facts.to_toml()),
         ("files.meta", script::print_files_meta(&draft.files_meta)),
-        ("package.toml", script::print(&draft.script)),
+        ("package.toml", script::print_with_comments(&draft.script, &draft.comments)),
     ] {
         let path = new.join(name);
         fs::write(&path, text).map_err(failed(&path))?;

@@ -144,6 +144,7 @@ fn check(dir: &Path, json: bool) -> io::Result<ExitCode> {
             let mut problems = script::check(&script, &project.payload);
             spans.locate(&project.script.text, &mut problems);
             report.add_all(&problems, Some(&project.script));
+            report.add_all(&crate::leaks::problems(dir, &script)?, None);
         }
         Err(problems) => {
             report.add_all(&problems, Some(&project.script));

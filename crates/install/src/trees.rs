@@ -147,7 +147,7 @@ impl Trees {
         let found = work.machine().look(&place)?;
         let decided = match (&record.node, found) {
             (_, None) => self.decide_new(work, record, place)?,
-            (package::Node::Directory, Some(found)) => {
+            (package::Node::Directory | package::Node::Carrier, Some(found)) => {
                 Self::decide_folder(work, record, place, &found)?
             }
             (_, Some(found)) => self.decide_existing(work, record, place, &found)?,

@@ -1,7 +1,7 @@
 //! Variables in what steps say.
 
 use model::{AccountStep, EditStep, LineEdit, MachinePath, Part, Template};
-use script::StepKind;
+use script::{StepKind, TreeSource, TreeStep};
 
 use super::{HOST_NAME, PREFIX, path_occurrences};
 
@@ -49,8 +49,28 @@ pub(super) fn literals(step: &StepKind) -> Vec<u8> {
         }
         bytes.push(b'\n');
     });
-    if let StepKind::Account(AccountStep::User { comment, .. }) = &step {
-        bytes.extend_from_slice(comment.as_bytes());
+    match &step {
+        StepKind::Account(AccountStep::User { comment, .. }) => {
+            bytes.extend_from_slice(comment.as_bytes());
+        }
+        // What `replace-text` looks for is there to be replaced.
+        StepKind::Tree(TreeStep { source, to, .. }) => {
+            let target = match source {
+                TreeSource::Link { target, .. } => Some(target),
+                _ => None,
+            };
+            for template in target.into_iter().chain([to]) {
+                bytes.extend(template.to_string().into_bytes());
+                bytes.push(b'\n');
+            }
+        }
+        StepKind::Run(run) => {
+            for template in run.command.iter().chain(&run.outputs) {
+                bytes.extend(template.to_string().into_bytes());
+                bytes.push(b'\n');
+            }
+        }
+        _ => {}
     }
     bytes
 }

@@ -1,4 +1,5 @@
 use model::Kind;
+use proptest::prelude::*;
 use script::TreeSource;
 
 use crate::{
@@ -219,4 +220,73 @@ fn many_empty_folders_beside_a_tree_are_part_of_it() {
     insta::assert_snapshot!(steps(&draft), @"install-tree files/usr to /usr");
     assert_eq!(draft.files_meta.len(), 11);
     assert!(draft.report.warning.is_empty());
+}
+
+/// Where each change of a draft went, told from what the draft says and not from its counts.
+fn accounted(draft: &crate::Draft, changes: &crate::ChangeSet) -> Vec<String> {
+    use std::collections::BTreeSet;
+
+    use script::StepKind;
+
+    let mut found: BTreeSet<Vec<u8>> = BTreeSet::new();
+    found.extend(draft.payload.iter().map(|one| one.path[b"files".len()..].to_vec()));
+    found.extend(draft.report.understood.iter().map(|one| one.path.as_bytes().to_vec()));
+    let excluded = draft.report.excluded.iter().flat_map(|one| &one.paths);
+    found.extend(excluded.map(|path| path.as_bytes().to_vec()));
+    let mut removed = Vec::new();
+    for step in &draft.script.steps {
+        match &step.kind {
+            StepKind::Tree(tree) => found.extend(tree.to.as_literal().map(<[u8]>::to_vec)),
+            StepKind::SetMetadata { path, .. } => {
+                found.extend(path.as_literal().map(<[u8]>::to_vec));
+            }
+            StepKind::Remove { path: gone } => {
+                removed
+                    .extend(gone.as_literal().and_then(|gone| model::MachinePath::new(gone).ok()));
+            }
+            _ => {}
+        }
+    }
+    let lost = changes.changes.keys().filter(|at| {
+        !found.contains(at.as_bytes()) && !removed.iter().any(|gone| at.is_within(gone))
+    });
+    lost.map(ToString::to_string).collect()
+}
+
+proptest! {
+    /// Whatever an installer does, no change is lost between the change set and the draft.
+    #[test]
+    fn no_change_is_lost(
+        work in proptest::collection::vec(
+            (0..7_u8, "/(usr|etc|opt|var/log|tmp|srv)(/[abc]){1,4}(\\.conf|\\.so|\\.py)?"),
+            1..25,
+        ),
+    ) {
+        let mut machines = Machines::default().had_folder("/usr").had_folder("/etc").had_folder("/tmp");
+        let mut files: Vec<&str> = Vec::new();
+        for (kind, at) in &work {
+            // A path that is a file already holds nothing, and one that holds something is no file.
+            if files.iter().any(|other| path(at).is_within(&path(other)) || path(other).is_within(&path(at))) {
+                continue;
+            }
+            machines = match kind {
+                0 => machines.file(at, "x"),
+                1 => machines.link(at, "target"),
+                2 => machines.folder(at, 0o700),
+                3 => machines.had(at, "old\n").file(at, "old\nnew\n"),
+                4 => machines.had(at, "x").chown(at, "app"),
+                5 => machines.had(at, "x").without(at),
+                _ => machines.had(at, "x").touch(at),
+            };
+            files.push(at);
+        }
+        let changes = machines.changes();
+        let options = Options { prefix: crate::Prefix::Never, ..options() };
+        let draft = machines.draft_with(&changes, &crate::Facts::default(), &options);
+        prop_assert_eq!(accounted(&draft, &changes), Vec::<String>::new());
+        let counts = draft.report.counts;
+        prop_assert_eq!(counts.changes, counts.carried + counts.understood + counts.excluded);
+        let text = script::print_with_comments(&draft.script, &draft.comments);
+        prop_assert_eq!(script::parse(&text).unwrap(), draft.script);
+    }
 }

@@ -3,19 +3,15 @@
 use model::Kind;
 
 use super::{Meaning, View, is_below, is_file, name_of};
-use crate::{Change, DraftError, Side, trigger};
+use crate::{Change, DraftError, Side};
 
 /// Files below a folder, by the end of their name, and the trigger they need.
-const PLACES: [(&[&str], &[&str], &str); 13] = [
+const PLACES: [(&[&str], &[&str], &str); 14] = [
     (&["/etc/sysctl.d", "/usr/lib/sysctl.d", "/lib/sysctl.d"], &[".conf"], "sysctl"),
     (&["/etc/tmpfiles.d", "/usr/lib/tmpfiles.d", "/lib/tmpfiles.d"], &[".conf"], "tmpfiles"),
     (&["/etc/udev/rules.d", "/usr/lib/udev/rules.d", "/lib/udev/rules.d"], &[".rules"], "udev"),
     (&["/etc/udev/hwdb.d", "/usr/lib/udev/hwdb.d", "/lib/udev/hwdb.d"], &[".hwdb"], "udev"),
-    (
-        &["/usr/lib/modules", "/lib/modules"],
-        &[".ko", ".ko.xz", ".ko.zst", ".ko.gz"],
-        "kernel-modules",
-    ),
+    (&["/usr/lib/modules", "/lib/modules"], &[".ko", ".ko.xz", ".ko.zst", ".ko.gz"], "depmod"),
     (
         &[
             "/usr/local/share/ca-certificates",
@@ -47,8 +43,17 @@ const PLACES: [(&[&str], &[&str], &str); 13] = [
         &[".ttf", ".otf", ".ttc", ".pfb", ".pcf.gz"],
         "fontconfig",
     ),
+    (
+        &[
+            "/usr/share/dbus-1/system.d",
+            "/etc/dbus-1/system.d",
+            "/usr/share/dbus-1/system-services",
+        ],
+        &[".conf", ".service"],
+        "dbus-reload",
+    ),
     (&["/usr/share/man", "/usr/local/share/man", "/usr/local/man"], &[""], "mandb"),
-    (&["/usr/share/info", "/usr/local/share/info"], &[".info", ".info.gz"], "info-directory"),
+    (&["/usr/share/info", "/usr/local/share/info"], &[".info", ".info.gz"], "info-dir"),
 ];
 
 /// Folders the dynamic linker looks into wherever it is set up as usual.
@@ -75,9 +80,8 @@ pub(super) fn recognise(view: &View<'_>) -> Result<Meaning, DraftError> {
         for (folders, endings, wanted) in PLACES {
             if folders.iter().any(|folder| is_below(path, folder))
                 && endings.iter().any(|ending| name.ends_with(ending))
-                && let Some(known) = trigger::ORDER.iter().find(|known| **known == wanted)
             {
-                meaning.triggers.insert(known);
+                meaning.triggers.insert(wanted);
             }
         }
         let linked = is_below(path, "/etc/ld.so.conf.d") || path.as_bytes() == b"/etc/ld.so.conf";

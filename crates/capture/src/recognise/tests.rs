@@ -170,7 +170,7 @@ fn triggers_run_once_each_in_their_order() {
         text.lines().filter_map(|line| line.strip_prefix("trigger ")).collect();
     assert_eq!(
         triggers,
-        ["ldconfig", "sysctl", "ca-certificates", "desktop-database", "icon-cache", "mandb"]
+        ["ldconfig", "ca-certificates", "sysctl", "desktop-database", "icon-cache", "mandb"]
     );
     assert!(!text.contains("own.pem"));
 }
@@ -225,6 +225,17 @@ fn edits_say_what_changed() {
     assert_eq!(edit("a\n\nb\n", "a\n\nb\n\n# app\nc\n"), ["+ \n# app\nc"]);
     assert_eq!(edit("a\r\nb\r\n", "a\r\nb\r\nc\r\n"), ["+ c"]);
     assert_eq!(edit("a\nb", "a\nb\nc"), ["whole file"]);
+}
+
+/// zsh's package adds one of its lines twice.
+#[test]
+fn a_line_that_came_twice_is_a_block_the_script_can_say() {
+    let shells = "# /etc/shells: valid login shells\n/bin/sh\n/usr/bin/dash\n";
+    let new = format!("{shells}/bin/zsh\n/usr/bin/zsh\n/usr/bin/zsh\n");
+    assert_eq!(edit(shells, &new), ["+ /bin/zsh\n/usr/bin/zsh\n/usr/bin/zsh"]);
+    let draft = debian().had("/etc/shells", shells).file("/etc/shells", &new).draft();
+    let text = script::print_with_comments(&draft.script, &draft.comments);
+    assert_eq!(script::parse(&text).unwrap(), draft.script);
 }
 
 #[test]

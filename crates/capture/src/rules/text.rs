@@ -1,9 +1,9 @@
 use std::fmt;
 
+use script::vocabulary::{TRIGGERS, trigger};
 use serde::Deserialize;
 
 use super::{Class, Rule, RuleChange, RuleKind, glob};
-use crate::trigger;
 
 /// A layer of rules that cannot be used, with all that is wrong in it.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -148,13 +148,17 @@ impl RuleText {
             wrong.push("the rule has no `reason`: the report needs one".to_owned());
         }
         let class = match (self.class, self.trigger) {
-            (ClassText::Regenerate, Some(name)) if trigger::is_known(&name) => {
+            (ClassText::Regenerate, Some(name)) if trigger(&name).is_some() => {
                 Class::Regenerate(name.into())
             }
             (ClassText::Regenerate, Some(name)) => {
                 wrong.push(format!(
                     "`{name}` is no trigger: use one of {}",
-                    trigger::ORDER.map(|known| format!("`{known}`")).join(", ")
+                    TRIGGERS
+                        .iter()
+                        .map(|known| format!("`{}`", known.name))
+                        .collect::<Vec<_>>()
+                        .join(", ")
                 ));
                 Class::Drop
             }

@@ -4,7 +4,7 @@ use machine_linux::{LinuxFacts, LinuxMachine};
 use package::Node;
 use testkit::{Picture, Sample};
 
-use crate::support::{install_with, options, picture, roll_back, uninstall};
+use crate::support::{install_with, options, roll_back, uninstall};
 
 struct Root {
     folder: tempfile::TempDir,
@@ -28,10 +28,6 @@ impl Root {
 
     fn path(&self, below: &str) -> std::path::PathBuf {
         self.folder.path().join(below)
-    }
-
-    fn outside(&self) -> Picture {
-        picture(&self.machine)
     }
 
     fn whole(&self) -> Picture {
@@ -95,6 +91,25 @@ fn what_came_goes_without_a_trace() {
     assert_eq!(install::verify(&root.machine, &all[0].receipt).unwrap(), []);
     let gone = root.uninstall("redis");
     assert_eq!(gone.leftovers, []);
+    same(&pristine, &root.whole());
+}
+
+/// A folder the package merely passes through keeps what it is, and stays when the package goes.
+#[test]
+fn a_carrier_is_made_where_nothing_is_and_left_alone_elsewhere() {
+    let mut root = Root::new();
+    fs::set_permissions(root.path("etc"), std::os::unix::fs::PermissionsExt::from_mode(0o700)).unwrap();
+    let pristine = root.whole();
+    let mut sample = Sample::new("app", "1");
+    for (to, file) in [("/etc", "app.conf"), ("/srv", "data")] {
+        let tree = sample.tree(to);
+        sample.node(tree, "", Node::Carrier, Sample::meta(0o755));
+        sample.file(tree, file, b"content");
+    }
+    root.install(&sample);
+    assert_eq!(read(&root.path("etc/app.conf")), "content");
+    assert_eq!(read(&root.path("srv/data")), "content");
+    root.uninstall("app");
     same(&pristine, &root.whole());
 }
 
