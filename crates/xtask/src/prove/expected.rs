@@ -27,6 +27,16 @@ struct Report {
 }
 
 #[derive(Deserialize)]
+struct Notes {
+    skips: Vec<Skip>,
+}
+
+#[derive(Deserialize)]
+struct Skip {
+    path: String,
+}
+
+#[derive(Deserialize)]
 struct Excluded {
     paths: Vec<String>,
 }
@@ -41,6 +51,8 @@ struct Understood {
 pub(crate) struct Announced {
     /// Left out: the target has what it had, or makes its own.
     excluded: BTreeSet<OsString>,
+    /// The folders around those: what the machine makes itself moves their times.
+    around: BTreeSet<OsString>,
     /// Done by a step of another kind: an edit, an account. The outcome is the same, its time is not.
     understood: BTreeSet<OsString>,
 }
@@ -50,9 +62,12 @@ impl Announced {
         let file = project.join("capture/report.toml");
         let text = fs::read_to_string(&file).with_context(|| file.display().to_string())?;
         let report: Report = toml_edit::de::from_str(&text).context("capture/report.toml")?;
-        let excluded = report.excluded.iter().flat_map(|one| &one.paths);
+        let excluded: BTreeSet<OsString> =
+            report.excluded.iter().flat_map(|one| &one.paths).map(|path| unescape(path)).collect();
+        let around = excluded.iter().flat_map(|path| Path::new(path).ancestors().skip(1));
         Ok(Self {
-            excluded: excluded.map(|path| unescape(path)).collect(),
+            around: around.map(|path| path.as_os_str().to_owned()).collect(),
+            excluded,
             understood: report.understood.iter().map(|one| unescape(&one.path)).collect(),
         })
     }
@@ -68,6 +83,12 @@ impl Announced {
         all
     }
 
+    /// Of some differences, those that are not in what the machine makes itself.
+    pub(crate) fn of_packages(&self, mut differences: Vec<Difference>) -> Vec<Difference> {
+        differences.retain(|one| !self.excluded.contains(&one.path));
+        differences
+    }
+
     fn is_unannounced(&self, one: &mut Difference, reference: &Tree, target: &Tree) -> bool {
         if is_state(&one.path) {
             return false;
@@ -79,6 +100,16 @@ impl Announced {
             one.what.retain(|what| both && *what != "time");
         }
         if self.understood.contains(&one.path) {
+            // A link may be spelt another way, and what follows from a step need not be there.
+            let is_link = |tree: &Tree| tree.0.get(&one.path).is_some_and(|seen| seen.is_link());
+            let both_links = is_link(reference) && is_link(target);
+            one.what.retain(|what| match *what {
+                "time" | "missing" => false,
+                "target" | "size" => !both_links,
+                _ => true,
+            });
+        }
+        if self.around.contains(&one.path) && is_folder(target) {
             one.what.retain(|what| *what != "time");
         }
         // Our own account is kept in this folder, and makes its time ours.
@@ -87,6 +118,17 @@ impl Announced {
         }
         !one.what.is_empty()
     }
+}
+
+/// Takes what the capture itself put into the reference to mount on out of it.
+pub(crate) fn without_mount_points(reference: &mut Tree, session: &Path) -> Result<()> {
+    let file = session.join("skips.json");
+    let text = fs::read(&file).with_context(|| file.display().to_string())?;
+    let notes: Notes = serde_json::from_slice(&text).context("skips.json")?;
+    for skip in notes.skips {
+        reference.0.remove(&unescape(&skip.path));
+    }
+    Ok(())
 }
 
 /// Differences of two trees but for our own account.

@@ -12,7 +12,7 @@ use std::{
 use anyhow::{Context as _, Result, bail, ensure};
 
 use super::{
-    expected::{Announced, changed, outside_of_state},
+    expected::{Announced, changed, outside_of_state, without_mount_points},
     kill::run_until,
     programs::{Program, SUPPLIES},
     roots::{Mounted, Workshop, copy, network_files, network_settings, remove},
@@ -99,7 +99,9 @@ impl Journey<'_> {
         let session = self.folder.join("session");
         let reference = {
             let mounted = Mounted::session(&session, &source)?;
-            Tree::of(mounted.folder(), &mut Known::default())?
+            let mut tree = Tree::of(mounted.folder(), &mut Known::default())?;
+            without_mount_points(&mut tree, &session)?;
+            tree
         };
         let pristine = self.look()?;
         self.outcome.changes = changed(&pristine, &reference);
@@ -114,11 +116,18 @@ impl Journey<'_> {
             services::prove_active(&self.target, unit)?;
             self.outcome.service = Some(format!("{unit} active"));
         }
-        self.uninstall(&installer, &pristine)?;
+        let drift = self.uninstall(&installer, &pristine)?;
         if let (true, Some(unit)) = (self.settings.services, self.program.service) {
             services::prove_absent(&self.target, unit)?;
         }
-        self.kill_everywhere(&installer, &pristine, &complete)
+        self.kill_everywhere(&mut Expected {
+            installer: &installer,
+            announced: &announced,
+            pristine,
+            complete,
+            drift,
+            restless: BTreeSet::new(),
+        })
     }
 
     fn look(&mut self) -> Result<Tree> {
@@ -184,13 +193,14 @@ impl Journey<'_> {
         Ok(complete)
     }
 
-    fn uninstall(&mut self, installer: &Path, pristine: &Tree) -> Result<()> {
+    /// Takes it off. Returns the paths whose times did not come back: a failure, and known from then on.
+    fn uninstall(&mut self, installer: &Path, pristine: &Tree) -> Result<BTreeSet<OsString>> {
         let begun = Instant::now();
         run_quietly(&mut self.uninstalling(installer)).context("uninstall")?;
         self.outcome.uninstall = begun.elapsed();
-        let left = self.look()?;
-        self.demand("uninstalled, and not pristine", &pristine.differences(&left));
-        Ok(())
+        let mut left = pristine.differences(&self.look()?);
+        self.demand("uninstalled, and not pristine", &left);
+        Ok(only_times(&mut left))
     }
 
     fn installing(&self, installer: &Path) -> Command {
@@ -210,95 +220,104 @@ impl Journey<'_> {
     }
 
     /// Kills install and uninstall in turn at random points, recovers, and compares.
-    fn kill_everywhere(
-        &mut self,
-        installer: &Path,
-        pristine: &Tree,
-        complete: &Tree,
-    ) -> Result<()> {
-        let installing = run_until(&mut self.installing(installer), None)?;
+    fn kill_everywhere(&mut self, expected: &mut Expected<'_>) -> Result<()> {
+        let installing = run_until(&mut self.installing(expected.installer), None)?;
         ensure!(installing.code == Some(0), "install, traced: exit code {:?}", installing.code);
         let again = self.look()?;
-        let times = outside_of_state(complete, &again);
-        let restless = self.restless(times);
-        let uninstalling = run_until(&mut self.uninstalling(installer), None)?;
-        ensure!(
-            uninstalling.code == Some(0),
-            "uninstall, traced: exit code {:?}",
-            uninstalling.code
-        );
+        let mut unlike =
+            expected.announced.of_packages(outside_of_state(&expected.complete, &again));
+        expected.restless = only_times(&mut unlike);
+        self.demand("installed twice, and not the same", &unlike);
+        let uninstalling = run_until(&mut self.uninstalling(expected.installer), None)?;
+        ensure!(uninstalling.code == Some(0), "uninstall, traced: {:?}", uninstalling.code);
         self.outcome.calls = installing.calls + uninstalling.calls;
         let mut random = Random(self.settings.seed);
         for round in 0..self.settings.kills {
-            let is_install = round % 2 == 0;
-            let calls = if is_install { installing.calls } else { uninstalling.calls };
+            let (act, calls) = match round % 2 {
+                0 => (Act::Install, installing.calls),
+                _ => (Act::Uninstall, uninstalling.calls),
+            };
             let kill_at = 1 + random.next() % calls;
-            self.kill_once(installer, is_install, kill_at, pristine, complete, &restless)
-                .with_context(|| {
-                    let act = if is_install { "install" } else { "uninstall" };
-                    format!("{act} killed at call {kill_at} of {calls}")
-                })?;
+            self.kill_once(act, kill_at, expected)
+                .with_context(|| format!("{act:?} killed at call {kill_at} of {calls}"))?;
         }
         Ok(())
     }
 
-    /// Paths whose time alone differs between two runs of the same install: what is edited or made anew on
-    /// the machine. Anything else that differs is a failure.
-    fn restless(&mut self, mut differences: Vec<Difference>) -> BTreeSet<OsString> {
-        let mut restless = BTreeSet::new();
-        differences.retain(|one| {
-            let is_time = one.what == ["time"];
-            if is_time {
-                restless.insert(one.path.clone());
+    fn kill_once(&mut self, act: Act, kill_at: u64, expected: &Expected<'_>) -> Result<()> {
+        let mut victim = match act {
+            Act::Install => self.installing(expected.installer),
+            Act::Uninstall => {
+                run_quietly(&mut self.installing(expected.installer))?;
+                self.uninstalling(expected.installer)
             }
-            !is_time
-        });
-        self.demand("installed twice, and not the same", &differences);
-        restless
-    }
-
-    fn kill_once(
-        &mut self,
-        installer: &Path,
-        is_install: bool,
-        kill_at: u64,
-        pristine: &Tree,
-        complete: &Tree,
-        restless: &BTreeSet<OsString>,
-    ) -> Result<()> {
-        if !is_install {
-            run_quietly(&mut self.installing(installer))?;
-        }
-        let mut victim =
-            if is_install { self.installing(installer) } else { self.uninstalling(installer) };
+        };
         run_until(&mut victim, Some(kill_at))?;
-        let mut recover = self.ours(["recover", "--root"]);
-        let output = captured(recover.arg(&self.target))?;
+        let output = captured(self.ours(["recover", "--root"]).arg(&self.target))?;
         // Nine says that there was nothing to recover from.
         if !matches!(output.status.code(), Some(0 | 3 | 9)) {
             bail!("recover: {}\n{}", output.status, tail(&output));
         }
         let seen = self.look()?;
         self.outcome.kills += 1;
-        let to_pristine = pristine.differences(&seen);
+        let to_pristine = expected.to_pristine(&seen);
         if to_pristine.is_empty() {
             self.outcome.back += 1;
             return Ok(());
         }
-        let mut to_complete = outside_of_state(complete, &seen);
-        to_complete.retain(|one| !(one.what == ["time"] && restless.contains(&one.path)));
-        if !to_complete.is_empty() {
-            bail!(
-                "neither pristine nor complete\nto pristine: {}\nto complete: {}",
-                listed(&to_pristine),
-                listed(&to_complete)
-            );
-        }
-        run_quietly(&mut self.uninstalling(installer)).context("uninstall after recovery")?;
-        let left = pristine.differences(&self.look()?);
+        let to_complete = expected.to_complete(&seen);
+        ensure!(
+            to_complete.is_empty(),
+            "neither pristine nor complete\nto pristine: {}\nto complete: {}",
+            listed(&to_pristine),
+            listed(&to_complete)
+        );
+        run_quietly(&mut self.uninstalling(expected.installer))
+            .context("uninstall after recovery")?;
+        let left = expected.to_pristine(&self.look()?);
         ensure!(left.is_empty(), "recovered, uninstalled, and not pristine: {}", listed(&left));
         Ok(())
     }
+}
+
+#[derive(Clone, Copy, Debug)]
+enum Act {
+    Install,
+    Uninstall,
+}
+
+/// The two trees a killed journey may end in.
+struct Expected<'a> {
+    installer: &'a Path,
+    announced: &'a Announced,
+    pristine: Tree,
+    complete: Tree,
+    /// Paths whose times alone a whole uninstall did not give back. That is a failure, told once.
+    drift: BTreeSet<OsString>,
+    /// Paths whose times alone differ between two installs: what is edited, or made anew on the machine.
+    restless: BTreeSet<OsString>,
+}
+
+impl Expected<'_> {
+    fn to_pristine(&self, seen: &Tree) -> Vec<Difference> {
+        let mut all = self.pristine.differences(seen);
+        all.retain(|one| !(one.what == ["time"] && self.drift.contains(&one.path)));
+        all
+    }
+
+    fn to_complete(&self, seen: &Tree) -> Vec<Difference> {
+        let mut all = self.announced.of_packages(outside_of_state(&self.complete, seen));
+        all.retain(|one| !(one.what == ["time"] && self.restless.contains(&one.path)));
+        all
+    }
+}
+
+/// Takes the differences in nothing but time out of a list, and returns their paths.
+fn only_times(differences: &mut Vec<Difference>) -> BTreeSet<OsString> {
+    let (times, others): (Vec<_>, Vec<_>) =
+        differences.drain(..).partition(|one| one.what == ["time"]);
+    *differences = others;
+    times.into_iter().map(|one| one.path).collect()
 }
 
 /// Numbers that look random and are the same for the same seed (SplitMix64).

@@ -130,10 +130,6 @@ impl Tree {
         all.sort_by(|a, b| a.path.cmp(&b.path));
         all
     }
-
-    pub(crate) fn files(&self) -> usize {
-        self.0.values().filter(|seen| seen.content.is_some()).count()
-    }
 }
 
 impl Seen {
@@ -151,6 +147,10 @@ impl Seen {
             ("links", self.first_name != other.first_name),
         ];
         pairs.into_iter().filter(|(_, differs)| *differs).map(|(word, _)| word).collect()
+    }
+
+    pub(crate) fn is_link(&self) -> bool {
+        self.target.is_some()
     }
 
     pub(crate) fn is_folder(&self) -> bool {
