@@ -2,15 +2,17 @@
 
 mod capture;
 mod compile;
+mod help;
 mod idle;
 mod leaks;
 mod machine;
 mod project;
 mod script;
+mod tour;
 
 use std::process::ExitCode;
 
-use clap::{Parser, Subcommand};
+use clap::{CommandFactory, Parser, Subcommand};
 
 /// From any installer to a package that installs, rolls back and uninstalls exactly.
 #[derive(Parser)]
@@ -22,6 +24,8 @@ struct Arguments {
 
 #[derive(Subcommand)]
 enum Command {
+    /// The whole journey on this machine, safely, and away again.
+    Tour(tour::Args),
     /// Check, lay out and explain a script.
     Script(script::Args),
     /// Make an installer of a project folder.
@@ -40,6 +44,10 @@ enum Command {
     List(machine::List),
     /// End what a crash interrupted.
     Recover(machine::Recover),
+    /// Write completions for a shell to standard output.
+    Completions(help::Completions),
+    /// Write manual pages to a folder.
+    Man(help::Man),
     #[command(name = "__enter", hide = true)]
     Enter(capture::Inside),
     #[command(name = "__init", hide = true)]
@@ -48,6 +56,7 @@ enum Command {
 
 fn main() -> ExitCode {
     match Arguments::parse().command {
+        Command::Tour(args) => tour::run(&args),
         Command::Script(args) => script::run(args),
         Command::Compile(args) => {
             compile::run(&args, std::env::var("SOURCE_DATE_EPOCH").ok().as_deref())
@@ -59,6 +68,8 @@ fn main() -> ExitCode {
         Command::Verify(args) => machine::verify(args),
         Command::List(args) => machine::list(args),
         Command::Recover(args) => machine::recover(args),
+        Command::Completions(args) => help::completions(&args, Arguments::command()),
+        Command::Man(args) => help::man(&args, Arguments::command()),
         Command::Enter(inside) => capture::enter(&inside),
         Command::Init(inside) => capture::init(&inside),
     }

@@ -33,10 +33,6 @@ impl Patterns {
         Ok(Self(built))
     }
 
-    pub(crate) fn is_empty(&self) -> bool {
-        self.0.is_empty()
-    }
-
     pub(crate) fn matches(&self, path: &[u8]) -> bool {
         self.0.is_match(Path::new(OsStr::from_bytes(path)))
     }

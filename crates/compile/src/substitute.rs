@@ -156,7 +156,7 @@ mod tests {
     #[test]
     fn texts_end_where_a_path_ends() {
         let data = b"a=/opt/redis/bin:/opt/redis b=/opt/redis-cluster c=/opt/redis.d \"/opt/redis\"/opt/redis";
-        assert_eq!(found(&["/opt/redis"], data), [(2, 10), (17, 10), (64, 10), (75, 10)]);
+        assert_eq!(found(&["/opt/redis"], data), [(2, 10), (17, 10), (65, 10), (76, 10)]);
     }
 
     #[test]

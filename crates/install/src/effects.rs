@@ -222,8 +222,16 @@ fn ran<M: Machine + ?Sized>(
     sentence: String,
 ) -> Result<CommandEnd, InstallError> {
     work.progress.progress(Stage::Running, 0, 0, &sentence);
-    let outputs =
-        outputs.iter().map(|path| work.machine().resolve(path)).collect::<Result<Vec<_>, _>>()?;
+    let mut kept: Vec<MachinePath> = Vec::new();
+    for path in outputs {
+        // A program makes missing folders on the way, too.
+        let path = work.machine().resolve(path)?;
+        let path = crate::trees::topmost_missing(work.machine(), &path)?;
+        if !kept.contains(&path) {
+            kept.push(path);
+        }
+    }
+    let outputs = kept;
     let mut changed = Vec::new();
     for path in outputs.iter() {
         if let Some(folder) = path.parent() {

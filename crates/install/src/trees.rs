@@ -732,7 +732,7 @@ fn leads_to_folder(
 }
 
 /// The highest folder on the way to `path` that is missing, or `path` itself.
-fn topmost_missing(
+pub(crate) fn topmost_missing(
     machine: &(impl Observe + ?Sized),
     path: &MachinePath,
 ) -> Result<MachinePath, InstallError> {

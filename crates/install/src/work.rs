@@ -134,8 +134,8 @@ impl<'w, M: Machine + ?Sized> Work<'w, M> {
             }
         }
         for (path, before) in std::mem::take(&mut self.folders) {
-            let Some(found) = self.machine().look(&path)? else { continue };
-            let after = found.meta.modified;
+            // What tidying after the commit sets.
+            let after = self.options.began;
             self.record(&ReceiptRecord::Folder { path, before, after })?;
         }
         Ok(())

@@ -1,4 +1,4 @@
-use std::{borrow::Borrow, fmt};
+use std::fmt;
 
 use minicbor::{Decode, Decoder, Encode, Encoder};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
@@ -161,11 +161,6 @@ impl Ord for MachinePath {
     }
 }
 
-impl Borrow<[u8]> for MachinePath {
-    fn borrow(&self) -> &[u8] {
-        &self.0
-    }
-}
 
 impl fmt::Display for MachinePath {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

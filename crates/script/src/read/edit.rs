@@ -46,17 +46,21 @@ pub(super) fn read_line_edits(fields: &mut Fields<'_, '_, '_>) -> Vec<LineEdit> 
     }
     edits.extend(fields.templates("remove").into_iter().map(|line| LineEdit::Remove { line }));
     for edit in &edits {
-        let (LineEdit::Add { line, .. } | LineEdit::Remove { line }) = edit else { continue };
-        let whole = line.0.iter().all(
-            |part| !matches!(part, model::Part::Literal(bytes) if bytes.contains(&b'\n') || bytes.contains(&0)),
-        );
+        // Several lines added at once stay together; what is removed is one line.
+        let (line, key, odd): (_, _, &[u8]) = match edit {
+            LineEdit::Add { line, .. } => (line, "add", b"\0"),
+            LineEdit::Remove { line } => (line, "remove", b"\n\0"),
+            _ => continue,
+        };
+        let whole = line.0.iter().all(|part| {
+            !matches!(part, model::Part::Literal(bytes) if bytes.iter().any(|byte| odd.contains(byte)))
+        });
         if !whole {
-            let key = if matches!(edit, LineEdit::Add { .. }) { "add" } else { "remove" };
             let span = fields.span(key);
             fields.wrong(
                 key,
                 span,
-                "a line holds no line end and no zero byte",
+                "a line holds no zero byte, and a line to remove no line end",
                 "give each line its own text",
             );
         }

@@ -294,8 +294,8 @@ fn mistakes_point_at_their_place() {
     7:14 ["/etc/hosts"] step 1 (`edit-lines`): it changes nothing
       say what: `add = ["…"]` or `remove = ["…"]`
     "#);
-    insta::assert_snapshot!(step("edit-lines = \"/etc/hosts\"\nadd = [\"a\\nb\"]"), @r#"
-    8:7 [["a\nb"]] step 1 (`edit-lines`), `add`: a line holds no line end and no zero byte
+    insta::assert_snapshot!(step("edit-lines = \"/etc/hosts\"\nremove = [\"a\\nb\"]"), @r#"
+    8:10 [["a\nb"]] step 1 (`edit-lines`), `remove`: a line holds no zero byte, and a line to remove no line end
       give each line its own text
     "#);
     insta::assert_snapshot!(step("edit-assignments = \"/a\"\nset = { A = 1 }"), @r#"

@@ -98,7 +98,8 @@ fn what_came_goes_without_a_trace() {
 #[test]
 fn a_carrier_is_made_where_nothing_is_and_left_alone_elsewhere() {
     let mut root = Root::new();
-    fs::set_permissions(root.path("etc"), std::os::unix::fs::PermissionsExt::from_mode(0o700)).unwrap();
+    fs::set_permissions(root.path("etc"), std::os::unix::fs::PermissionsExt::from_mode(0o700))
+        .unwrap();
     let pristine = root.whole();
     let mut sample = Sample::new("app", "1");
     for (to, file) in [("/etc", "app.conf"), ("/srv", "data")] {
