@@ -9,6 +9,7 @@
 
 #![expect(clippy::print_stdout, reason = "a program for the terminal")]
 
+mod bench;
 mod command;
 mod debian;
 mod prove;
@@ -37,6 +38,9 @@ enum Chore {
     /// Take real programs through the whole journey.
     #[command(subcommand)]
     Prove(Prove),
+    /// Measure speed and size against peers in the same run.
+    #[command(subcommand)]
+    Bench(Bench),
 }
 
 #[derive(Subcommand)]
@@ -45,11 +49,18 @@ enum Prove {
     Capture(prove::Args),
 }
 
+#[derive(Subcommand)]
+enum Bench {
+    /// Observers and installers.
+    Capture(bench::Args),
+}
+
 fn main() -> ExitCode {
     let done = match Arguments::parse().chore {
         Chore::Tidy(args) => tidy::run(&args),
         Chore::Test(args) => test::run(&args),
         Chore::Prove(Prove::Capture(args)) => prove::run(&args),
+        Chore::Bench(Bench::Capture(args)) => bench::run(&args),
     };
     match done {
         Ok(()) => ExitCode::SUCCESS,
