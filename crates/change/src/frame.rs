@@ -61,6 +61,11 @@ impl<'m, M: Observe + ?Sized> FrameReader<'m, M> {
         Ok(Self { machine, path, position: 0, length, window: (0, Vec::new()) })
     }
 
+    /// The file.
+    pub fn path(&self) -> &MachinePath {
+        &self.path
+    }
+
     /// Where the next frame starts; at the end of forward reading, where whole frames end.
     pub fn position(&self) -> u64 {
         self.position

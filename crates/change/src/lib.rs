@@ -27,7 +27,7 @@ pub use machine::{
     Action, CommandEnd, CommandRequest, FileSink, Identity, Machine, MachineError, Observe,
 };
 pub use raw::{Found, Node, RawMeta};
-pub use recover::{RecoverError, Recovered, recover, roll_back};
+pub use recover::{RecoverError, Recovered, is_rolling_back, recover, roll_back};
 pub use transaction::{
     Paths, Staging, Transaction, TransactionError, saved_name_as, saved_name_of, staged_name,
 };

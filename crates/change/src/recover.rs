@@ -1,8 +1,8 @@
 use model::MachinePath;
 
 use crate::{
-    CommandEnd, Damaged, FrameReader, Intent, JournalRecord, Machine, MachineError, Observe,
-    Operation, Paths, TransactionHeader, Undo, staged_name,
+    CommandEnd, Damaged, FrameReader, Intent, JOURNAL_FORMAT, JournalRecord, Machine, MachineError,
+    Observe, Operation, Paths, TransactionHeader, Undo, staged_name,
     transaction::{journal_of, set_time},
     tree,
 };
@@ -14,6 +14,8 @@ pub enum Recovered {
     Forgotten,
     /// The machine is as it was before.
     RolledBack(Box<TransactionHeader>, Vec<String>),
+    /// A finished transaction was being taken back, on request; the machine is as it was before it.
+    TakenBack(Box<TransactionHeader>, Vec<String>),
     /// The machine is as it was meant to be.
     Finished(Box<TransactionHeader>),
 }
@@ -27,6 +29,22 @@ pub enum RecoverError {
     /// The journal holds what this version cannot read.
     #[error(transparent)]
     Journal(#[from] Damaged),
+    /// The journal was written by a newer version of the product.
+    #[error(
+        "the journal `{path}` has format {found}, this version reads up to {JOURNAL_FORMAT}: update packhorse"
+    )]
+    Newer {
+        /// The journal.
+        path: MachinePath,
+        /// Its format.
+        found: u32,
+    },
+    /// The journal of a transaction that came to its end does not reach to its end.
+    #[error("the journal `{path}` is damaged: its end is missing")]
+    Short {
+        /// The journal.
+        path: MachinePath,
+    },
 }
 
 /// What a journal says, read once from front to end.
@@ -87,7 +105,12 @@ fn recover_one(
         return Ok(Recovered::Finished(Box::new(header)));
     }
     let notes = undo(machine, paths, number, &summary)?;
-    Ok(Recovered::RolledBack(Box::new(header), notes))
+    let header = Box::new(header);
+    Ok(if summary.rolling_back {
+        Recovered::TakenBack(header, notes)
+    } else {
+        Recovered::RolledBack(header, notes)
+    })
 }
 
 /// Takes the transaction `number` back, finished or not: the machine is exactly as it was before it.
@@ -99,7 +122,12 @@ pub fn roll_back(
 ) -> Result<Vec<String>, RecoverError> {
     let open = paths.open(number);
     if machine.look(&open)?.is_none() {
-        machine.rename(&paths.closed(number), &open)?;
+        let closed = paths.closed(number);
+        // Short of its end, it would only be taken back in part.
+        if !summarise(machine, &closed)?.committed {
+            return Err(RecoverError::Short { path: journal_of(&closed) });
+        }
+        machine.rename(&closed, &open)?;
         machine.sync_file(&journal_of(&open))?;
     }
     let summary = summarise(machine, &open)?;
@@ -109,6 +137,15 @@ pub fn roll_back(
         machine.sync_file(&marker)?;
     }
     undo(machine, paths, number, &summary)
+}
+
+/// Whether the transaction `number` is being taken back after its commit.
+pub fn is_rolling_back(
+    machine: &(impl Observe + ?Sized),
+    paths: &Paths,
+    number: u64,
+) -> Result<bool, MachineError> {
+    Ok(machine.look(&rolling_back(&paths.open(number)))?.is_some())
 }
 
 /// The file that says that a committed transaction is being taken back. It is no record, since
@@ -132,7 +169,10 @@ fn summarise(
     };
     while let Some(record) = reader.forward::<JournalRecord>()? {
         match record {
-            JournalRecord::Header(header) => summary.header = Some(header),
+            JournalRecord::Header(header) => {
+                header.check_format(reader.path())?;
+                summary.header = Some(header);
+            }
             JournalRecord::Intent(_) => summary.intents += 1,
             JournalRecord::Staged | JournalRecord::Done => summary.staged = summary.intents,
             JournalRecord::Commit => summary.committed = true,
@@ -141,6 +181,16 @@ fn summarise(
     summary.end = reader.position();
     summary.rolling_back = machine.look(&rolling_back(folder))?.is_some();
     Ok(summary)
+}
+
+impl TransactionHeader {
+    /// Refuses a journal at `path` of a newer format than this version knows.
+    pub fn check_format(&self, path: &MachinePath) -> Result<(), RecoverError> {
+        if self.format > JOURNAL_FORMAT {
+            return Err(RecoverError::Newer { path: path.clone(), found: self.format });
+        }
+        Ok(())
+    }
 }
 
 fn undo(
@@ -216,7 +266,7 @@ impl<M: Machine + ?Sized> Undoing<'_, M> {
                 if !self.staged || self.machine.look(&beside)?.is_some() {
                     return tree::remove_tree(self.machine, &beside);
                 }
-                tree::put_back(self.machine, &self.paths.saved(&saved.name), &path, &beside)
+                self.put_back(&saved, &path, &beside)
             }
             Intent::Remove { path, saved } => {
                 tree::bring_back(self.machine, &path, &beside)?;
@@ -226,7 +276,7 @@ impl<M: Machine + ?Sized> Undoing<'_, M> {
                 if crate::transaction::saved_name(self.machine, &path)? == Some(saved.name) {
                     return Ok(());
                 }
-                tree::put_back(self.machine, &self.paths.saved(&saved.name), &path, &beside)
+                self.put_back(&saved, &path, &beside)
             }
             Intent::SetMeta { path, old, .. } => match self.machine.look(&path)? {
                 Some(found) if self.staged && found.meta != *old => {
@@ -264,7 +314,22 @@ impl<M: Machine + ?Sized> Undoing<'_, M> {
         if crate::transaction::saved_name(self.machine, path)? == Some(saved.name) {
             return Ok(());
         }
-        tree::put_back(self.machine, &self.paths.saved(&saved.name), path, beside)
+        self.put_back(&saved, path, beside)
+    }
+
+    /// A copy that this transaction made goes back itself, which takes no space; one that others rely
+    /// on stays kept.
+    fn put_back(
+        &mut self,
+        saved: &crate::Saved,
+        path: &MachinePath,
+        beside: &MachinePath,
+    ) -> Result<(), MachineError> {
+        let kept = self.paths.saved(&saved.name);
+        if saved.fresh && tree::move_back(self.machine, &kept, path)? {
+            return Ok(());
+        }
+        tree::put_back(self.machine, &kept, path, beside)
     }
 
     fn undo_run(

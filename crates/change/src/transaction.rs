@@ -32,6 +32,9 @@ pub enum TransactionError {
         /// Where.
         path: MachinePath,
     },
+    /// It is committed, and what was left to tidy could not be tidied.
+    #[error("what is left after the commit could not be done")]
+    Finish(#[source] Box<crate::RecoverError>),
     /// A program did not do what the package needs.
     #[error("{command} {why}")]
     Command {
@@ -283,6 +286,7 @@ impl<'m, M: Machine + ?Sized> Transaction<'m, M> {
         crate::recover::finish(machine, &paths, number).map_err(|error| match error {
             crate::RecoverError::Machine(error) => TransactionError::Machine(error),
             crate::RecoverError::Journal(error) => TransactionError::Journal(error),
+            error => TransactionError::Finish(Box::new(error)),
         })
     }
 

@@ -90,6 +90,26 @@ pub(crate) fn discard_aside(
     remove_tree(machine, aside)
 }
 
+/// Renames what is kept at `saved` to `path`, whatever that holds now. Answers `false`, nothing done, where
+/// that cannot be: on another file system or layer, or where nothing is kept.
+pub(crate) fn move_back(
+    machine: &mut (impl Machine + ?Sized),
+    saved: &MachinePath,
+    path: &MachinePath,
+) -> Result<bool, MachineError> {
+    let Some(kept) = machine.look(saved)? else { return Ok(false) };
+    // A folder would have to go before another comes: only a copy is safe then, should that fail.
+    let is_folder = |found: &crate::Found| found.node.is_directory();
+    if is_folder(&kept) || machine.look(path)?.as_ref().is_some_and(is_folder) {
+        return Ok(false);
+    }
+    match machine.rename(saved, path) {
+        Ok(()) => Ok(true),
+        Err(error) if error.is_across() => Ok(false),
+        Err(error) => Err(error),
+    }
+}
+
 /// Makes `path` hold what is kept at `saved`, whatever it holds now, through a name made of `beside`.
 /// The kept copy stays, so that this can be done again.
 pub(crate) fn put_back(

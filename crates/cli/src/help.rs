@@ -34,7 +34,8 @@ pub(crate) fn man(args: &Man, command: clap::Command) -> ExitCode {
     match written {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
-            let message = format!("cannot write manual pages to `{}`: {error}", args.folder.display());
+            let message =
+                format!("cannot write manual pages to `{}`: {error}", args.folder.display());
             clap::Error::raw(clap::error::ErrorKind::Io, message).print().ok();
             Exit::Failed.into()
         }

@@ -212,13 +212,7 @@ fn on_target(
             let report = act(&mut target, show);
             report.with_recovered(&target.recovered)
         }
-        Err(error) => {
-            let exit = match &error {
-                operate::OpenTargetError::Lock(_) => Exit::InUse,
-                _ => Exit::Failed,
-            };
-            Report::of_error(exit, &error)
-        }
+        Err(error) => Report::of_error(error.exit(), &error),
     };
     answer(common, report, show)
 }

@@ -95,6 +95,8 @@ struct Pending {
     edits: Vec<FileEdit>,
     meta: RawMeta,
     before: Before,
+    /// What other packages change there.
+    others: Vec<FileEdit>,
 }
 
 /// The edits of the open batch, by file.
@@ -167,6 +169,13 @@ impl Edits {
             .apply(&pending.text)
             .ok_or_else(|| InstallError::NothingToEdit { path: path.clone() })?;
         pending.text = text;
+        // Another package made the same change: the last of them to go takes it back.
+        if let FileEdit::Text { before, .. } = &edit
+            && !before.changes
+            && let Some(theirs) = pending.others.iter().find(|other| other.is_same_change(&edit))
+        {
+            edit = theirs.clone();
+        }
         pending.edits.push(edit);
         Ok(())
     }
@@ -192,6 +201,7 @@ impl Edits {
         work: &mut Work<'_, M>,
     ) -> Result<(), InstallError> {
         for (path, pending) in &mut self.pending {
+            work.share_folders(path)?;
             if pending.original.as_ref() == Some(&pending.text) {
                 continue;
             }
@@ -282,5 +292,6 @@ fn open<M: Machine + ?Sized>(
         Some(found) => RawMeta { modified, ..found.meta.clone() },
         None => RawMeta { mode: 0o644, ..RawMeta::private(0o644, modified) },
     };
-    Ok(Pending { found, original, text, edits: Vec::new(), meta, before })
+    let others = others.into_iter().flat_map(|other| other.edits).collect();
+    Ok(Pending { found, original, text, edits: Vec::new(), meta, before, others })
 }

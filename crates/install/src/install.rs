@@ -14,6 +14,7 @@ use crate::{
     dry_run::DryRun,
     edits::Edits,
     effects, evaluate, glob, installed,
+    installed::removed_at,
     polite::{Leaving, Polite},
     receipt::expand_patterns,
     state::child,
@@ -367,6 +368,7 @@ pub fn plan<M: Machine + ?Sized>(
     check_fit(machine, &header, facts, &others, old.as_ref(), &variables, options)?;
     check_space(machine, paths, &header, facts, &variables)?;
     let mut dry = DryRun::new(machine, paths.state.clone());
+    let dry: &mut dyn Machine = &mut dry;
     let transaction_header = TransactionHeader {
         format: JOURNAL_FORMAT,
         number: u64::MAX,
@@ -377,7 +379,7 @@ pub fn plan<M: Machine + ?Sized>(
         began: options.began,
     };
     let accounts = Accounts::read(machine)?;
-    let transaction = Transaction::begin(&mut dry, paths.clone(), transaction_header)?;
+    let transaction = Transaction::begin(dry, paths.clone(), transaction_header)?;
     let mut work = Work::new(
         transaction,
         paths,
@@ -781,9 +783,14 @@ fn remove<M: Machine + ?Sized>(
     path: &MachinePath,
 ) -> Result<(), InstallError> {
     let path = work.machine().resolve(path)?;
-    let inherited = match work.old {
+    let (old, others) = (work.old, work.others);
+    let inherited = match old {
         Some(old) => old.receipt.removed(work.machine(), &path)?,
         None => None,
+    };
+    let inherited = match inherited {
+        None => removed_at(work.machine(), others, &path)?,
+        inherited => inherited,
     };
     work.claimed(&path);
     if work.machine().look(&path)?.is_none() {

@@ -1,7 +1,7 @@
 use change::{MachineError, Observe, Paths};
-use model::MachinePath;
+use model::{MachinePath, Time};
 
-use crate::{Claim, EditClaim, ReadReceiptError, Receipt};
+use crate::{Before, Claim, EditClaim, ReadReceiptError, Receipt};
 
 /// A package that is on the machine.
 #[derive(Debug)]
@@ -41,6 +41,30 @@ pub(crate) fn claims_at(
 ) -> Result<Vec<Claim>, ReadReceiptError> {
     let claims = others.iter().map(|other| other.receipt.claim(machine, path));
     claims.filter_map(Result::transpose).collect()
+}
+
+/// What was at `path` before another package took it away, if one did.
+pub(crate) fn removed_at(
+    machine: &(impl Observe + ?Sized),
+    others: &[Installed],
+    path: &MachinePath,
+) -> Result<Option<Before>, ReadReceiptError> {
+    for other in others {
+        if let Some(before) = other.receipt.removed(machine, path)? {
+            return Ok(Some(before));
+        }
+    }
+    Ok(None)
+}
+
+/// The times other packages found the folder `path` with and left it with, in the order of installation.
+pub(crate) fn times_at(
+    machine: &(impl Observe + ?Sized),
+    others: &[Installed],
+    path: &MachinePath,
+) -> Result<Vec<(Time, Time)>, ReadReceiptError> {
+    let times = others.iter().map(|other| other.receipt.times(machine, path));
+    times.filter_map(Result::transpose).collect()
 }
 
 /// What other packages edit at `path`, in the order of installation.

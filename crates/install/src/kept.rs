@@ -59,10 +59,13 @@ pub(crate) fn header_of(
     folder: &MachinePath,
 ) -> Result<Option<TransactionHeader>, RecoverError> {
     let mut reader = FrameReader::open(machine, crate::state::child(folder, "journal"))?;
-    Ok(match reader.forward::<JournalRecord>()? {
-        Some(JournalRecord::Header(header)) => Some(header),
-        _ => None,
-    })
+    match reader.forward::<JournalRecord>()? {
+        Some(JournalRecord::Header(header)) => {
+            header.check_format(reader.path())?;
+            Ok(Some(header))
+        }
+        _ => Ok(None),
+    }
 }
 
 fn needed_by_journal(

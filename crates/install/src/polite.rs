@@ -1,8 +1,10 @@
 //! Taking away politely: what is still as the package left it goes, the rest stays and is reported.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 
-use change::{Found, Intent, Machine, Node, Paths, RawMeta, Saved, Transaction, saved_name_of};
+use change::{
+    Found, Intent, Machine, Node, Observe, Paths, RawMeta, Saved, Transaction, saved_name_of,
+};
 use minicbor::{Decode, Encode};
 use model::{MachinePath, Time};
 use serde::{Deserialize, Serialize};
@@ -11,13 +13,16 @@ use crate::{
     Before, Claim, EditClaim, InstallError, Installed, Receipt, ReceiptRecord, Stands,
     edits::TakenBack,
     install::is_generated,
-    installed::{claims_at, edits_at},
+    installed::{claims_at, edits_at, removed_at},
     spool::Spool,
     state::child,
 };
 
+/// Leftovers are listed one by one up to this many, then folder by folder.
+const LISTED: usize = 10_000;
+
 /// Something that stays although its package goes.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub struct Leftover {
     /// Where.
@@ -70,8 +75,8 @@ pub(crate) struct Polite {
     texts: Vec<(MachinePath, RawMeta, Vec<u8>)>,
     /// Folders that go whole.
     whole: Vec<MachinePath>,
-    pub(crate) leftovers: Vec<Leftover>,
-    pub(crate) removed: u64,
+    leftovers: BTreeSet<Leftover>,
+    removed: u64,
 }
 
 /// All that deciding looks at.
@@ -119,7 +124,7 @@ impl Polite {
             returns: Spool::new(child(&leaving.transaction.folder(), &name)),
             texts: Vec::new(),
             whole: Vec::new(),
-            leftovers: Vec::new(),
+            leftovers: BTreeSet::new(),
             removed: 0,
         }
     }
@@ -160,7 +165,7 @@ impl Polite {
         for (at, meta, text) in &self.texts {
             transaction.machine().make_file(at, meta, &mut |sink| sink.data(text))?;
         }
-        Ok((self.leftovers, self.removed))
+        Ok((self.leftovers.into_iter().collect(), self.removed))
     }
 
     /// Last record first, so that a folder is judged when all it holds has been.
@@ -216,7 +221,7 @@ impl Polite {
         if let Stands::Changed(beside) = &claim.stands {
             self.judge_beside(leaving, claim, beside)?;
         }
-        if matches!(claim.stands, Stands::Theirs | Stands::Newer(_) | Stands::Changed(_)) {
+        if matches!(claim.stands, Stands::Theirs | Stands::Changed(_)) {
             if matches!(claim.stands, Stands::Changed(_)) {
                 self.leave(&claim.path, "it was changed since it was installed");
             }
@@ -242,6 +247,9 @@ impl Polite {
         if !edits_at(leaving.transaction.machine(), leaving.others, &claim.path)?.is_empty() {
             self.leave(&claim.path, "other packages edit it");
             return Ok(None);
+        }
+        if removed_at(leaving.transaction.machine(), leaving.others, &claim.path)?.is_some() {
+            return Ok(Some(Fate::Goes));
         }
         Ok(match &claim.before {
             Before::Nothing => Some(Fate::Goes),
@@ -270,9 +278,11 @@ impl Polite {
             if leaving.receipt.claim(leaving.transaction.machine(), &path)?.is_some() {
                 continue;
             }
-            if is_generated(generated, &path) {
+            if is_disposable(leaving.transaction.machine(), generated, &path)? {
                 disposable += 1;
-            } else if !is_ours_beside(&path) {
+            } else if !is_ours_beside(&path)
+                && !leaving.receipt.is_beside(leaving.transaction.machine(), &path)?
+            {
                 foreign.push(path);
             }
         }
@@ -291,6 +301,14 @@ impl Polite {
         leaving: &mut Leaving<'_, '_, M>,
         path: &MachinePath,
     ) -> Result<(), InstallError> {
+        let machine = leaving.transaction.machine();
+        if is_disposable(machine, &leaving.receipt.header.generated, path)? {
+            return Ok(());
+        }
+        if self.leftovers.len() >= LISTED {
+            self.leave(path, "it, with all it may hold, came after the package");
+            return Ok(());
+        }
         let found = leaving.transaction.machine().look(path)?;
         if found.is_some_and(|found| found.node.is_directory()) {
             let names = leaving.transaction.machine().list(path)?;
@@ -331,8 +349,16 @@ impl Polite {
         path: &MachinePath,
         before: Before,
     ) -> Result<Option<Fate>, InstallError> {
-        if leaving.transaction.machine().look(path)?.is_some() {
-            self.leave(path, "something else is there now");
+        let others = leaving.others;
+        let machine = leaving.transaction.machine();
+        if removed_at(machine, others, path)?.is_some() {
+            return Ok(None);
+        }
+        if machine.look(path)?.is_some() {
+            // Another package's: what was there before comes back when that one goes.
+            if claims_at(machine, others, path)?.is_empty() {
+                self.leave(path, "something else is there now");
+            }
             return Ok(None);
         }
         Ok(match before {
@@ -479,11 +505,33 @@ impl Polite {
     }
 
     fn leave(&mut self, path: &MachinePath, reason: &str) {
-        let leftover = Leftover { path: path.clone(), reason: reason.to_owned() };
-        if !self.leftovers.contains(&leftover) {
-            self.leftovers.push(leftover);
+        self.leftovers.insert(Leftover { path: path.clone(), reason: reason.to_owned() });
+    }
+}
+
+/// Whether `path` is something the program makes for itself, or a folder of nothing else.
+pub(crate) fn is_disposable(
+    machine: &(impl Observe + ?Sized),
+    generated: &[String],
+    path: &MachinePath,
+) -> Result<bool, InstallError> {
+    if generated.is_empty() {
+        return Ok(false);
+    }
+    if is_generated(generated, path) {
+        return Ok(true);
+    }
+    if !machine.look(path)?.is_some_and(|found| found.node.is_directory()) {
+        return Ok(false);
+    }
+    let names = machine.list(path)?;
+    for name in &names {
+        let inner = path.join(name).map_err(|_| InstallError::Vanished { path: path.clone() })?;
+        if !is_disposable(machine, generated, &inner)? {
+            return Ok(false);
         }
     }
+    Ok(!names.is_empty())
 }
 
 /// The text of the file before any package edited it, if it is kept.

@@ -283,9 +283,10 @@ impl Receipt {
                 Some(
                     ReceiptRecord::Claim(Claim { path, .. })
                     | ReceiptRecord::Edit(EditClaim { path, .. })
-                    | ReceiptRecord::Removed { path, .. },
+                    | ReceiptRecord::Removed { path, .. }
+                    | ReceiptRecord::Folder { path, .. },
                 ) => index.push((short_hash(&path), position)),
-                Some(ReceiptRecord::Ran(_) | ReceiptRecord::Folder { .. }) => {}
+                Some(ReceiptRecord::Ran(_)) => {}
             }
             count += 1;
         }
@@ -319,6 +320,24 @@ impl Receipt {
         Ok(found.into_iter().next())
     }
 
+    /// Whether the package put its own at `path`, beside a file the administrator had changed.
+    pub(crate) fn is_beside(
+        &self,
+        machine: &(impl Observe + ?Sized),
+        path: &MachinePath,
+    ) -> Result<bool, ReadReceiptError> {
+        if !path.name().is_some_and(|name| name.ends_with(crate::trees::BESIDE.as_bytes())) {
+            return Ok(false);
+        }
+        let mut found = false;
+        self.records(machine, 0, |record| {
+            found |= matches!(record, ReceiptRecord::Claim(claim)
+                if claim.stands == Stands::Changed(path.clone()));
+            !found
+        })?;
+        Ok(found)
+    }
+
     /// What was at `path` before the package took it away.
     pub fn removed(
         &self,
@@ -327,6 +346,21 @@ impl Receipt {
     ) -> Result<Option<Before>, ReadReceiptError> {
         let found = self.records_at(machine, path, |record| match record {
             ReceiptRecord::Removed { path: removed, before } if removed == *path => Some(before),
+            _ => None,
+        })?;
+        Ok(found.into_iter().next())
+    }
+
+    /// The times the package found the folder `path` with and left it with.
+    pub(crate) fn times(
+        &self,
+        machine: &(impl Observe + ?Sized),
+        path: &MachinePath,
+    ) -> Result<Option<(Time, Time)>, ReadReceiptError> {
+        let found = self.records_at(machine, path, |record| match record {
+            ReceiptRecord::Folder { path: folder, before, after } if folder == *path => {
+                Some((before, after))
+            }
             _ => None,
         })?;
         Ok(found.into_iter().next())

@@ -31,9 +31,20 @@ pub enum RollBackError {
     /// A receipt could not be read.
     #[error(transparent)]
     Receipt(#[from] ReadReceiptError),
-    /// A journal could not be read, or the way back was interrupted: `packhorse recover` goes on.
+    /// A journal could not be read.
     #[error(transparent)]
     Recover(#[from] RecoverError),
+    /// The way back ended before its end. The machine is between two states.
+    #[error(
+        "{name} is only partly rolled back: end what keeps it from going on, then run `packhorse recover`"
+    )]
+    Stuck {
+        /// The package.
+        name: PackageName,
+        /// Why it did not go on.
+        #[source]
+        why: RecoverError,
+    },
     /// What would come back is missing or damaged.
     #[error(transparent)]
     Kept(InstallError),
@@ -70,7 +81,9 @@ pub fn roll_back<M: Machine + ?Sized>(
     discard_changes: bool,
 ) -> Result<Option<RolledBack>, RollBackError> {
     let (all, damaged) = installed(machine, paths)?;
-    let Some(own) = all.iter().find(|one| one.receipt.header.name == *name) else {
+    let (own, others): (Vec<_>, Vec<_>) =
+        all.into_iter().partition(|one| one.receipt.header.name == *name);
+    let Some(own) = own.into_iter().next() else {
         return match damaged.into_iter().next() {
             Some(damaged) => Err(damaged.into()),
             None => Ok(None),
@@ -79,11 +92,14 @@ pub fn roll_back<M: Machine + ?Sized>(
     let number = own.receipt.header.number;
     let folder = paths.closed(number);
     let Some(header) = header_of(machine, &folder)? else { return Ok(None) };
+    check_whole(machine, &folder)?;
     check_later(machine, paths, number, &folder)?;
     check_all_kept(machine, paths, &folder)?;
     if !discard_changes {
-        let differences: Vec<_> =
-            verify(machine, &own.receipt)?.into_iter().filter(Difference::would_be_lost).collect();
+        let differences: Vec<_> = verify(machine, &own.receipt, &others)?
+            .into_iter()
+            .filter(Difference::would_be_lost)
+            .collect();
         if let Some(first) = differences.first() {
             return Err(RollBackError::Changed {
                 count: differences.len(),
@@ -92,11 +108,30 @@ pub fn roll_back<M: Machine + ?Sized>(
             });
         }
     }
-    let notes = change::roll_back(machine, paths, number)?;
+    let notes = match change::roll_back(machine, paths, number) {
+        Ok(notes) => notes,
+        // Whole as it was, since nothing says that it goes back.
+        Err(why) if !change::is_rolling_back(machine, paths, number)? => return Err(why.into()),
+        Err(why) => return Err(RollBackError::Stuck { name: name.clone(), why }),
+    };
     if header.operation == Operation::Install {
         kept::collect(machine, paths)?;
     }
     Ok(Some(RolledBack { header, notes }))
+}
+
+/// Refuses a journal that was damaged since its transaction came to its end.
+fn check_whole<M: Machine + ?Sized>(machine: &M, folder: &MachinePath) -> Result<(), RecoverError> {
+    let path = crate::state::child(folder, "journal");
+    let mut reader = FrameReader::open(machine, path.clone())?;
+    let mut last = None;
+    while let Some(record) = reader.forward::<JournalRecord>()? {
+        last = Some(record);
+    }
+    if reader.has_torn_end() || last != Some(JournalRecord::Commit) {
+        return Err(RecoverError::Short { path });
+    }
+    Ok(())
 }
 
 /// Refuses when a transaction with a higher number speaks of a path this one speaks of, or of one

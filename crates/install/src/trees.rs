@@ -18,7 +18,10 @@ use crate::{
 /// Decisions are appended this many bytes at a time.
 const GATHER: usize = 1 << 18;
 /// Put behind the name of ours where an administrator's changed file stays.
-const BESIDE: &str = ".packhorse-new";
+pub(crate) const BESIDE: &str = ".packhorse-new";
+
+/// Bytes in a file's name, at most, on every file system we know of.
+const LONGEST_NAME: usize = 255;
 
 /// A tree of the package, where it goes on this machine.
 #[derive(Debug)]
@@ -250,7 +253,8 @@ impl Trees {
             return Ok(Decided { place, decision: Decision::Leave, before: Some(before) });
         }
         if rule == ReplaceRule::Newer
-            && let (Some(ours), Some(standing)) = (&target.version, standing_version(&others))
+            && let Some(ours) = &target.version
+            && let Some(standing) = standing_version(work.machine(), &others, &place, found)?
             && *standing > *ours
         {
             work.counts.kept += 1;
@@ -299,8 +303,9 @@ impl Trees {
         {
             return Ok(Some(Decision::Leave));
         }
-        let to =
-            child(folder, &format!("{}{BESIDE}", model::escape(place.name().unwrap_or_default())));
+        let to = folder
+            .join(name_beside(place.name().unwrap_or_default()))
+            .map_err(|_| InstallError::Vanished { path: place.clone() })?;
         work.enter(folder)?;
         let intent = match work.transaction.saved_name(&to)? {
             None => Intent::Create { path: to.clone() },
@@ -712,13 +717,39 @@ fn substitute(
     Ok(())
 }
 
-/// The highest version declared by those whose own content stands.
-fn standing_version(others: &[Claim]) -> Option<&Version> {
-    others
-        .iter()
-        .filter(|claim| claim.stands == Stands::Ours)
-        .filter_map(|claim| claim.version.as_ref())
-        .max()
+/// `name` with [`BESIDE`] behind it. Where that is longer than names may be, the end of `name` gives way to
+/// a part of its hash.
+fn name_beside(name: &[u8]) -> Vec<u8> {
+    let room = LONGEST_NAME - BESIDE.len();
+    if name.len() <= room {
+        return [name, BESIDE.as_bytes()].concat();
+    }
+    let hash = Hash::of(name).to_string();
+    let mark = &hash.as_bytes()[..16.min(hash.len())];
+    [&name[..room - mark.len() - 1], b"-", mark, BESIDE.as_bytes()].concat()
+}
+
+/// The highest version declared by those whose own content stands. Where somebody changed it, by those
+/// whose content did.
+fn standing_version<'c>(
+    machine: &(impl Observe + ?Sized),
+    others: &'c [Claim],
+    place: &MachinePath,
+    found: &Found,
+) -> Result<Option<&'c Version>, InstallError> {
+    if others.is_empty() {
+        return Ok(None);
+    }
+    let hash = match found.node {
+        Node::File { .. } => Some(machine.hash(place)?),
+        _ => None,
+    };
+    let highest = |stands: &dyn Fn(&Claim) -> bool| {
+        let standing = others.iter().filter(|claim| stands(claim));
+        standing.filter_map(|claim| claim.version.as_ref()).max()
+    };
+    let exactly = highest(&|claim| claim.node == found.node && claim.hash == hash);
+    Ok(exactly.or_else(|| highest(&|claim| claim.stands == Stands::Ours)))
 }
 
 /// Whether the link at `path` leads to a folder, as `/lib` does on a merged system.

@@ -12,8 +12,10 @@ use crate::{
     Receipt, ReceiptRecord, Stage,
     glob::literal_folder,
     install::{is_generated, next_number},
-    installed, kept,
-    polite::{Leaving, Polite},
+    installed,
+    installed::times_at,
+    kept,
+    polite::{Leaving, Polite, is_disposable},
 };
 
 /// What became of an uninstallation.
@@ -110,8 +112,15 @@ fn perform<M: Machine + ?Sized>(
     let mut times = BTreeMap::new();
     for (path, before, after) in folders {
         let found = transaction.machine().look(&path)?;
-        let untouched = found.is_some_and(|found| found.meta.modified == after);
-        let time = if untouched { before } else { now };
+        let time = found.map(|found| found.meta.modified);
+        let others = times_at(transaction.machine(), others, &path)?;
+        let untouched = time == Some(after) || others.iter().any(|(_, left)| time == Some(*left));
+        // As the latest of those that stay left it; as it was before all of them.
+        let time = match others.last() {
+            _ if !untouched => now,
+            Some((_, left)) => *left,
+            None => before,
+        };
         transaction.enter(&path, Some(time))?;
         times.insert(path, time);
     }
@@ -315,9 +324,16 @@ fn remove_matching<M: Machine + ?Sized>(
         return Ok(());
     }
     let Some(found) = leaving.transaction.machine().look(path)? else { return Ok(()) };
-    if is_generated(&leaving.receipt.header.generated, path) {
-        let claimed = leaving.receipt.claim(leaving.transaction.machine(), path)?.is_some();
-        return if claimed { Ok(()) } else { polite.remove(leaving, path) };
+    let generated = &leaving.receipt.header.generated;
+    let machine = leaving.transaction.machine();
+    if is_disposable(machine, generated, path)? {
+        let claimed = leaving.receipt.claim(machine, path)?.is_some();
+        if !claimed {
+            return polite.remove(leaving, path);
+        }
+        if is_generated(generated, path) {
+            return Ok(());
+        }
     }
     if found.node.is_directory() {
         for name in leaving.transaction.machine().list(path)? {

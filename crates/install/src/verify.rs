@@ -1,10 +1,12 @@
-use change::{Node, Observe};
+use change::{Found, Node, Observe};
 use model::MachinePath;
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    Claim, ReadReceiptError, Receipt, ReceiptRecord, Stands, edits::TakenBack,
+    Claim, Installed, ReadReceiptError, Receipt, ReceiptRecord, Stands,
+    edits::TakenBack,
     install::is_generated,
+    installed::{claims_at, edits_at},
 };
 
 /// One difference between a machine and a receipt.
@@ -42,10 +44,12 @@ impl Difference {
     }
 }
 
-/// Every difference between the machine and what a package left there.
+/// Every difference between the machine and what a package left there. Where one of the other packages put
+/// its own over it, that one stands.
 pub fn verify(
     machine: &(impl Observe + ?Sized),
     receipt: &Receipt,
+    others: &[Installed],
 ) -> Result<Vec<Difference>, ReadReceiptError> {
     let mut differences = Vec::new();
     let mut position = 0;
@@ -54,7 +58,7 @@ pub fn verify(
         for record in run {
             match record {
                 ReceiptRecord::Claim(claim) => {
-                    verify_claim(machine, receipt, &claim, &mut differences)?
+                    verify_claim(machine, receipt, others, &claim, &mut differences)?
                 }
                 ReceiptRecord::Edit(claim) => {
                     let text = match machine.look(&claim.path)? {
@@ -79,7 +83,10 @@ pub fn verify(
                         differences.push(difference(&claim.path, DifferenceKind::Edit, what));
                     }
                 }
-                ReceiptRecord::Removed { path, .. } if machine.look(&path)?.is_some() => {
+                ReceiptRecord::Removed { path, .. }
+                    if machine.look(&path)?.is_some()
+                        && claims_at(machine, others, &path)?.is_empty() =>
+                {
                     differences.push(difference(
                         &path,
                         DifferenceKind::Foreign,
@@ -103,6 +110,7 @@ fn difference(path: &MachinePath, kind: DifferenceKind, what: &str) -> Differenc
 fn verify_claim(
     machine: &(impl Observe + ?Sized),
     receipt: &Receipt,
+    others: &[Installed],
     claim: &Claim,
     differences: &mut Vec<Difference>,
 ) -> Result<(), ReadReceiptError> {
@@ -126,7 +134,11 @@ fn verify_claim(
         }
         (one, other) => one == other,
     };
+    let theirs = claims_at(machine, others, path)?;
     if !same {
+        if is_of_any(machine, others, &theirs, path, &found)? {
+            return Ok(());
+        }
         let what = if claim.node.word() == found.node.word() {
             "its content was changed".to_owned()
         } else {
@@ -140,6 +152,9 @@ fn verify_claim(
     } else {
         found.meta != claim.meta && receipt.edits(machine, path)?.is_empty()
     };
+    if meta_differs && theirs.iter().any(|other| other.meta.same_but_time(&found.meta)) {
+        return Ok(());
+    }
     if meta_differs && claim.before == crate::Before::Nothing {
         differences.push(difference(
             path,
@@ -154,9 +169,29 @@ fn verify_claim(
         ));
     }
     if found.node.is_directory() && claim.before == crate::Before::Nothing {
-        foreign(machine, receipt, path, differences)?;
+        foreign(machine, receipt, others, path, differences)?;
     }
     Ok(())
+}
+
+/// Whether what stands at `path` is what one of `claims` put there, edited by others or not.
+fn is_of_any(
+    machine: &(impl Observe + ?Sized),
+    others: &[Installed],
+    claims: &[Claim],
+    path: &MachinePath,
+    found: &Found,
+) -> Result<bool, ReadReceiptError> {
+    if claims.is_empty() {
+        return Ok(false);
+    }
+    let Node::File { .. } = found.node else {
+        return Ok(claims.iter().any(|claim| claim.node == found.node));
+    };
+    let hash = machine.hash(path)?;
+    let edited = edits_at(machine, others, path)?;
+    Ok(claims.iter().any(|claim| claim.hash == Some(hash))
+        || edited.iter().any(|edit| edit.to == hash))
 }
 
 fn meta_words(claim: &Claim, found: &change::RawMeta) -> String {
@@ -184,13 +219,17 @@ fn meta_words(claim: &Claim, found: &change::RawMeta) -> String {
 fn foreign(
     machine: &(impl Observe + ?Sized),
     receipt: &Receipt,
+    others: &[Installed],
     folder: &MachinePath,
     differences: &mut Vec<Difference>,
 ) -> Result<(), ReadReceiptError> {
     for name in machine.list(folder)? {
         let Ok(path) = folder.join(name) else { continue };
-        let ours =
-            receipt.claim(machine, &path)?.is_some() || !receipt.edits(machine, &path)?.is_empty();
+        let ours = receipt.claim(machine, &path)?.is_some()
+            || !receipt.edits(machine, &path)?.is_empty()
+            || receipt.is_beside(machine, &path)?
+            || !claims_at(machine, others, &path)?.is_empty()
+            || !edits_at(machine, others, &path)?.is_empty();
         if !ours && !is_generated(&receipt.header.generated, &path) {
             differences.push(difference(
                 &path,

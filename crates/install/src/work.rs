@@ -7,7 +7,10 @@ use model::{AccountStep, Hash, MachinePath, Meta, Template, Time};
 
 use crate::{
     Accounts, Before, Claim, Counts, Facts, FileEdit, InstallError, Installed, LineChange, Options,
-    Progress, ReceiptRecord, accounts::AccountLine, installed::claims_at, receipt::ReceiptWriter,
+    Progress, ReceiptRecord,
+    accounts::AccountLine,
+    installed::{claims_at, removed_at, times_at},
+    receipt::ReceiptWriter,
     state::child,
 };
 
@@ -133,7 +136,14 @@ impl<'w, M: Machine + ?Sized> Work<'w, M> {
                 }
             }
         }
+        let others = self.others;
         for (path, before) in std::mem::take(&mut self.folders) {
+            // As another package left it: what was before that one is what was before any.
+            let times = times_at(self.machine(), others, &path)?;
+            let before = times
+                .iter()
+                .find(|(_, after)| *after == before)
+                .map_or(before, |(first, _)| *first);
             // What tidying after the commit sets.
             let after = self.options.began;
             self.record(&ReceiptRecord::Folder { path, before, after })?;
@@ -156,6 +166,13 @@ impl<'w, M: Machine + ?Sized> Work<'w, M> {
             if let Some(claim) = claim.filter(|claim| claim.node == Node::Directory) {
                 self.claimed(&folder);
                 self.claim(claim)?;
+            }
+            // Should this package be the last there, the folder gets the time it had before the first.
+            if !self.folders.contains_key(&folder)
+                && !times_at(self.machine(), others, &folder)?.is_empty()
+                && let Some(found) = self.machine().look(&folder)?
+            {
+                self.folders.insert(folder, found.meta.modified);
             }
         }
         Ok(())
@@ -236,10 +253,17 @@ impl<'w, M: Machine + ?Sized> Work<'w, M> {
         if let Some(old) = self.old_claim(path)? {
             return Ok(old.before);
         }
-        let others = self.others;
-        Ok(claims_at(self.machine(), others, path)?
-            .first()
-            .map_or(Before::Nothing, |claim| claim.before.clone()))
+        let (others, old) = (self.others, self.old);
+        let machine = self.machine();
+        if let Some(claim) = claims_at(machine, others, path)?.into_iter().next() {
+            return Ok(claim.before);
+        }
+        if let Some(old) = old
+            && let Some(before) = old.receipt.removed(machine, path)?
+        {
+            return Ok(before);
+        }
+        Ok(removed_at(machine, others, path)?.unwrap_or(Before::Nothing))
     }
 
     /// Whether any package, this one's former version included, answers for `path`.

@@ -161,7 +161,6 @@ impl Ord for MachinePath {
     }
 }
 
-
 impl fmt::Display for MachinePath {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&escape(&self.0))

@@ -34,7 +34,9 @@ impl Exit {
     /// The code that says why installing failed.
     pub fn of_install(error: &InstallError) -> Self {
         match error {
-            InstallError::RolledBack { reason, .. } | InstallError::Stuck { reason, .. } => {
+            // Neither done nor taken back: somebody must see to what is in the way.
+            InstallError::Stuck { .. } => Self::Decision,
+            InstallError::RolledBack { reason, .. } => {
                 match Self::of_reason(reason) {
                     // Found while deciding, before anything of the machine was changed.
                     early @ (Self::Decision | Self::Usage | Self::Damaged | Self::NoSpace) => early,
@@ -70,7 +72,9 @@ impl Exit {
     /// The code that says why rolling back failed.
     pub fn of_roll_back(error: &RollBackError) -> Self {
         match error {
-            RollBackError::Changed { .. } | RollBackError::Later { .. } => Self::Decision,
+            RollBackError::Changed { .. }
+            | RollBackError::Later { .. }
+            | RollBackError::Stuck { .. } => Self::Decision,
             RollBackError::Machine(error) => Self::of_machine(error),
             _ => Self::Failed,
         }

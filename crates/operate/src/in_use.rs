@@ -1,4 +1,9 @@
-use std::{collections::BTreeSet, fs, os::unix::ffi::OsStrExt, path::Path};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    fs,
+    os::unix::ffi::OsStrExt,
+    path::Path,
+};
 
 use change::{FrameReader, Intent, JournalRecord, Paths};
 use machine_linux::LinuxMachine;
@@ -20,37 +25,50 @@ pub struct InUse {
 /// Programs that run with files the transactions of installed packages replaced. Observed anew each
 /// time, so that it is over when the programs have ended, and a mark left by anybody else says nothing.
 pub fn in_use(machine: &LinuxMachine, paths: &Paths, numbers: &[u64]) -> Vec<InUse> {
-    let mut replaced = BTreeSet::new();
+    let mapped = mapped_and_gone(machine.root());
+    let mut found = BTreeSet::new();
+    // Seldom is anything mapped that is gone, and journals are long.
+    if mapped.is_empty() {
+        return Vec::new();
+    }
     for number in numbers {
         let Ok(journal) = paths.closed(*number).join("journal") else { continue };
         let Ok(mut reader) = FrameReader::open(machine, journal) else { continue };
         while let Ok(Some(record)) = reader.forward::<JournalRecord>() {
-            if let JournalRecord::Intent(
-                Intent::Replace { path, .. } | Intent::Remove { path, .. },
-            ) = record
-            {
-                replaced.insert(path);
+            let JournalRecord::Intent(Intent::Replace { path, .. } | Intent::Remove { path, .. }) =
+                record
+            else {
+                continue;
+            };
+            // A folder that was removed took along what it held.
+            let below = mapped.range(path.clone()..).take_while(|(name, _)| name.is_within(&path));
+            for (name, processes) in below {
+                found.extend(processes.iter().map(|(process, program)| InUse {
+                    path: name.clone(),
+                    process: *process,
+                    program: program.clone(),
+                }));
             }
         }
     }
-    if replaced.is_empty() {
-        return Vec::new();
-    }
-    let Ok(processes) = fs::read_dir("/proc") else { return Vec::new() };
-    let mut found = BTreeSet::new();
+    found.into_iter().collect()
+}
+
+/// Files below `root` that processes have mapped and that no longer have the name they were mapped by.
+fn mapped_and_gone(root: &Path) -> BTreeMap<MachinePath, Vec<(i32, String)>> {
+    let mut mapped: BTreeMap<MachinePath, Vec<(i32, String)>> = BTreeMap::new();
+    let Ok(processes) = fs::read_dir("/proc") else { return mapped };
     for entry in processes.flatten() {
         let Some(process) = entry.file_name().to_str().and_then(|name| name.parse::<i32>().ok())
         else {
             continue;
         };
         let Ok(maps) = fs::read(entry.path().join("maps")) else { continue };
-        for path in deleted(&maps, machine.root()) {
-            if replaced.contains(&path) {
-                found.insert(InUse { path, process, program: crate::lock::name_of(process) });
-            }
+        for path in deleted(&maps, root) {
+            mapped.entry(path).or_default().push((process, crate::lock::name_of(process)));
         }
     }
-    found.into_iter().collect()
+    mapped
 }
 
 /// Paths below `root` of files that are mapped and no longer have the name they were mapped by: proc_pid_maps(5).

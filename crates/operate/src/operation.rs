@@ -3,9 +3,9 @@ use std::{
     io::{Read, Seek},
 };
 
-use change::Operation;
+use change::{Machine, Observe, Operation};
 use install::{InstallError, Options};
-use model::{PackageName, ReplaceRule};
+use model::{MachinePath, PackageName, ReplaceRule};
 use package::PackageReader;
 
 use crate::{Exit, Listed, Report, Show, Target, in_use, target::now};
@@ -41,7 +41,9 @@ pub fn install_package<R: Read + Seek>(
     };
     let header = package.header();
     let name = format!("{} {}", header.name, header.version);
-    let Target { machine, paths, facts, .. } = target;
+    let Target { machine: linux, paths, facts, .. } = target;
+    // One engine for all machines keeps an installer small.
+    let machine: &mut dyn Machine = linux;
     if settings.dry_run {
         return match install::plan(machine, paths, package, facts, &options, show) {
             Ok(plan) => {
@@ -63,7 +65,7 @@ pub fn install_package<R: Read + Seek>(
     let closed = install::close_state(machine, paths);
     match done {
         Ok(outcome) => {
-            let used = in_use(machine, paths, &[outcome.header.number]);
+            let used = in_use(linux, paths, &[outcome.header.number]);
             let restart = outcome.restart || !used.is_empty();
             let word = match (outcome.header.operation, &outcome.header.from) {
                 (Operation::Update, Some(from)) => {
@@ -75,6 +77,7 @@ pub fn install_package<R: Read + Seek>(
             let mut report = Report::new(if restart { Exit::Restart } else { Exit::Done }, message);
             report.counts = Some(outcome.counts);
             report.notes = outcome.notes;
+            report.notes.extend(foreign_restart(linux));
             report.in_use = used;
             report
         }
@@ -100,9 +103,18 @@ pub fn install_package<R: Read + Seek>(
     }
 }
 
+/// A mark others left that the machine should restart: theirs, and no word about this package.
+fn foreign_restart(machine: &machine_linux::LinuxMachine) -> Option<String> {
+    const MARK: &str = "/run/reboot-required";
+    let found = machine.look(&MachinePath::new(MARK).ok()?).ok()??;
+    Some(format!("others asked for a restart before (`{MARK}`, a {})", found.node.word()))
+}
+
 /// Takes a package off the machine.
 pub fn uninstall_package(target: &mut Target, name: &PackageName, show: &mut Show) -> Report {
-    let Target { machine, paths, facts, .. } = target;
+    let Target { machine: linux, paths, facts, .. } = target;
+    // One engine for all machines keeps an installer small.
+    let machine: &mut dyn Machine = linux;
     let done = install::uninstall(machine, paths, name, facts, now(), show);
     show.clear();
     let closed = install::close_state(machine, paths);
@@ -131,7 +143,12 @@ pub fn uninstall_package(target: &mut Target, name: &PackageName, show: &mut Sho
 
 /// Takes the last change of a package back.
 pub fn roll_back_package(target: &mut Target, name: &PackageName, discard_changes: bool) -> Report {
-    let Target { machine, paths, .. } = target;
+    // Asked for once more after it was interrupted, it has been done already.
+    if let Some(header) = target.taken_back(name) {
+        return Report::new(Exit::Done, back_at(name, &header));
+    }
+    let Target { machine: linux, paths, .. } = target;
+    let machine: &mut dyn Machine = linux;
     if let Ok(None) = change::Observe::look(machine, &paths.state) {
         return Report::new(
             Exit::Nothing,
@@ -146,11 +163,7 @@ pub fn roll_back_package(target: &mut Target, name: &PackageName, discard_change
             format!("{name} is not installed: there is nothing to roll back"),
         ),
         Ok(Some(back)) => {
-            let message = match &back.header.from {
-                Some(from) => format!("{name} is back at {from}"),
-                None => format!("{name} is gone, as if it had never been installed"),
-            };
-            let mut report = Report::new(Exit::Done, message);
+            let mut report = Report::new(Exit::Done, back_at(name, &back.header));
             report.notes = back.notes;
             if let Err(error) = closed {
                 report.notes.push(format!("our own folder could not be removed: {error}"));
@@ -167,20 +180,29 @@ pub fn roll_back_package(target: &mut Target, name: &PackageName, discard_change
     }
 }
 
+fn back_at(name: &PackageName, header: &change::TransactionHeader) -> String {
+    match &header.from {
+        Some(from) => format!("{name} is back at {from}"),
+        None => format!("{name} is gone, as if it had never been installed"),
+    }
+}
+
 /// Compares the machine with what a package left there.
 pub fn verify_package(target: &Target, name: &PackageName) -> Report {
-    let found = install::installed(&target.machine, &target.paths);
+    let found = install::installed(&target.machine as &dyn Machine, &target.paths);
     let (all, damaged) = match found {
         Ok(found) => found,
         Err(error) => return Report::of_error(Exit::Failed, &error),
     };
-    let Some(own) = all.iter().find(|one| one.receipt.header.name == *name) else {
+    let (own, others): (Vec<_>, Vec<_>) =
+        all.into_iter().partition(|one| one.receipt.header.name == *name);
+    let Some(own) = own.into_iter().next() else {
         return match damaged.into_iter().next() {
             Some(error) => Report::of_error(Exit::Failed, &error),
             None => Report::new(Exit::Nothing, format!("{name} is not installed")),
         };
     };
-    match install::verify(&target.machine, &own.receipt) {
+    match install::verify(&target.machine, &own.receipt, &others) {
         Ok(differences) if differences.is_empty() => Report::new(
             Exit::Done,
             format!("{name} {} is as it was installed", own.receipt.header.version),
@@ -198,7 +220,7 @@ pub fn verify_package(target: &Target, name: &PackageName) -> Report {
 
 /// What is installed, and what waits for a restart.
 pub fn list_packages(target: &Target) -> Report {
-    let (all, damaged) = match install::installed(&target.machine, &target.paths) {
+    let (all, damaged) = match install::installed(&target.machine as &dyn Machine, &target.paths) {
         Ok(found) => found,
         Err(error) => return Report::of_error(Exit::Failed, &error),
     };

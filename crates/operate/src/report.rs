@@ -155,6 +155,11 @@ fn sentence(recovered: &Recovered) -> Option<String> {
             header.package,
             notes.iter().fold(String::new(), |all, note| format!("{all}; {note}"))
         )),
+        Recovered::TakenBack(header, notes) => Some(format!(
+            "an interrupted roll-back of {} came to its end{}",
+            header.package,
+            notes.iter().fold(String::new(), |all, note| format!("{all}; {note}"))
+        )),
         Recovered::Finished(header) => {
             Some(format!("an interrupted {} of {} was finished", word(header), header.package))
         }

@@ -4,12 +4,12 @@ use std::{
     time::{SystemTime, UNIX_EPOCH},
 };
 
-use change::{MachineError, Observe, Paths, RecoverError, Recovered};
+use change::{Machine, MachineError, Observe, Paths, RecoverError, Recovered, TransactionHeader};
 use install::Facts;
 use machine_linux::{LinuxFacts, LinuxMachine};
-use model::Time;
+use model::{PackageName, Time};
 
-use crate::{Held, LockError, Waiting, lock::lock_all};
+use crate::{Exit, Held, LockError, Waiting, lock::lock_all};
 
 /// A machine to work on: its locks held, what a crash interrupted ended.
 #[derive(Debug)]
@@ -52,9 +52,17 @@ impl Target {
         let mut machine = LinuxMachine::new(root).map_err(OpenTargetError::Root)?;
         let held = lock_all(machine.root(), wait, tell)?;
         let paths = install::state_paths(&machine)?;
-        let recovered = install::recover(&mut machine, &paths)?;
+        let recovered = install::recover(&mut machine as &mut dyn Machine, &paths)?;
         let facts = LinuxFacts::of(&machine);
         Ok(Self { machine, paths, facts, recovered, _held: held })
+    }
+
+    /// The interrupted roll-back of package `name` that opening the machine brought to its end.
+    pub(crate) fn taken_back(&self, name: &PackageName) -> Option<TransactionHeader> {
+        self.recovered.iter().find_map(|recovered| match recovered {
+            Recovered::TakenBack(header, _) if header.package == *name => Some((**header).clone()),
+            _ => None,
+        })
     }
 
     /// Whether anything of ours is on the machine.
@@ -65,6 +73,17 @@ impl Target {
     /// What only the machine knows, as the engine asks for it.
     pub fn facts(&self) -> &dyn Facts {
         &self.facts
+    }
+}
+
+impl OpenTargetError {
+    /// The exit code that says why.
+    pub fn exit(&self) -> Exit {
+        match self {
+            Self::Lock(LockError::Taken(_)) => Exit::InUse,
+            Self::Recover(_) => Exit::Decision,
+            Self::Root(_) | Self::Lock(_) | Self::Machine(_) => Exit::Failed,
+        }
     }
 }
 

@@ -2,7 +2,7 @@
 
 use std::{fs::File, io::Write as _, path::Path, process::ExitCode};
 
-use operate::{Exit, InstallSettings, Log, OpenTargetError, Report, Show, Target};
+use operate::{Exit, InstallSettings, Log, Report, Show, Target};
 use package::PackageReader;
 
 use crate::{
@@ -32,11 +32,7 @@ pub(crate) fn perform(
             let report = act(request, package, &mut target, &mut show);
             report.with_recovered(&target.recovered)
         }
-        Err(error) => {
-            let exit =
-                if matches!(error, OpenTargetError::Lock(_)) { Exit::InUse } else { Exit::Failed };
-            Report::of_error(exit, &error)
-        }
+        Err(error) => Report::of_error(error.exit(), &error),
     };
     show.clear();
     report.lines().lines().for_each(|line| log.line(line));

@@ -3,5 +3,10 @@
 #![expect(clippy::unwrap_used, reason = "tests")]
 
 mod crash;
+mod installing;
 mod on_linux;
+mod rolling_back;
+mod root;
+mod shared;
 mod support;
+mod uninstalling;

@@ -1,57 +1,10 @@
-use std::{fs, os::unix::fs::symlink, path::Path};
+use std::fs;
 
-use machine_linux::{LinuxFacts, LinuxMachine};
+use operate::Exit;
 use package::Node;
-use testkit::{Picture, Sample};
+use testkit::Sample;
 
-use crate::support::{install_with, options, roll_back, uninstall};
-
-struct Root {
-    folder: tempfile::TempDir,
-    machine: LinuxMachine,
-}
-
-impl Root {
-    fn new() -> Self {
-        let folder = tempfile::tempdir().unwrap();
-        let at = folder.path();
-        for name in ["etc", "opt", "usr/lib", "usr/bin", "var/lib"] {
-            fs::create_dir_all(at.join(name)).unwrap();
-        }
-        symlink("usr/lib", at.join("lib")).unwrap();
-        fs::write(at.join("etc/passwd"), "root:x:0:0:root:/root:/bin/sh\n").unwrap();
-        fs::write(at.join("etc/group"), "root:x:0:\n").unwrap();
-        fs::write(at.join("etc/shadow"), "root:*:::::::\n").unwrap();
-        let machine = LinuxMachine::new(at).unwrap();
-        Self { folder, machine }
-    }
-
-    fn path(&self, below: &str) -> std::path::PathBuf {
-        self.folder.path().join(below)
-    }
-
-    fn whole(&self) -> Picture {
-        Picture::of(&self.machine, "/", &[])
-    }
-
-    fn install(&mut self, sample: &Sample) -> install::Outcome {
-        let facts = LinuxFacts::of(&self.machine);
-        install_with(&mut self.machine, &facts, sample, &options()).unwrap()
-    }
-
-    fn uninstall(&mut self, name: &str) -> install::Uninstalled {
-        let facts = LinuxFacts::of(&self.machine);
-        uninstall(&mut self.machine, &facts, name).unwrap().unwrap()
-    }
-}
-
-fn same(before: &Picture, after: &Picture) {
-    assert_eq!(before.differences(after), Vec::<String>::new());
-}
-
-fn read(path: &Path) -> String {
-    fs::read_to_string(path).unwrap()
-}
+use crate::root::{Root, same};
 
 fn sample() -> Sample {
     let mut sample = Sample::new("redis", "7.2.4");
@@ -80,24 +33,21 @@ fn sample() -> Sample {
 
 #[test]
 fn what_came_goes_without_a_trace() {
-    let mut root = Root::new();
+    let root = Root::new();
     let pristine = root.whole();
-    let outcome = root.install(&sample());
-    assert_eq!(outcome.counts.created, 2, "a folder with all it holds, and a library");
+    let report = root.install(&sample());
+    assert_eq!(report.counts.unwrap().created, 2, "a folder with all it holds, and a library");
     assert_eq!(fs::read(root.path("opt/redis/bin/redis-server")).unwrap(), [7; 300_000]);
-    assert_eq!(read(&root.path("usr/lib/libredis.so")), "library", "links on the way are followed");
-    let paths = install::state_paths(&root.machine).unwrap();
-    let (all, _) = install::installed(&root.machine, &paths).unwrap();
-    assert_eq!(install::verify(&root.machine, &all[0].receipt).unwrap(), []);
-    let gone = root.uninstall("redis");
-    assert_eq!(gone.leftovers, []);
+    assert_eq!(root.read("usr/lib/libredis.so"), "library", "links on the way are followed");
+    assert_eq!(root.verify("redis").result, Exit::Done);
+    root.uninstall_all_of("redis");
     same(&pristine, &root.whole());
 }
 
 /// A folder the package merely passes through keeps what it is, and stays when the package goes.
 #[test]
 fn a_carrier_is_made_where_nothing_is_and_left_alone_elsewhere() {
-    let mut root = Root::new();
+    let root = Root::new();
     fs::set_permissions(root.path("etc"), std::os::unix::fs::PermissionsExt::from_mode(0o700))
         .unwrap();
     let pristine = root.whole();
@@ -107,19 +57,19 @@ fn a_carrier_is_made_where_nothing_is_and_left_alone_elsewhere() {
         sample.node(tree, "", Node::Carrier, Sample::meta(0o755));
         sample.file(tree, file, b"content");
     }
-    root.install(&sample);
-    assert_eq!(read(&root.path("etc/app.conf")), "content");
-    assert_eq!(read(&root.path("srv/data")), "content");
-    root.uninstall("app");
+    assert_eq!(root.install(&sample).result, Exit::Done);
+    assert_eq!(root.read("etc/app.conf"), "content");
+    assert_eq!(root.read("srv/data"), "content");
+    assert_eq!(root.uninstall("app").result, Exit::Done);
     same(&pristine, &root.whole());
 }
 
 #[test]
 fn rolling_back_an_installation_leaves_no_trace() {
-    let mut root = Root::new();
+    let root = Root::new();
     let pristine = root.whole();
     root.install(&sample());
-    roll_back(&mut root.machine, "redis", false).unwrap().unwrap();
+    assert_eq!(root.roll_back("redis").result, Exit::Done);
     same(&pristine, &root.whole());
-    assert!(roll_back(&mut root.machine, "redis", false).unwrap().is_none());
+    assert_eq!(root.roll_back("redis").result, Exit::Nothing);
 }
