@@ -1,1 +1,72 @@
-fn main() {}
+//! The workspace's own chores: tidiness, tests, proofs on real software, benchmarks.
+//!
+//! - `tidy` keeps the rules no compiler knows; `test` is exactly what CI runs;
+//! - `prove` takes real programs through the whole journey and compares trees;
+//! - `bench` measures against a peer in the same run, and fails when a bar is missed.
+//!
+//! **Invariant:** nothing is written outside `target`, `docs` and folders made for the run; what a chore
+//! mounts or starts is gone when it ends.
+
+#![expect(clippy::print_stdout, reason = "a program for the terminal")]
+
+mod bench;
+mod command;
+mod debian;
+mod prove;
+mod test;
+mod tidy;
+mod workspace;
+
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+
+/// Chores of the Packhorse workspace.
+#[derive(Parser)]
+#[command(name = "cargo xtask")]
+struct Arguments {
+    #[command(subcommand)]
+    chore: Chore,
+}
+
+#[derive(Subcommand)]
+enum Chore {
+    /// Check the rules no compiler knows: layers, purity, the map, words and paths.
+    Tidy(tidy::Args),
+    /// All that CI runs: what the tests need is installed, then everything is checked, cheap first.
+    Test(test::Args),
+    /// Take real programs through the whole journey.
+    #[command(subcommand)]
+    Prove(Prove),
+    /// Measure speed and size against peers in the same run.
+    #[command(subcommand)]
+    Bench(Bench),
+}
+
+#[derive(Subcommand)]
+enum Prove {
+    /// Captured, compiled, installed elsewhere, run, killed, taken off: no trace left.
+    Capture(prove::Args),
+}
+
+#[derive(Subcommand)]
+enum Bench {
+    /// Observers and installers.
+    Capture(bench::Args),
+}
+
+fn main() -> ExitCode {
+    let done = match Arguments::parse().chore {
+        Chore::Tidy(args) => tidy::run(&args),
+        Chore::Test(args) => test::run(&args),
+        Chore::Prove(Prove::Capture(args)) => prove::run(&args),
+        Chore::Bench(Bench::Capture(args)) => bench::run(&args),
+    };
+    match done {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("error: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}

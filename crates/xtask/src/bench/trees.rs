@@ -1,0 +1,75 @@
+//! Trees to measure on.
+
+use std::{
+    fs::{self, File},
+    io::Write as _,
+    path::{Path, PathBuf},
+};
+
+use anyhow::{Context as _, Result, ensure};
+
+/// Files in each folder of a made tree.
+const IN_FOLDER: usize = 16;
+/// Folders in each folder of those.
+const FOLDERS: usize = 100;
+
+/// Makes a tree of `files` small files, as many in each folder as systems have on average.
+pub(super) fn make(root: &Path, files: usize) -> Result<()> {
+    let mut made = 0;
+    while made < files {
+        let folder = folder_of(root, made);
+        fs::create_dir_all(&folder)?;
+        for number in made..files.min(made + IN_FOLDER) {
+            let file = folder.join(format!("file-{number}.conf"));
+            File::create_new(&file)
+                .and_then(|mut file| writeln!(file, "setting = {number}"))
+                .with_context(|| file.display().to_string())?;
+        }
+        made += IN_FOLDER;
+    }
+    Ok(())
+}
+
+/// The folder a file of this number is in.
+pub(super) fn folder_of(root: &Path, number: usize) -> PathBuf {
+    let folder = number / IN_FOLDER;
+    root.join(format!("area-{}", folder / FOLDERS)).join(format!("part-{}", folder % FOLDERS))
+}
+
+pub(super) fn file_of(root: &Path, number: usize) -> PathBuf {
+    folder_of(root, number).join(format!("file-{number}.conf"))
+}
+
+/// Copies real files of this system into `to`: as many as asked for, with about as many bytes.
+pub(super) fn copy_real(to: &Path, files: usize, bytes: u64) -> Result<u64> {
+    let (mut taken, mut total) = (0, 0);
+    let mut folders =
+        vec![PathBuf::from("/usr/lib"), PathBuf::from("/usr/share"), PathBuf::from("/usr/bin")];
+    while let Some(folder) = folders.pop() {
+        let Ok(entries) = fs::read_dir(&folder) else { continue };
+        let mut entries: Vec<_> =
+            entries.filter_map(Result::ok).map(|entry| entry.path()).collect();
+        entries.sort();
+        for path in entries {
+            let meta = fs::symlink_metadata(&path)?;
+            if meta.is_dir() {
+                folders.push(path);
+                continue;
+            }
+            // So that sizes stay as mixed as they are, and the sum comes out.
+            let allowed = bytes / files as u64 * (taken as u64 + 1) + bytes / 20;
+            if !meta.is_file() || total + meta.len() > allowed || taken == files {
+                continue;
+            }
+            let name = to.join(path.strip_prefix("/").unwrap_or(&path));
+            if let Some(parent) = name.parent() {
+                fs::create_dir_all(parent)?;
+            }
+            fs::copy(&path, &name).with_context(|| path.display().to_string())?;
+            taken += 1;
+            total += meta.len();
+        }
+    }
+    ensure!(taken == files, "this system has only {taken} files to take");
+    Ok(total)
+}

@@ -1,0 +1,59 @@
+//! All that CI runs, cheap first. `.ci/run` calls this and nothing else.
+
+use std::time::Instant;
+
+use anyhow::{Context as _, Result};
+
+use crate::{
+    command::{self, command},
+    debian, prove, workspace,
+};
+
+#[derive(clap::Args)]
+#[command(after_help = "Example:\n  cargo xtask test --no-proof")]
+pub(crate) struct Args {
+    /// Leave out the shortened proof on real software.
+    #[arg(long)]
+    no_proof: bool,
+}
+
+/// What the tests start besides our own programs.
+const NEEDS: [debian::Need; 6] = [
+    ("cc", "gcc"),
+    ("git", "git"),
+    ("setfacl", "acl"),
+    ("setfattr", "attr"),
+    ("tar", "tar"),
+    ("zstd", "zstd"),
+];
+
+pub(crate) fn run(args: &Args) -> Result<()> {
+    debian::ensure(&NEEDS)?;
+    if !args.no_proof {
+        debian::ensure(&prove::NEEDS)?;
+    }
+    stage("format", &["fmt", "--all", "--check"])?;
+    stage("tidy", &["xtask", "tidy"])?;
+    let lints = ["clippy", "--workspace", "--all-targets", "--quiet", "--", "-D", "warnings"];
+    stage("lints", &lints)?;
+    if debian::is_on_path("cargo-nextest") {
+        stage("tests", &["nextest", "run", "--workspace", "--no-fail-fast"])?;
+    } else {
+        stage("tests", &["test", "--workspace", "--no-fail-fast", "--quiet"])?;
+    }
+    stage("examples in the documentation", &["test", "--workspace", "--doc", "--quiet"])?;
+    if args.no_proof {
+        println!("== the proof was left out");
+        return Ok(());
+    }
+    println!("== shortened proof on real software");
+    prove::run(&prove::Args::short()).context("the shortened proof")
+}
+
+fn stage(name: &str, words: &[&str]) -> Result<()> {
+    println!("== {name}: cargo {}", words.join(" "));
+    let begun = Instant::now();
+    command::run(command(&workspace::cargo(), words).current_dir(workspace::root()))?;
+    println!("== {name}: {:.0} s", begun.elapsed().as_secs_f64());
+    Ok(())
+}
