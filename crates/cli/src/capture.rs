@@ -253,17 +253,14 @@ fn run_installer(run: Run) -> Result<Answer, CaptureError> {
         let settings = SnapshotSettings { hash: run.hash, keep: KEEP };
         let bar = spinner("recording the machine as it is");
         let session = Session::begin_snapshots(&folder, &run.root, &settings, &mut |paths| {
-            count(&bar, paths)
+            count(&bar, paths);
         })?;
         bar.finish_and_clear();
         let code = start(&run.root, &run.command)?;
         session.note_exit(code)?;
         return finish_into(session, &run.into, temporary, notes);
     }
-    let session = match Session::begin_overlay(&folder, &run.root) {
-        Ok(session) => session,
-        Err(error) => return Err(error.into()),
-    };
+    let session = Session::begin_overlay(&folder, &run.root)?;
     let outcome = session.run(&RunSettings {
         program: std::env::current_exe().unwrap_or_else(|_| PathBuf::from("packhorse")),
         root: run.root,

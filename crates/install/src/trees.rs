@@ -268,7 +268,7 @@ impl Trees {
         let folder = place.parent().unwrap_or_else(MachinePath::root);
         if let Some(old) = &old
             && let Some(decision) =
-                self.keep_administrators(work, record, &place, old, found, &folder)?
+                Self::keep_administrators(work, record, &place, old, found, &folder)?
         {
             return Ok(Decided { place, decision, before: inherited });
         }
@@ -285,7 +285,6 @@ impl Trees {
 
     /// On an update, a configuration file the administrator changed stays, with ours beside it.
     fn keep_administrators<M: Machine + ?Sized>(
-        &self,
         work: &mut Work<'_, M>,
         record: &Record,
         place: &MachinePath,

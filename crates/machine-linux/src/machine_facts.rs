@@ -71,7 +71,7 @@ impl Facts for LinuxFacts {
 
     fn memory(&self) -> u64 {
         let info = rustix::system::sysinfo();
-        u64::from(info.totalram) * u64::from(info.mem_unit)
+        info.totalram * u64::from(info.mem_unit)
     }
 
     fn host_name(&self) -> String {

@@ -5,12 +5,15 @@ use package::{
     Action, Header, Node, PackageReader, PackageWriter, Record, Settings, Step, Totals, Tree,
 };
 
+/// Records by tree and parts of their path, each with its content.
+type Records = BTreeMap<(u32, Vec<Vec<u8>>), (Record, Vec<u8>)>;
+
 /// A package made by hand, in memory.
 #[derive(Clone, Debug)]
 pub struct Sample {
     /// What it is and does.
     pub header: Header,
-    records: BTreeMap<(u32, Vec<Vec<u8>>), (Record, Vec<u8>)>,
+    records: Records,
 }
 
 impl Sample {

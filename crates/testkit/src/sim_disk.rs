@@ -126,6 +126,7 @@ impl SimDisk {
     }
 
     /// The power comes back after a cut: what `seed` says survived of what was not synced.
+    #[must_use]
     pub fn after_power_cut(&self, seed: u64) -> Self {
         let mut dice = Dice(seed);
         // Half of the time most survives, half of the time little does.
@@ -150,6 +151,7 @@ impl SimDisk {
     }
 
     /// The machine after a process was killed: all it did is there.
+    #[must_use]
     pub fn after_kill(&self) -> Self {
         Self { power: None, ..self.clone() }
     }
@@ -189,7 +191,7 @@ impl SimDisk {
     }
 
     fn perform(&mut self, operation: Operation) {
-        self.now.replay(&operation, &mut Dice(0).whole());
+        self.now.replay(&operation, &mut Dice::whole());
         self.pending.push(operation);
     }
 
@@ -238,7 +240,7 @@ impl SimDisk {
 
 impl Dice {
     /// Dice for replaying an operation whole: nothing is torn.
-    fn whole(self) -> Self {
+    fn whole() -> Self {
         Self(u64::MAX)
     }
 
@@ -297,9 +299,9 @@ impl State {
                 }
                 let moved = self.below(from);
                 let replaced = self.below(to);
-                replaced.iter().for_each(|path| {
+                for path in &replaced {
                     self.names.remove(path);
-                });
+                }
                 for path in moved {
                     if let Some(inode) = self.names.remove(&path) {
                         let rest = path.below(from).unwrap_or_default();
@@ -506,12 +508,11 @@ impl Machine for SimDisk {
     }
 
     fn append(&mut self, path: &MachinePath, bytes: &[u8]) -> Result<(), MachineError> {
-        let inode = match self.now.names.get(path) {
-            Some(inode) => *inode,
-            None => {
-                let meta = RawMeta { mode: 0o600, ..folder_meta(Time::default()) };
-                self.make(path, Node::File { length: 0 }, &meta)?
-            }
+        let inode = if let Some(inode) = self.now.names.get(path) {
+            *inode
+        } else {
+            let meta = RawMeta { mode: 0o600, ..folder_meta(Time::default()) };
+            self.make(path, Node::File { length: 0 }, &meta)?
         };
         self.spend(Action::Write, path)?;
         let at = self.now.inodes[&inode].content.len();
@@ -540,7 +541,7 @@ impl Machine for SimDisk {
             });
         self.pending = others;
         for operation in Vec::from_iter::<Vec<Operation>>(mine) {
-            self.durable.replay(&operation, &mut Dice(0).whole());
+            self.durable.replay(&operation, &mut Dice::whole());
         }
         Ok(())
     }
