@@ -2,7 +2,6 @@
 //! (docs/formats/session.md).
 
 use std::{
-    collections::HashMap,
     collections::{HashMap, HashSet},
     fs::{File, OpenOptions},
     io::{self, BufReader, BufWriter, Read as _, Seek as _, SeekFrom, Write as _},
