@@ -1,6 +1,6 @@
 //! Builds `setup`, the program in front of every installer, as a static program of its own, to embed it.
 //!
-//! The nested cargo has a target folder of its own below OUT_DIR, so that it waits for no lock of the outer one, and
+//! The nested cargo has a target folder of its own below `OUT_DIR`, so that it waits for no lock of the outer one, and
 //! none of the outer one's settings, which are about another build.
 
 use std::{

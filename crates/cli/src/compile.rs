@@ -11,14 +11,14 @@ use package::Settings;
 /// Compile a project folder into one file: an installer that runs by itself, or the package alone.
 ///
 /// The same project makes the same bytes. Files without a time in `files.meta` get the one of
-/// SOURCE_DATE_EPOCH, or 1980-01-01 where that is not set.
+/// `SOURCE_DATE_EPOCH`, or 1980-01-01 where that is not set.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "Example:\n  packhorse compile redis -o redis-7.2.4.run\n\n\
 Exit codes: 0 done, 1 failed and nothing changed, 2 usage")]
 pub(crate) struct Args {
     /// The project folder: `package.toml`, `files/`, `files.meta`.
     folder: PathBuf,
-    /// The file to write [default: NAME-VERSION.run, or .package, in the current folder].
+    /// The file to write [default: `NAME-VERSION.run` or `.package` in the current folder].
     #[arg(short, long, value_name = "FILE")]
     output: Option<PathBuf>,
     /// What to write.
@@ -43,7 +43,7 @@ enum FormatName {
     Package,
 }
 
-/// Runs the command; `epoch` is the value of SOURCE_DATE_EPOCH.
+/// Runs the command; `epoch` is the value of `SOURCE_DATE_EPOCH`.
 pub(crate) fn run(args: &Args, epoch: Option<&str>) -> ExitCode {
     match compile_project(args, epoch) {
         Ok((output, compiled)) => {

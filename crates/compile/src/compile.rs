@@ -112,8 +112,15 @@ struct Compilation<'a, W> {
 struct HardLinks {
     /// Project paths other lines of `files.meta` link to.
     targets: BTreeSet<Vec<u8>>,
-    /// By such a path: which project paths were written, and where the first of them went.
-    written: BTreeMap<Vec<u8>, (BTreeSet<Vec<u8>>, u32, Vec<u8>)>,
+    /// By such a path, what was written of it.
+    written: BTreeMap<Vec<u8>, LinkedFile>,
+}
+
+/// A file with several names: which project paths were written, and where the first of them went.
+struct LinkedFile {
+    names: BTreeSet<Vec<u8>>,
+    tree: u32,
+    path: Vec<u8>,
 }
 
 impl<'a, W: Write> Compilation<'a, W> {
@@ -276,14 +283,14 @@ impl<'a, W: Write> Compilation<'a, W> {
         file: (PathBuf, u64, Vec<model::Extent>),
         replacements: &Replacements<'_>,
     ) -> Result<Node, CompileError> {
-        if let Some((names, first_tree, first)) = self.links.written.get_mut(target)
-            && names.insert(project_path.to_vec())
+        if let Some(first) = self.links.written.get_mut(target)
+            && first.names.insert(project_path.to_vec())
         {
-            return Ok(Node::HardLink { tree: *first_tree, path: first.clone() });
+            return Ok(Node::HardLink { tree: first.tree, path: first.path.clone() });
         }
         // Not written yet, or this very name was: then the files are installed once more, elsewhere.
         let names = BTreeSet::from([project_path.to_vec()]);
-        self.links.written.insert(target.to_vec(), (names, tree, path.to_vec()));
+        self.links.written.insert(target.to_vec(), LinkedFile { names, tree, path: path.to_vec() });
         Ok(Node::File(self.content(tree, path, project_path, file, replacements)?))
     }
 

@@ -32,7 +32,8 @@ fn convert(bytes: &mut [u8], at: usize, position: u64, encode: bool) {
         return;
     }
     let number = u32::from_le_bytes([*a, *b, *c, 0]);
-    let position = position as u32;
+    // Only the three low bytes count.
+    let position = u32::try_from(position & 0x00ff_ffff).unwrap_or(0);
     let changed =
         if encode { number.wrapping_add(position) } else { number.wrapping_sub(position) };
     [*a, *b, *c, _] = changed.to_le_bytes();

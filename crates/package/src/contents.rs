@@ -269,14 +269,13 @@ impl Stream {
         let usable = self.open.take().filter(|open| {
             open.lane == number && open.start == start && open.reader.given() <= at - start
         });
-        let open = match usable {
-            Some(open) => open,
-            None => {
-                let place = source.absolute(frame.offset);
-                let reader =
-                    FrameReader::new(Part::Content, frame, place, lane.window_log, lane.filtered)?;
-                Open { lane: number, start, reader }
-            }
+        let open = if let Some(open) = usable {
+            open
+        } else {
+            let place = source.absolute(frame.offset);
+            let reader =
+                FrameReader::new(Part::Content, frame, place, lane.window_log, lane.filtered)?;
+            Open { lane: number, start, reader }
         };
         let reader = &mut self.open.insert(open).reader;
         self.scratch.resize(64 << 10, 0);

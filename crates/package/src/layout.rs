@@ -16,9 +16,13 @@ pub(crate) const PREAMBLE: &[u8; 8] = b"PACKHRSE";
 /// §3.1: how it ends.
 pub(crate) const ENDING: &[u8; 8] = b"\x00phEND\r\n";
 /// §2.1: length of the preamble in bytes.
-pub(crate) const PREAMBLE_LENGTH: u64 = 16;
+pub(crate) const PREAMBLE_LENGTH: u64 = PREAMBLE_BYTES as u64;
+/// The same, for buffers.
+pub(crate) const PREAMBLE_BYTES: usize = 16;
 /// §3: length of the trailer in bytes.
-pub(crate) const TRAILER_LENGTH: u64 = 120;
+pub(crate) const TRAILER_LENGTH: u64 = TRAILER_BYTES as u64;
+/// The same, for buffers.
+pub(crate) const TRAILER_BYTES: usize = 120;
 /// Trailer bytes the whole-file hash covers: all before it.
 pub(crate) const HASHED_TRAILER: usize = 72;
 const CHECKED_TRAILER: usize = HASHED_TRAILER + 32;
@@ -105,8 +109,8 @@ pub(crate) struct Frame {
 }
 
 /// The bytes a package starts with.
-pub(crate) fn preamble() -> [u8; PREAMBLE_LENGTH as usize] {
-    let mut bytes = [0; PREAMBLE_LENGTH as usize];
+pub(crate) fn preamble() -> [u8; PREAMBLE_BYTES] {
+    let mut bytes = [0; PREAMBLE_BYTES];
     bytes[..8].copy_from_slice(PREAMBLE);
     bytes[8..12].copy_from_slice(&FORMAT.to_le_bytes());
     bytes
@@ -126,8 +130,8 @@ pub(crate) fn trailer_fields(layout: &Layout) -> [u8; HASHED_TRAILER] {
 }
 
 /// The whole trailer.
-pub(crate) fn trailer(layout: &Layout) -> [u8; TRAILER_LENGTH as usize] {
-    let mut bytes = [0; TRAILER_LENGTH as usize];
+pub(crate) fn trailer(layout: &Layout) -> [u8; TRAILER_BYTES] {
+    let mut bytes = [0; TRAILER_BYTES];
     bytes[..HASHED_TRAILER].copy_from_slice(&trailer_fields(layout));
     bytes[HASHED_TRAILER..CHECKED_TRAILER].copy_from_slice(&layout.whole.0);
     let check = Hash::of(&bytes[..CHECKED_TRAILER]);
@@ -138,10 +142,7 @@ pub(crate) fn trailer(layout: &Layout) -> [u8; TRAILER_LENGTH as usize] {
 
 impl Layout {
     /// Reads the trailer of a file of `length` bytes (§3).
-    pub(crate) fn parse(
-        bytes: &[u8; TRAILER_LENGTH as usize],
-        length: u64,
-    ) -> Result<Self, OpenError> {
+    pub(crate) fn parse(bytes: &[u8; TRAILER_BYTES], length: u64) -> Result<Self, OpenError> {
         let at = length - TRAILER_LENGTH;
         let damage = |reason: &str| OpenError::from(Damage::new(Part::Trailer, at, reason));
         if bytes[CHECKED_TRAILER + 8..] != *ENDING {
@@ -226,7 +227,7 @@ mod tests {
     use model::Hash;
     use proptest::prelude::*;
 
-    use super::{Layout, TRAILER_LENGTH, trailer};
+    use super::{Layout, TRAILER_BYTES, trailer};
     use crate::OpenError;
 
     fn layout() -> Layout {
@@ -253,7 +254,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn any_flipped_bit_of_a_trailer_is_found(bit in 0..TRAILER_LENGTH as usize * 8) {
+        fn any_flipped_bit_of_a_trailer_is_found(bit in 0..TRAILER_BYTES * 8) {
             let mut bytes = trailer(&layout());
             bytes[bit / 8] ^= 1 << (bit % 8);
             let refused = matches!(

@@ -5,7 +5,10 @@ use model::{Hash, Hasher};
 use crate::{
     Contents, Damage, Header, Layout, ManifestTree, OpenError, Part, ReadError, Record, Totals,
     decompress::unpack,
-    layout::{Frame, HASHED_TRAILER, Index, PREAMBLE_LENGTH, TRAILER_LENGTH, preamble},
+    layout::{
+        Frame, HASHED_TRAILER, Index, PREAMBLE_BYTES, PREAMBLE_LENGTH, TRAILER_BYTES,
+        TRAILER_LENGTH, preamble,
+    },
     manifest::identity,
     source::Source,
     validate::RecordCheck,
@@ -49,7 +52,7 @@ impl<R: Read + Seek> PackageReader<R> {
         if length < TRAILER_LENGTH + PREAMBLE_LENGTH {
             return Err(OpenError::NoPackage { length });
         }
-        let mut bytes = [0; TRAILER_LENGTH as usize];
+        let mut bytes = [0; TRAILER_BYTES];
         Source::new(&mut input, 0).read_exact(
             Part::Trailer,
             length - TRAILER_LENGTH,
@@ -57,7 +60,7 @@ impl<R: Read + Seek> PackageReader<R> {
         )?;
         let layout = Layout::parse(&bytes, length)?;
         let mut source = Source::new(input, layout.stub_length);
-        let mut start = [0; PREAMBLE_LENGTH as usize];
+        let mut start = [0; PREAMBLE_BYTES];
         source.read_exact(Part::Whole, 0, &mut start)?;
         if start != preamble() {
             return Err(Damage::new(

@@ -83,3 +83,59 @@ fn total(ranges: &[Extent], length: u64) -> Option<u64> {
     }
     Some(sum)
 }
+
+#[cfg(test)]
+mod tests {
+    use model::{Extent, Hash, Meta, Time};
+
+    use super::RecordCheck;
+    use crate::{Chunk, FileContent, Node, Record};
+
+    fn record(path: &[u8], node: Node) -> Record {
+        let meta = Meta::of_root(0o644, Time::default());
+        Record { tree: 0, path: path.to_vec(), node, meta }
+    }
+
+    fn refusal(records: &[Record]) -> String {
+        let mut check = RecordCheck::default();
+        records.iter().find_map(|record| check.check(record, 1).err()).unwrap_or_default()
+    }
+
+    fn content(length: u64) -> FileContent {
+        let hash = Hash::of(b"");
+        FileContent { length, hash, holes: vec![], chunks: vec![], substitutions: vec![] }
+    }
+
+    /// A package from a stranger may say anything; nothing of this gets past.
+    #[test]
+    fn impossible_records_are_refused() {
+        let folder = |path: &[u8]| record(path, Node::Directory);
+        for path in [&b"../etc"[..], b"a/../b", b"/etc", b"a//b", b"a/", b"a\0b", b"."] {
+            assert!(refusal(&[folder(path)]).ends_with("is no clean path"), "{path:?}");
+        }
+        assert_eq!(refusal(&[folder(b"b"), folder(b"a")]), "`a` is out of order");
+        assert_eq!(refusal(&[folder(b"a"), folder(b"a")]), "`a` is out of order");
+        assert_eq!(refusal(&[Record { tree: 1, ..folder(b"a") }]), "`a` belongs to no tree");
+        let link = Node::HardLink { tree: 0, path: b"z".to_vec() };
+        assert_eq!(refusal(&[record(b"a", link)]), "`a` links to nothing before it");
+        let mut odd = folder(b"a");
+        odd.meta.mode = 0o10_000;
+        assert_eq!(refusal(&[odd]), "`a` has impossible metadata");
+    }
+
+    #[test]
+    fn impossible_content_is_refused() {
+        let refused =
+            |content| refusal(&[record(b"a", Node::File(content))]) == "`a` has impossible content";
+        let chunk = |length| Chunk { hash: Hash::of(b""), length };
+        let hole = |offset, length| Extent { offset, length };
+        assert!(!refused(content(0)) && !refused(content(5000)));
+        assert!(refused(content(u64::MAX)), "one chunk is never so long");
+        assert!(refused(FileContent { chunks: vec![chunk(3), chunk(3)], ..content(5) }));
+        assert!(refused(FileContent { chunks: vec![chunk(0), chunk(5)], ..content(5) }));
+        assert!(refused(FileContent { holes: vec![hole(0, 6)], ..content(5) }));
+        assert!(refused(FileContent { holes: vec![hole(3, 1), hole(2, 1)], ..content(5) }));
+        assert!(refused(FileContent { holes: vec![hole(u64::MAX, 2)], ..content(5) }));
+        assert!(!refused(FileContent { holes: vec![hole(0, 5)], ..content(5) }));
+    }
+}

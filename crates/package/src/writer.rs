@@ -1,30 +1,25 @@
 use std::{
     cmp::Ordering,
-    collections::{HashMap, VecDeque},
+    collections::VecDeque,
     io::{self, Read, Write},
-    sync::Arc,
 };
 
 use model::{Extent, Hash, Hasher, escape};
 
 use crate::{
-    Chunk, ChunkSizes, FileContent, Header, Layout, ManifestTree, Node, Origin, Record, Settings,
-    Totals,
+    Chunk, ChunkSizes, FileContent, Header, Layout, ManifestTree, Node, Record, Settings, Totals,
     chunking::Cutter,
     compare_paths,
     compress::{Packing, compress},
+    extents::{Place, WholeHash},
+    known::{First, Known, OpenLane},
     lane::Kind,
     layout::{self, FORMAT, Frame, Index, Lane, TRAILER_LENGTH},
     manifest::{LeafBuilder, identity},
-    repeat::Repeat,
 };
 
 /// Frames of leaves and of repeats are written when they have so many bytes.
 const LIST_FRAME: usize = 256 << 10;
-/// The writer remembers at least half as many chunks, to find repeats.
-const REMEMBERED: usize = 512 << 10;
-/// A repeated chunk shorter than this is cheaper written again than referred to.
-const WORTH_REFERRING: u32 = 64;
 
 /// A package that cannot be written.
 #[derive(Debug, thiserror::Error)]
@@ -106,13 +101,6 @@ struct Frames {
     choices: Vec<Frame>,
 }
 
-/// The frame of a lane that is being filled, and where in the lane's stream it starts.
-#[derive(Default)]
-struct OpenLane {
-    bytes: Vec<u8>,
-    start: u64,
-}
-
 enum Pending {
     Content(Packing),
     List(List, u64, Vec<u8>),
@@ -186,16 +174,13 @@ impl<W: Write> PackageWriter<W> {
             let lane = &mut self.lanes[usize::from(kind.number())];
             let ordinal = self.chunks;
             self.chunks += 1;
-            match self.known.repeat(chunk, ordinal, kind, lane) {
-                Some(repeat) => {
-                    let _ = minicbor::encode(&repeat, &mut self.repeats);
-                    self.repeated += u64::from(chunk.length);
-                }
-                None => {
-                    let position = lane.start + lane.bytes.len() as u64;
-                    self.known.insert(chunk.hash, First { kind, position, origin });
-                    lane.bytes.extend_from_slice(bytes);
-                }
+            if let Some(repeat) = self.known.repeat(chunk, ordinal, kind, lane) {
+                let _ = minicbor::encode(&repeat, &mut self.repeats);
+                self.repeated += u64::from(chunk.length);
+            } else {
+                let position = lane.start + lane.bytes.len() as u64;
+                self.known.insert(chunk.hash, First { kind, position, origin });
+                lane.bytes.extend_from_slice(bytes);
             }
             if lane.bytes.len() >= self.settings.frame() {
                 self.close_frame(kind)?;
@@ -346,7 +331,7 @@ impl<W: Write> PackageWriter<W> {
         let packing = |queue: &VecDeque<Pending>| {
             queue.iter().filter(|pending| matches!(pending, Pending::Content(_))).count()
         };
-        while packing(&self.queue) >= self.settings.workers.max(1) + 1 {
+        while packing(&self.queue) > self.settings.workers.max(1) {
             if let Some(first) = self.queue.pop_front() {
                 self.write_out(first)?;
             }
@@ -398,163 +383,6 @@ impl<W: Write> Output<W> {
         let frame = Frame { offset: self.length, stored: stored.len() as u64, plain };
         self.write(stored)?;
         Ok(frame)
-    }
-}
-
-/// Chunks seen, of which the older half is forgotten when there are too many: memory has a bound, and
-/// what is forgotten is merely written again.
-#[derive(Default)]
-struct Known {
-    young: HashMap<Hash, First>,
-    old: HashMap<Hash, First>,
-}
-
-/// Where a chunk was first.
-struct First {
-    kind: Kind,
-    position: u64,
-    origin: Option<(Arc<FileKey>, u64)>,
-}
-
-struct FileKey {
-    tree: u32,
-    path: Vec<u8>,
-}
-
-impl Known {
-    /// How to refer to a chunk seen before, unless it is better written again.
-    fn repeat(&self, chunk: Chunk, ordinal: u64, kind: Kind, lane: &OpenLane) -> Option<Repeat> {
-        let first = self.young.get(&chunk.hash).or_else(|| self.old.get(&chunk.hash))?;
-        let position = lane.start + lane.bytes.len() as u64;
-        // Packing finds by itself what is in the same frame and not far back.
-        let near = first.kind == kind
-            && first.position >= lane.start
-            && position - first.position < (1 << kind.window_log()) / 2;
-        (!near && chunk.length >= WORTH_REFERRING).then(|| Repeat {
-            chunk: ordinal,
-            lane: first.kind.number(),
-            position: first.position,
-            origin: first.origin(),
-        })
-    }
-
-    fn insert(&mut self, hash: Hash, first: First) {
-        if self.young.len() >= REMEMBERED {
-            self.old = std::mem::take(&mut self.young);
-        }
-        self.young.insert(hash, first);
-    }
-
-    fn forget_origin(&mut self, hash: &Hash, record: &Record) {
-        for first in [self.young.get_mut(hash), self.old.get_mut(hash)].into_iter().flatten() {
-            let is_this = first
-                .origin
-                .as_ref()
-                .is_some_and(|(file, _)| file.tree == record.tree && file.path == record.path);
-            if is_this {
-                first.origin = None;
-            }
-        }
-    }
-}
-
-impl First {
-    fn origin(&self) -> Option<Origin> {
-        self.origin.as_ref().map(|(file, offset)| Origin {
-            tree: file.tree,
-            path: file.path.clone(),
-            offset: *offset,
-        })
-    }
-}
-
-/// Where in a file its data is, piece after piece.
-struct Place {
-    file: Arc<FileKey>,
-    holes: std::vec::IntoIter<Extent>,
-    hole: Option<Extent>,
-    offset: u64,
-}
-
-impl Place {
-    fn new(tree: u32, path: &[u8], holes: &[Extent]) -> Self {
-        let mut holes = holes.to_vec().into_iter();
-        let hole = holes.next();
-        Self { file: Arc::new(FileKey { tree, path: path.to_vec() }), holes, hole, offset: 0 }
-    }
-
-    /// Where the next `length` bytes of data are, unless a hole divides them.
-    fn next(&mut self, length: u64) -> Option<(Arc<FileKey>, u64)> {
-        let mut left = length;
-        let mut pieces = 0;
-        let mut start = self.offset;
-        while left > 0 {
-            match self.hole {
-                Some(hole) if hole.offset <= self.offset => {
-                    self.offset = hole.offset + hole.length;
-                    self.hole = self.holes.next();
-                    continue;
-                }
-                hole => {
-                    let room = hole.map_or(u64::MAX, |hole| hole.offset - self.offset);
-                    let take = room.min(left);
-                    if pieces == 0 {
-                        start = self.offset;
-                    }
-                    pieces += 1;
-                    self.offset += take;
-                    left -= take;
-                }
-            }
-        }
-        (pieces == 1).then(|| (self.file.clone(), start))
-    }
-}
-
-/// The hash of a file, holes read as zeros.
-struct WholeHash {
-    hasher: Hasher,
-    holes: std::vec::IntoIter<Extent>,
-    hole: Option<Extent>,
-    offset: u64,
-}
-
-impl WholeHash {
-    fn new(holes: &[Extent]) -> Self {
-        let mut holes = holes.to_vec().into_iter();
-        let hole = holes.next();
-        Self { hasher: Hasher::new(), holes, hole, offset: 0 }
-    }
-
-    fn update(&mut self, mut data: &[u8]) {
-        while !data.is_empty() {
-            self.pass_holes();
-            let room = self.hole.map_or(u64::MAX, |hole| hole.offset - self.offset);
-            let take = usize::try_from(room).unwrap_or(usize::MAX).min(data.len());
-            self.hasher.update(&data[..take]);
-            self.offset += take as u64;
-            data = &data[take..];
-        }
-    }
-
-    fn finish(mut self, length: u64) -> Hash {
-        self.pass_holes();
-        debug_assert_eq!(self.offset, length);
-        self.hasher.finish()
-    }
-
-    fn pass_holes(&mut self) {
-        const ZEROS: [u8; 64 << 10] = [0; 64 << 10];
-        while let Some(hole) = self.hole.filter(|hole| hole.offset <= self.offset) {
-            let mut left = hole.length;
-            while left > 0 {
-                let take = left.min(ZEROS.len() as u64);
-                self.hasher.update(&ZEROS[..usize::try_from(take).unwrap_or(ZEROS.len())]);
-                left -= take;
-            }
-            self.offset = hole.offset + hole.length;
-            self.hole = self.holes.next();
-        }
     }
 }
 

@@ -38,6 +38,7 @@ impl Answer {
     }
 
     /// Text that is the answer.
+    #[expect(clippy::unused_self, reason = "where words go is the answer's to know")]
     pub(crate) fn text(&self, text: &str) {
         let _ = writeln!(std::io::stdout().lock(), "{text}");
     }
@@ -48,6 +49,7 @@ impl Answer {
     }
 
     /// A remark beside the answer.
+    #[expect(clippy::unused_self, reason = "where words go is the answer's to know")]
     pub(crate) fn say(&self, text: &str) {
         let _ = writeln!(std::io::stderr().lock(), "{text}");
     }

@@ -5,7 +5,7 @@ use std::{
     io,
     os::unix::{
         ffi::OsStrExt as _,
-        fs::{DirBuilderExt as _, FileExt as _, OpenOptionsExt as _, PermissionsExt as _},
+        fs::{DirBuilderExt as _, FileExt as _, OpenOptionsExt as _},
     },
     path::{Path, PathBuf},
     process::ExitCode,
@@ -97,10 +97,13 @@ fn extract(
         let path = path.display().to_string();
         move |source| ExtractError::Write { path, source }
     };
+    // Files are made with their modes, so that these need no second call.
+    rustix::process::umask(rustix::fs::Mode::empty());
     DirBuilder::new().recursive(true).mode(0o755).create(&partial).map_err(at(&partial))?;
-    let result = Extraction { root: partial.clone(), places, totals: Totals::default() }
-        .run(answer, request, package)
-        .and_then(|totals| fs::rename(&partial, folder).map_err(at(folder)).map(|()| totals));
+    let result =
+        Extraction { root: partial.clone(), places, totals: Totals::default(), last: None }
+            .run(answer, request, package)
+            .and_then(|totals| fs::rename(&partial, folder).map_err(at(folder)).map(|()| totals));
     if result.is_err() {
         let _ = fs::remove_dir_all(&partial);
     }
@@ -143,6 +146,8 @@ struct Extraction {
     root: PathBuf,
     places: Vec<MachinePath>,
     totals: Totals,
+    /// The folder made last, which most often is the next one wanted.
+    last: Option<PathBuf>,
 }
 
 impl Extraction {
@@ -166,7 +171,7 @@ impl Extraction {
                     progress.at(self.totals.bytes, expected.bytes);
                 }
                 Node::Directory | Node::Carrier => {
-                    self.folder(&self.path(record.tree, &record.path))?
+                    self.folder(&self.path(record.tree, &record.path))?;
                 }
                 Node::HardLink { tree, path } => self.hard_link(&record, *tree, path)?,
                 _ => {}
@@ -203,18 +208,17 @@ impl Extraction {
     }
 
     fn file(
-        &self,
+        &mut self,
         contents: &mut Contents<'_, File>,
         record: &Record,
         length: u64,
     ) -> Result<(), ExtractError> {
         let path = self.path(record.tree, &record.path);
         self.parent(&path)?;
-        let mode = u32::from(record.meta.mode & 0o777);
         let file = OpenOptions::new()
             .write(true)
             .create_new(true)
-            .mode(0o600)
+            .mode(u32::from(record.meta.mode & 0o777))
             .open(&path)
             .map_err(wrong(&path))?;
         let mut recall = |origin: &Origin, buffer: &mut [u8]| {
@@ -229,21 +233,27 @@ impl Extraction {
         if end < length {
             file.set_len(length).map_err(wrong(&path))?;
         }
-        file.set_permissions(fs::Permissions::from_mode(mode)).map_err(wrong(&path))?;
         file.set_modified(time(&record.meta)).map_err(wrong(&path))
     }
 
-    fn hard_link(&self, record: &Record, tree: u32, first: &[u8]) -> Result<(), ExtractError> {
+    fn hard_link(&mut self, record: &Record, tree: u32, first: &[u8]) -> Result<(), ExtractError> {
         let path = self.path(record.tree, &record.path);
         self.parent(&path)?;
         fs::hard_link(self.path(tree, first), &path).map_err(wrong(&path))
     }
 
-    fn parent(&self, path: &Path) -> Result<(), ExtractError> {
-        path.parent().map_or(Ok(()), |parent| self.folder(parent))
+    fn parent(&mut self, path: &Path) -> Result<(), ExtractError> {
+        match path.parent() {
+            Some(parent) if self.last.as_deref() != Some(parent) => {
+                self.folder(parent)?;
+                self.last = Some(parent.to_owned());
+                Ok(())
+            }
+            _ => Ok(()),
+        }
     }
 
-    fn folder(&self, path: &Path) -> Result<(), ExtractError> {
+    fn folder(&mut self, path: &Path) -> Result<(), ExtractError> {
         match DirBuilder::new().mode(0o755).create(path) {
             Err(error) if error.kind() == io::ErrorKind::NotFound => {
                 self.parent(path)?;

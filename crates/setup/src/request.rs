@@ -87,6 +87,7 @@ pub(crate) enum UsageError {
 
 /// The switches as they were found.
 #[derive(Default)]
+#[expect(clippy::struct_excessive_bools, reason = "each is a switch of its own")]
 struct Switches {
     help: bool,
     silent: bool,
@@ -299,8 +300,8 @@ mod tests {
         let kinds = [&silent[..], &test, &extract, &log];
         for (one, first) in kinds.iter().enumerate() {
             for (other, second) in kinds.iter().enumerate() {
-                for spelling in first.iter() {
-                    for second in second.iter() {
+                for spelling in *first {
+                    for second in *second {
                         let pair = [*spelling, *second, &custom].concat();
                         let request = parse(&pair);
                         if one != other && [one, other].iter().all(|kind| [1, 2].contains(kind)) {
