@@ -21,7 +21,7 @@ use std::{
 use model::MachinePath;
 use rustix::{
     process::{PidfdFlags, Signal, pidfd_open, set_parent_process_death_signal},
-    thread::UnshareFlags,
+    thread::{LinkNameSpaceType, UnshareFlags, move_into_link_name_space},
 };
 use serde::{Deserialize, Serialize};
 
@@ -209,10 +209,8 @@ pub fn enter(
     // Whoever started us is gone: so are we, and with the namespace everybody inside.
     set_parent_process_death_signal(Some(Signal::KILL))
         .map_err(|error| EncloseError::Namespaces(error.into()))?;
-    crate::sys::unshare(
-        UnshareFlags::NEWNS | UnshareFlags::NEWUTS | UnshareFlags::NEWIPC | UnshareFlags::NEWPID,
-    )
-    .map_err(EncloseError::Namespaces)?;
+    crate::sys::unshare(UnshareFlags::NEWNS | UnshareFlags::NEWUTS | UnshareFlags::NEWIPC)
+        .map_err(EncloseError::Namespaces)?;
     let mut outcome = Outcome { options: prepare::mount_layers(&enclosure)?, ..Outcome::default() };
     outcome.made = prepare::furnish(&enclosure)?;
     rustix::system::sethostname(enclosure.host_name.as_bytes())
@@ -222,7 +220,13 @@ pub fn enter(
     if let Some(observer) = &mut observer {
         observer.before(&enclosure.merged).map_err(session)?;
     }
+    // A process whose children go elsewhere may start no thread, and scans do: so this comes last, and is
+    // taken back below.
+    let own = File::open("/proc/self/ns/pid").map_err(EncloseError::Namespaces)?;
+    crate::sys::unshare(UnshareFlags::NEWPID).map_err(EncloseError::Namespaces)?;
     let status = run_inside(program, file, &enclosure, &mut outcome)?;
+    move_into_link_name_space(own.as_fd(), Some(LinkNameSpaceType::ProcessID))
+        .map_err(|error| EncloseError::Namespaces(error.into()))?;
     outcome.exit_code = exit_code(status);
     outcome.left_running = left_running(&enclosure)?;
     if let Some(observer) = &mut observer {

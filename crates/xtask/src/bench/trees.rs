@@ -40,36 +40,45 @@ pub(super) fn file_of(root: &Path, number: usize) -> PathBuf {
     folder_of(root, number).join(format!("file-{number}.conf"))
 }
 
-/// Copies real files of this system into `to`: as many as asked for, with about as many bytes.
+/// Copies real files of this system into `to`: as many as asked for, with about as many bytes, drawn from
+/// everywhere, so that they are as mixed as a system's are.
 pub(super) fn copy_real(to: &Path, files: usize, bytes: u64) -> Result<u64> {
+    let mut all = Vec::new();
+    for folder in ["/usr/lib", "/usr/share", "/usr/bin"] {
+        collect(Path::new(folder), &mut all)?;
+    }
+    // An order that has nothing to do with names, and is the same each time.
+    all.sort_by_cached_key(|(path, _)| {
+        *blake3::hash(path.as_os_str().as_encoded_bytes()).as_bytes()
+    });
     let (mut taken, mut total) = (0, 0);
-    let mut folders =
-        vec![PathBuf::from("/usr/lib"), PathBuf::from("/usr/share"), PathBuf::from("/usr/bin")];
-    while let Some(folder) = folders.pop() {
-        let Ok(entries) = fs::read_dir(&folder) else { continue };
-        let mut entries: Vec<_> =
-            entries.filter_map(Result::ok).map(|entry| entry.path()).collect();
-        entries.sort();
-        for path in entries {
-            let meta = fs::symlink_metadata(&path)?;
-            if meta.is_dir() {
-                folders.push(path);
-                continue;
-            }
-            // So that sizes stay as mixed as they are, and the sum comes out.
-            let allowed = bytes / files as u64 * (taken as u64 + 1) + bytes / 20;
-            if !meta.is_file() || total + meta.len() > allowed || taken == files {
-                continue;
-            }
-            let name = to.join(path.strip_prefix("/").unwrap_or(&path));
-            if let Some(parent) = name.parent() {
-                fs::create_dir_all(parent)?;
-            }
-            fs::copy(&path, &name).with_context(|| path.display().to_string())?;
-            taken += 1;
-            total += meta.len();
+    for (path, length) in all {
+        // Large files wait until the sum has room for them.
+        let allowed = bytes / files as u64 * (taken as u64 + 1) + bytes / 20;
+        if taken == files || total + length > allowed {
+            continue;
         }
+        let name = to.join(path.strip_prefix("/").unwrap_or(&path));
+        if let Some(parent) = name.parent() {
+            fs::create_dir_all(parent)?;
+        }
+        fs::copy(&path, &name).with_context(|| path.display().to_string())?;
+        taken += 1;
+        total += length;
     }
     ensure!(taken == files, "this system has only {taken} files to take");
     Ok(total)
+}
+
+fn collect(folder: &Path, all: &mut Vec<(PathBuf, u64)>) -> Result<()> {
+    for entry in fs::read_dir(folder).with_context(|| folder.display().to_string())? {
+        let path = entry?.path();
+        let meta = fs::symlink_metadata(&path)?;
+        if meta.is_dir() {
+            collect(&path, all)?;
+        } else if meta.is_file() {
+            all.push((path, meta.len()));
+        }
+    }
+    Ok(())
 }
