@@ -16,6 +16,7 @@ use crate::{
     installed::times_at,
     kept,
     polite::{Leaving, Polite, is_disposable},
+    work::go_on,
 };
 
 /// What became of an uninstallation.
@@ -83,13 +84,8 @@ pub fn uninstall<M: Machine + ?Sized>(
 }
 
 fn is_of(error: &ReadReceiptError, paths: &Paths, name: &PackageName) -> bool {
-    let receipt = paths.receipt(name);
-    match error {
-        ReadReceiptError::Machine(_) => true,
-        ReadReceiptError::Frames { path, .. }
-        | ReadReceiptError::Shape { path, .. }
-        | ReadReceiptError::Newer { path, .. } => *path == receipt,
-    }
+    let newer = matches!(error, ReadReceiptError::Newer { .. });
+    newer || error.receipt().is_none_or(|path| *path == paths.receipt(name))
 }
 
 #[expect(clippy::too_many_arguments, reason = "everything an uninstallation rests on, given once")]
@@ -133,6 +129,7 @@ fn perform<M: Machine + ?Sized>(
             others,
             now,
             times: &times,
+            progress: &*progress,
             keep: false,
             stays: &mut |_| false,
         };
@@ -143,17 +140,21 @@ fn perform<M: Machine + ?Sized>(
         remove_generated(&mut polite, &mut leaving)?;
         polite.flush(transaction.machine())?;
         transaction.seal()?;
-        let gone = polite.stage(&mut transaction)?;
+        let gone = polite.stage(&mut transaction, &*progress)?;
+        go_on(&*progress)?;
         transaction.switch()?;
         gone
     };
     for ran in ran.iter().rev().filter(|ran| !ran.outputs.is_empty()) {
         let (left, count) =
-            derive_again(&mut transaction, paths, receipt, others, ran, now, &times, notes)?;
+            derive_again(
+                &mut transaction, paths, receipt, others, ran, now, &times, &*progress, notes,
+            )?;
         leftovers.extend(left);
         removed += count;
     }
     hooks(&mut transaction, receipt, Hook::AfterUninstall, notes)?;
+    go_on(&*progress)?;
     transaction.commit()?;
     Ok((leftovers, removed))
 }
@@ -212,6 +213,7 @@ fn derive_again<M: Machine + ?Sized>(
     ran: &Ran,
     now: Time,
     times: &BTreeMap<MachinePath, Time>,
+    progress: &dyn Progress,
     notes: &mut Vec<String>,
 ) -> Result<(Vec<Leftover>, u64), InstallError> {
     let mut as_left = true;
@@ -232,6 +234,7 @@ fn derive_again<M: Machine + ?Sized>(
             others,
             now,
             times,
+            progress,
             keep: false,
             stays: &mut |_| false,
         };
@@ -244,7 +247,7 @@ fn derive_again<M: Machine + ?Sized>(
         }
         polite.flush(transaction.machine())?;
         transaction.seal()?;
-        let gone = polite.stage(transaction)?;
+        let gone = polite.stage(transaction, progress)?;
         transaction.switch()?;
         return Ok(gone);
     }

@@ -102,4 +102,8 @@ impl Progress for Show {
         };
         self.draw(Some(stage), word, done, total, what);
     }
+
+    fn is_interrupted(&self) -> bool {
+        crate::interrupt::is_asked()
+    }
 }

@@ -93,8 +93,13 @@ impl Sample {
 
     /// The package as bytes.
     pub fn bytes(&self) -> Vec<u8> {
+        self.installer(&[])
+    }
+
+    /// The package behind the program `stub`.
+    pub fn installer(&self, stub: &[u8]) -> Vec<u8> {
         let mut writer =
-            PackageWriter::new(Vec::new(), &[], Settings::fast(1)).expect("memory takes all");
+            PackageWriter::new(Vec::new(), stub, Settings::fast(1)).expect("memory takes all");
         for (record, content) in self.records.values() {
             let mut record = record.clone();
             if let Some((1, content)) = content.split_first() {

@@ -25,6 +25,8 @@ pub struct SimDisk {
     clock: u64,
     /// Changes left until the power fails.
     pub power: Option<u64>,
+    /// Makes, links and writes left until the disk is full.
+    pub room: Option<u64>,
     /// Changes so far.
     pub changes: u64,
     reads: RefCell<u64>,
@@ -120,6 +122,7 @@ impl SimDisk {
             pending: Vec::new(),
             clock: 1_000,
             power: None,
+            room: None,
             changes: 0,
             reads: RefCell::new(0),
         }
@@ -145,6 +148,7 @@ impl SimDisk {
             pending: Vec::new(),
             clock: self.clock + 1_000,
             power: None,
+            room: None,
             changes: 0,
             reads: RefCell::new(0),
         }
@@ -182,6 +186,18 @@ impl SimDisk {
         self.changes += 1;
         match &mut self.power {
             Some(0) => Err(refused(action, path, io::Error::other("the power failed"))),
+            Some(left) => {
+                *left -= 1;
+                Ok(())
+            }
+            None => Ok(()),
+        }
+    }
+
+    /// Uses space: refused when the disk is full.
+    fn fill(&mut self, action: Action, path: &MachinePath) -> Result<(), MachineError> {
+        match &mut self.room {
+            Some(0) => Err(refused(action, path, io::ErrorKind::StorageFull.into())),
             Some(left) => {
                 *left -= 1;
                 Ok(())
@@ -228,6 +244,7 @@ impl SimDisk {
         meta: &RawMeta,
     ) -> Result<u64, MachineError> {
         self.must_be_free(path)?;
+        self.fill(Action::Make, path)?;
         self.spend(Action::Make, path)?;
         let inode = self.now.next;
         self.now.next += 1;
@@ -443,6 +460,7 @@ impl Machine for SimDisk {
         fill: &mut dyn FnMut(&mut dyn FileSink) -> io::Result<()>,
     ) -> Result<(), MachineError> {
         let inode = self.make(path, Node::File { length: 0 }, meta)?;
+        self.fill(Action::Write, path)?;
         self.spend(Action::Write, path)?;
         let mut bytes = Bytes(Vec::new());
         fill(&mut bytes).map_err(|reason| refused(Action::Write, path, reason))?;
@@ -462,6 +480,7 @@ impl Machine for SimDisk {
     fn link(&mut self, existing: &MachinePath, name: &MachinePath) -> Result<(), MachineError> {
         let inode = self.must(Action::Link, existing)?;
         self.must_be_free(name)?;
+        self.fill(Action::Link, name)?;
         self.spend(Action::Link, name)?;
         self.perform(Operation::Link { inode, name: name.clone() });
         self.enter(name);
@@ -514,6 +533,7 @@ impl Machine for SimDisk {
             let meta = RawMeta { mode: 0o600, ..folder_meta(Time::default()) };
             self.make(path, Node::File { length: 0 }, &meta)?
         };
+        self.fill(Action::Write, path)?;
         self.spend(Action::Write, path)?;
         let at = self.now.inodes[&inode].content.len();
         self.perform(Operation::Content { inode, at, bytes: bytes.to_vec() });
