@@ -106,6 +106,7 @@ enum Touched {
 }
 
 #[derive(clap::Args)]
+#[expect(clippy::struct_excessive_bools, reason = "each is a switch of its own")]
 struct Run {
     /// The root folder of the machine the installer shall see.
     #[arg(long, value_name = "DIR", default_value = "/")]
@@ -130,7 +131,7 @@ struct Run {
     compare_observers: bool,
     /// Run a package file's own installation although it could be taken as it is.
     #[arg(long)]
-    run_anyway: bool,
+    even_so: bool,
     #[command(flatten)]
     into: Into,
     /// Answer with one JSON object.
@@ -231,7 +232,7 @@ pub(crate) fn run(args: Args) -> ExitCode {
 }
 
 fn run_installer(run: Run) -> Result<Answer, CaptureError> {
-    if !run.run_anyway
+    if !run.even_so
         && let Some(advice) = packaged::advice(&run.command)
     {
         return Err(CaptureError::Packaged(advice));

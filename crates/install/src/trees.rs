@@ -165,8 +165,11 @@ impl Trees {
         record: &Record,
         place: MachinePath,
     ) -> Result<(), InstallError> {
-        let above = self.fresh.range(..=place.clone()).next_back().and_then(|(top, _)| top.parent());
-        work.needs(&above.unwrap_or_else(MachinePath::root), |block| bytes_of(&record.node, block))?;
+        let above =
+            self.fresh.range(..=place.clone()).next_back().and_then(|(top, _)| top.parent());
+        work.needs(&above.unwrap_or_else(MachinePath::root), |block| {
+            bytes_of(&record.node, block)
+        })?;
         work.claimed(&place);
         let before = Some(Before::Nothing);
         self.decided(work, Decided { place, decision: Decision::Within, before })

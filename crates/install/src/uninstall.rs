@@ -146,10 +146,17 @@ fn perform<M: Machine + ?Sized>(
         gone
     };
     for ran in ran.iter().rev().filter(|ran| !ran.outputs.is_empty()) {
-        let (left, count) =
-            derive_again(
-                &mut transaction, paths, receipt, others, ran, now, &times, &*progress, notes,
-            )?;
+        let (left, count) = derive_again(
+            &mut transaction,
+            paths,
+            receipt,
+            others,
+            ran,
+            now,
+            &times,
+            &*progress,
+            notes,
+        )?;
         leftovers.extend(left);
         removed += count;
     }

@@ -83,8 +83,7 @@ impl OpenTargetError {
         match self {
             Self::Lock(LockError::Taken(_)) => Exit::InUse,
             Self::Recover(RecoverError::Machine(_)) => Exit::Decision,
-            Self::Recover(_) => Exit::Failed,
-            Self::Root(_) | Self::Lock(_) | Self::Machine(_) => Exit::Failed,
+            Self::Recover(_) | Self::Root(_) | Self::Lock(_) | Self::Machine(_) => Exit::Failed,
         }
     }
 }

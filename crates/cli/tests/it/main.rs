@@ -2,6 +2,6 @@
 
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on says so by panicking")]
 
-mod readme;
 mod processes;
+mod readme;
 mod script;
