@@ -82,7 +82,10 @@ impl OpenTargetError {
     pub fn exit(&self) -> Exit {
         match self {
             Self::Lock(LockError::Taken(_)) => Exit::InUse,
-            Self::Recover(RecoverError::Machine(_)) => Exit::Decision,
+            // Without rights nothing can be ended, and nothing was begun.
+            Self::Recover(RecoverError::Machine(error)) if !error.is_unsupported() => {
+                Exit::Decision
+            }
             Self::Recover(_) | Self::Root(_) | Self::Lock(_) | Self::Machine(_) => Exit::Failed,
         }
     }
