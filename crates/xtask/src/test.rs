@@ -10,11 +10,11 @@ use crate::{
 };
 
 #[derive(clap::Args)]
-#[command(after_help = "Example:\n  cargo xtask test --no-proof")]
+#[command(after_help = "Example:\n  cargo xtask test --proof")]
 pub(crate) struct Args {
-    /// Leave out the shortened proof on real software.
+    /// Add the shortened proof on real software.
     #[arg(long)]
-    no_proof: bool,
+    proof: bool,
 }
 
 /// What the tests start besides our own programs.
@@ -29,7 +29,7 @@ const NEEDS: [debian::Need; 6] = [
 
 pub(crate) fn run(args: &Args) -> Result<()> {
     debian::ensure(&NEEDS)?;
-    if !args.no_proof {
+    if args.proof {
         debian::ensure(&prove::NEEDS)?;
     }
     stage("format", &["fmt", "--all", "--check"])?;
@@ -42,7 +42,7 @@ pub(crate) fn run(args: &Args) -> Result<()> {
         stage("tests", &["test", "--workspace", "--no-fail-fast", "--quiet"])?;
     }
     stage("examples in the documentation", &["test", "--workspace", "--doc", "--quiet"])?;
-    if args.no_proof {
+    if !args.proof {
         println!("== the proof was left out");
         return Ok(());
     }
