@@ -45,6 +45,8 @@ pub(crate) struct Outcome {
 pub(crate) struct Settings {
     /// The `packhorse` to try.
     pub(crate) packhorse: PathBuf,
+    /// Pack quickly instead of small.
+    pub(crate) fast: bool,
     /// How many times it is killed.
     pub(crate) kills: usize,
     /// Where the random points come from.
@@ -169,8 +171,12 @@ impl Journey<'_> {
     fn compile(&mut self, project: &Path) -> Result<PathBuf> {
         run_quietly(self.ours(["script", "check"]).arg(project)).context("script check")?;
         let installer = self.folder.join("installer.run");
-        run_quietly(self.ours(["compile"]).arg(project).arg("-o").arg(&installer))
-            .context("compile")?;
+        let mut compile = self.ours(["compile"]);
+        compile.arg(project).arg("-o").arg(&installer);
+        if self.settings.fast {
+            compile.arg("--fast");
+        }
+        run_quietly(&mut compile).context("compile")?;
         self.outcome.installer_bytes = fs::metadata(&installer)?.len();
         Ok(installer)
     }
