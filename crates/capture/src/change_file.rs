@@ -13,6 +13,7 @@ use crate::{Change, ChangeSet, Touch};
 /// The format this release writes, and the newest it reads.
 pub const CHANGES_FORMAT: u32 = 1;
 
+#[expect(clippy::large_enum_variant, reason = "one at a time, read and gone")]
 #[derive(Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 enum Line {

@@ -1,6 +1,7 @@
 use crate::{Change, Names, Node, Touch};
 
 /// What is to be said about one path, whoever observed it.
+#[expect(clippy::large_enum_variant, reason = "one at a time, read and gone")]
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Verdict {
     /// Nothing.

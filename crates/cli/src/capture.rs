@@ -106,6 +106,7 @@ enum Touched {
 }
 
 #[derive(clap::Args)]
+#[expect(clippy::struct_excessive_bools, reason = "each is a switch of its own")]
 struct Run {
     /// The root folder of the machine the installer shall see.
     #[arg(long, value_name = "DIR", default_value = "/")]
@@ -130,7 +131,7 @@ struct Run {
     compare_observers: bool,
     /// Run a package file's own installation although it could be taken as it is.
     #[arg(long)]
-    run_anyway: bool,
+    even_so: bool,
     #[command(flatten)]
     into: Into,
     /// Answer with one JSON object.
@@ -231,7 +232,7 @@ pub(crate) fn run(args: Args) -> ExitCode {
 }
 
 fn run_installer(run: Run) -> Result<Answer, CaptureError> {
-    if !run.run_anyway
+    if !run.even_so
         && let Some(advice) = packaged::advice(&run.command)
     {
         return Err(CaptureError::Packaged(advice));
@@ -253,17 +254,14 @@ fn run_installer(run: Run) -> Result<Answer, CaptureError> {
         let settings = SnapshotSettings { hash: run.hash, keep: KEEP };
         let bar = spinner("recording the machine as it is");
         let session = Session::begin_snapshots(&folder, &run.root, &settings, &mut |paths| {
-            count(&bar, paths)
+            count(&bar, paths);
         })?;
         bar.finish_and_clear();
         let code = start(&run.root, &run.command)?;
         session.note_exit(code)?;
         return finish_into(session, &run.into, temporary, notes);
     }
-    let session = match Session::begin_overlay(&folder, &run.root) {
-        Ok(session) => session,
-        Err(error) => return Err(error.into()),
-    };
+    let session = Session::begin_overlay(&folder, &run.root)?;
     let outcome = session.run(&RunSettings {
         program: std::env::current_exe().unwrap_or_else(|_| PathBuf::from("packhorse")),
         root: run.root,

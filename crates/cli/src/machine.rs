@@ -1,6 +1,11 @@
 //! `install`, `uninstall`, `rollback`, `verify`, `list`, `recover`: one operation on one machine each.
 
-use std::{fs::File, io::Write, path::PathBuf, process::ExitCode};
+use std::{
+    fs::File,
+    io::Write,
+    path::{Path, PathBuf},
+    process::ExitCode,
+};
 
 use model::{PackageName, ReplaceRule};
 use operate::{Exit, InstallSettings, Log, Report, Show, Target};
@@ -30,6 +35,7 @@ pub(crate) struct Common {
 #[command(
     after_help = "Example:\n  packhorse install redis.pack --root /srv/image --set prefix=/srv/redis"
 )]
+#[expect(clippy::struct_excessive_bools, reason = "each is a switch of its own")]
 pub(crate) struct Install {
     /// The package or installer.
     package: PathBuf,
@@ -175,7 +181,8 @@ pub(crate) fn recover(args: Recover) -> ExitCode {
     on_target(&args.common, &mut show, |target, _| operate::recover_machine(target))
 }
 
-fn open(path: &PathBuf, show: &mut Show) -> Result<PackageReader<File>, Report> {
+#[expect(clippy::result_large_err, reason = "once a run")]
+fn open(path: &Path, show: &mut Show) -> Result<PackageReader<File>, Report> {
     let file = File::open(path).map_err(|reason| {
         let mut report = Report::new(Exit::Failed, format!("cannot open `{}`", path.display()));
         report.causes.push(reason.to_string());

@@ -57,7 +57,7 @@ enum TourError {
 /// interrupted.
 pub(crate) fn run(args: &Args) -> ExitCode {
     if let Some(folder) = &args.inside {
-        return match Tour::new(folder).and_then(|mut tour| tour.journey()) {
+        return match Tour::new(folder).journey() {
             Ok(()) => ExitCode::SUCCESS,
             Err(error) => {
                 say(&format!("\nthe tour ends here: {}", chain(&error)));
@@ -128,8 +128,8 @@ struct Tour {
 }
 
 impl Tour {
-    fn new(folder: &Path) -> Result<Self, TourError> {
-        Ok(Self { folder: folder.to_owned(), started: Instant::now(), station: 0 })
+    fn new(folder: &Path) -> Self {
+        Self { folder: folder.to_owned(), started: Instant::now(), station: 0 }
     }
 
     fn at(&self, name: &str) -> PathBuf {
@@ -168,7 +168,7 @@ impl Tour {
         say("  The first machine itself was not touched: all of its paths are as before.");
 
         self.say_station("The script: what the installer did, for people to read and edit");
-        self.show_script(&project)?;
+        Self::show_script(&project)?;
         // What the program makes for itself while it runs, and nobody misses when it goes.
         add_generated(&project.join("package.toml"))?;
         self.packhorse(&["script", "check", &text(&project)])?;
@@ -180,7 +180,7 @@ impl Tour {
         self.say_station("Install on the second, clean machine");
         let target = self.at("target");
         self.installer(&installer, &["--root", &text(&target)])?;
-        self.packhorse(&["verify", &self.package_name(&project)?, "--root", &text(&target)])?;
+        self.packhorse(&["verify", &Self::package_name(&project)?, "--root", &text(&target)])?;
         self.shown(
             Command::new("chroot").arg(&target).args(["nginx", "-v"]),
             "chroot target nginx -v",
@@ -249,7 +249,7 @@ impl Tour {
         Ok(())
     }
 
-    fn show_script(&self, project: &Path) -> Result<(), TourError> {
+    fn show_script(project: &Path) -> Result<(), TourError> {
         let path = project.join("package.toml");
         let script =
             fs::read_to_string(&path).map_err(|reason| TourError::File { path, reason })?;
@@ -261,7 +261,7 @@ impl Tour {
         Ok(())
     }
 
-    fn package_name(&self, project: &Path) -> Result<String, TourError> {
+    fn package_name(project: &Path) -> Result<String, TourError> {
         let path = project.join("package.toml");
         let script = fs::read_to_string(&path)
             .map_err(|reason| TourError::File { path: path.clone(), reason })?;

@@ -19,7 +19,7 @@ impl<'m, M: Observe + ?Sized> DryRun<'m, M> {
         Self { machine, state, files: BTreeMap::new() }
     }
 
-    fn refuse<T>(&self, action: Action, path: &MachinePath) -> Result<T, MachineError> {
+    fn refuse<T>(action: Action, path: &MachinePath) -> Result<T, MachineError> {
         let reason = std::io::Error::other("this is a dry run");
         Err(MachineError { action, path: path.clone(), reason })
     }
@@ -76,7 +76,7 @@ impl<M: Observe + ?Sized> Observe for DryRun<'_, M> {
 
 impl<M: Observe + ?Sized> Machine for DryRun<'_, M> {
     fn make_directory(&mut self, path: &MachinePath, _: &RawMeta) -> Result<(), MachineError> {
-        if path.is_within(&self.state) { Ok(()) } else { self.refuse(Action::Make, path) }
+        if path.is_within(&self.state) { Ok(()) } else { Self::refuse(Action::Make, path) }
     }
 
     fn make_file(
@@ -85,36 +85,36 @@ impl<M: Observe + ?Sized> Machine for DryRun<'_, M> {
         _: &RawMeta,
         _: &mut dyn FnMut(&mut dyn FileSink) -> std::io::Result<()>,
     ) -> Result<(), MachineError> {
-        self.refuse(Action::Write, path)
+        Self::refuse(Action::Write, path)
     }
 
     fn make_node(&mut self, path: &MachinePath, _: &Node, _: &RawMeta) -> Result<(), MachineError> {
-        self.refuse(Action::Make, path)
+        Self::refuse(Action::Make, path)
     }
 
     fn link(&mut self, _: &MachinePath, name: &MachinePath) -> Result<(), MachineError> {
-        self.refuse(Action::Link, name)
+        Self::refuse(Action::Link, name)
     }
 
     fn copy(&mut self, _: &MachinePath, to: &MachinePath) -> Result<(), MachineError> {
-        self.refuse(Action::Write, to)
+        Self::refuse(Action::Write, to)
     }
 
     fn rename(&mut self, _: &MachinePath, to: &MachinePath) -> Result<(), MachineError> {
-        self.refuse(Action::Rename, to)
+        Self::refuse(Action::Rename, to)
     }
 
     fn remove(&mut self, path: &MachinePath) -> Result<(), MachineError> {
-        self.refuse(Action::Remove, path)
+        Self::refuse(Action::Remove, path)
     }
 
     fn set_meta(&mut self, path: &MachinePath, _: &RawMeta) -> Result<(), MachineError> {
-        self.refuse(Action::SetMeta, path)
+        Self::refuse(Action::SetMeta, path)
     }
 
     fn append(&mut self, path: &MachinePath, bytes: &[u8]) -> Result<(), MachineError> {
         if !path.is_within(&self.state) {
-            return self.refuse(Action::Write, path);
+            return Self::refuse(Action::Write, path);
         }
         self.files.entry(path.clone()).or_default().extend_from_slice(bytes);
         Ok(())

@@ -207,6 +207,11 @@ impl Edits {
             }
             let folder = path.parent().unwrap_or_else(MachinePath::root);
             work.enter(&folder)?;
+            let length = pending.text.len() as u64;
+            work.needs(&folder, |block| length.next_multiple_of(block))?;
+            if let Some(found) = &pending.found {
+                work.needs_kept(found);
+            }
             let intent = match work.transaction.saved_name(path)? {
                 None => Intent::Create { path: path.clone() },
                 Some(saved) => {

@@ -233,7 +233,7 @@ fn ran<M: Machine + ?Sized>(
     }
     let outputs = kept;
     let mut changed = Vec::new();
-    for path in outputs.iter() {
+    for path in &outputs {
         if let Some(folder) = path.parent() {
             work.enter(&folder)?;
         }

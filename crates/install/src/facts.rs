@@ -18,6 +18,11 @@ pub trait Facts {
     fn host_name(&self) -> String;
     /// Bytes free for us where `path` is or would be, and a number that tells its file system from others.
     fn free_space(&self, path: &MachinePath) -> Option<(u64, u64)>;
+    /// Bytes files and folders take at once on the file system of `path`.
+    fn block_size(&self, path: &MachinePath) -> u64 {
+        let _ = path;
+        4096
+    }
     /// The version the system's own package manager knows; `None` if the package is not installed.
     fn system_package(&self, name: &str) -> Option<String>;
     /// Whether this is a running system with systemd as its first process.
@@ -45,6 +50,11 @@ pub enum Stage {
 pub trait Progress {
     /// `done` of `total` bytes or things of `stage`; `what` names the present one.
     fn progress(&mut self, stage: Stage, done: u64, total: u64, what: &str);
+
+    /// Whether somebody wants it to end. Asked between two changes; what was done is then taken back.
+    fn is_interrupted(&self) -> bool {
+        false
+    }
 }
 
 /// Tells nobody.

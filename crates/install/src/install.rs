@@ -1,10 +1,10 @@
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 
 use change::{
     Damaged, Intent, JOURNAL_FORMAT, Machine, MachineError, Operation, Paths, RecoverError,
     Transaction, TransactionError, TransactionHeader,
 };
-use model::{Hook, MachinePath, ReplaceRule, Time, Version};
+use model::{Hook, MachinePath, PackageName, ReplaceRule, Time, Version};
 use package::{Action, Header};
 use serde::{Deserialize, Serialize};
 
@@ -256,6 +256,9 @@ pub enum InstallError {
         /// Of those, for kept copies and records.
         kept: u64,
     },
+    /// Somebody wanted it to end before it was done.
+    #[error("it was interrupted")]
+    Interrupted,
     /// It failed, and was taken back.
     #[error("{reason}; everything was taken back")]
     RolledBack {
@@ -288,17 +291,14 @@ pub fn install<M: Machine + ?Sized>(
     options: &Options,
     progress: &mut dyn Progress,
 ) -> Result<Outcome, InstallError> {
-    let (all, damaged) = installed(machine, paths)?;
-    if let Some(damaged) = damaged.into_iter().next() {
-        return Err(damaged.into());
-    }
     let header = payload.header().clone();
+    let (all, damaged) = installed(machine, paths)?;
+    let damaged = despite(damaged, paths, &header.name, options)?;
     let (old, others): (Vec<_>, Vec<_>) =
         all.into_iter().partition(|one| one.receipt.header.name == header.name);
     let old = old.into_iter().next();
     let variables = variables(&header, old.as_ref(), options, facts)?;
     check_fit(machine, &header, facts, &others, old.as_ref(), &variables, options)?;
-    check_space(machine, paths, &header, facts, &variables)?;
     let number = next_number(machine, paths)?;
     let transaction_header = TransactionHeader {
         format: JOURNAL_FORMAT,
@@ -323,9 +323,11 @@ pub fn install<M: Machine + ?Sized>(
             old.as_ref(),
             accounts,
         );
+        work.notes = damaged;
         perform(&mut work, payload, &header, number).and_then(|()| {
             let (counts, notes, restart) =
                 (work.counts, std::mem::take(&mut work.notes), work.restart);
+            work.go_on()?;
             work.transaction.commit()?;
             Ok((counts, notes, restart))
         })
@@ -356,17 +358,14 @@ pub fn plan<M: Machine + ?Sized>(
     options: &Options,
     progress: &mut dyn Progress,
 ) -> Result<Plan, InstallError> {
-    let (all, damaged) = installed(machine, paths)?;
-    if let Some(damaged) = damaged.into_iter().next() {
-        return Err(damaged.into());
-    }
     let header = payload.header().clone();
+    let (all, damaged) = installed(machine, paths)?;
+    let damaged = despite(damaged, paths, &header.name, options)?;
     let (old, others): (Vec<_>, Vec<_>) =
         all.into_iter().partition(|one| one.receipt.header.name == header.name);
     let old = old.into_iter().next();
     let variables = variables(&header, old.as_ref(), options, facts)?;
     check_fit(machine, &header, facts, &others, old.as_ref(), &variables, options)?;
-    check_space(machine, paths, &header, facts, &variables)?;
     let mut dry = DryRun::new(machine, paths.state.clone());
     let dry: &mut dyn Machine = &mut dry;
     let transaction_header = TransactionHeader {
@@ -391,11 +390,13 @@ pub fn plan<M: Machine + ?Sized>(
         old.as_ref(),
         accounts,
     );
+    work.notes = damaged;
     work.configuration.clone_from(&header.configuration);
     let mut plan = Plan::default();
     let steps = applicable(&mut work, &header)?;
     let batches = batches(&mut work, &header, &steps)?;
     let last = batches.iter().rposition(|batch| !batch.files.is_empty()).unwrap_or(0);
+    work.later = trees_of(&work, &header, &batches)?;
     for (index, batch) in batches.into_iter().enumerate() {
         let drops = work.old.is_some() && index == last;
         decide(&mut work, payload, &header, &batch.files, drops, index)?;
@@ -410,6 +411,29 @@ pub fn plan<M: Machine + ?Sized>(
     }
     plan.notes = work.notes;
     Ok(plan)
+}
+
+/// A damaged receipt harms its own package alone, which can be installed once more; a newer format is no
+/// damage, and beyond us. Answers what people should know.
+fn despite(
+    damaged: Vec<ReadReceiptError>,
+    paths: &Paths,
+    name: &PackageName,
+    options: &Options,
+) -> Result<Vec<String>, InstallError> {
+    let mut notes = Vec::new();
+    for error in damaged {
+        let is_own = error.receipt().is_none_or(|path| *path == paths.receipt(name));
+        if matches!(error, ReadReceiptError::Newer { .. }) || (is_own && !options.again) {
+            return Err(error.into());
+        }
+        notes.push(if is_own {
+            format!("{error}; what {name} had replaced before is not known any more")
+        } else {
+            format!("{error}; what its package shares with {name} is not known")
+        });
+    }
+    Ok(notes)
 }
 
 /// The number of the next transaction.
@@ -525,36 +549,6 @@ fn check_fit<M: Machine + ?Sized>(
     Ok(())
 }
 
-/// A file takes whole blocks, and an inode.
-const ENTRY_OVERHEAD: u64 = 4096 + 512;
-
-fn check_space<M: Machine + ?Sized>(
-    machine: &M,
-    paths: &Paths,
-    header: &Header,
-    facts: &dyn Facts,
-    variables: &BTreeMap<Box<str>, String>,
-) -> Result<(), InstallError> {
-    let payload = header.totals.bytes + header.totals.records * ENTRY_OVERHEAD / 2;
-    let kept = header.totals.records * 400 + (1 << 20);
-    let mut asked = BTreeSet::new();
-    let roots = header.trees.iter().filter_map(|tree| {
-        let bytes = tree.to.expand(|name| variables.get(name).map(String::as_str)).ok()?;
-        machine.resolve(&MachinePath::new(bytes).ok()?).ok()
-    });
-    for path in roots.chain([paths.state.clone()]) {
-        let Some((free, file_system)) = facts.free_space(&path) else { continue };
-        if !asked.insert(file_system) {
-            continue;
-        }
-        let needed = payload + kept;
-        if free < needed {
-            return Err(InstallError::Space { path, free, needed, payload, kept });
-        }
-    }
-    Ok(())
-}
-
 fn perform<M: Machine + ?Sized>(
     work: &mut Work<'_, M>,
     payload: &mut dyn Payload,
@@ -585,9 +579,11 @@ fn perform<M: Machine + ?Sized>(
     let batches = batches(work, header, &steps)?;
     // What the former version alone had goes with the last batch of files, before what is derived is made anew.
     let last = batches.iter().rposition(|batch| !batch.files.is_empty()).unwrap_or(0);
+    work.later = trees_of(work, header, &batches)?;
     for (index, batch) in batches.into_iter().enumerate() {
         let drops = work.old.is_some() && index == last;
         files(work, payload, header, &batch.files, drops, index)?;
+        work.go_on()?;
         if let Some(effect) = batch.effect {
             effects::perform(work, &header.steps[effect].action, effect + 1)?;
         }
@@ -652,7 +648,7 @@ fn batches<M: Machine + ?Sized>(
                 files.push(index);
             }
             Action::Remove { .. } | Action::SetMetadata { .. } | Action::Account(_) => {
-                files.push(index)
+                files.push(index);
             }
             Action::Run(run) if run.at != Hook::Install => {}
             Action::Service(_) | Action::Alternative(_) | Action::Trigger(_) | Action::Run(_) => {
@@ -663,6 +659,22 @@ fn batches<M: Machine + ?Sized>(
     }
     batches.push(Batch { files, effect: None });
     Ok(batches)
+}
+
+/// Where the trees of all batches go.
+fn trees_of<M: Machine + ?Sized>(
+    work: &Work<'_, M>,
+    header: &Header,
+    batches: &[Batch],
+) -> Result<BTreeMap<u32, MachinePath>, InstallError> {
+    let mut roots = BTreeMap::new();
+    for &index in batches.iter().flat_map(|batch| &batch.files) {
+        if let Action::Tree(tree) = &header.steps[index].action {
+            let to = &header.trees[*tree as usize].to;
+            roots.insert(*tree, path_of(work.expand(to)?, to)?);
+        }
+    }
+    Ok(roots)
 }
 
 /// What a batch of files comes to, decided and not yet done.
@@ -688,12 +700,13 @@ fn files<M: Machine + ?Sized>(
     }
     edits.stage(work)?;
     if let Some(polite) = polite {
-        let (leftovers, removed) = polite.stage(&mut work.transaction)?;
+        let (leftovers, removed) = polite.stage(&mut work.transaction, &*work.progress)?;
         work.counts.removed += removed;
         work.notes.extend(
             leftovers.into_iter().map(|left| format!("left `{}`: {}", left.path, left.reason)),
         );
     }
+    work.go_on()?;
     work.progress.progress(Stage::Switching, 0, 0, "");
     work.transaction.switch()?;
     Ok(())
@@ -719,6 +732,7 @@ fn decide<M: Machine + ?Sized>(
                 let root = work.machine().resolve(&root)?;
                 let target = Target { root, replace: spec.replace, version: spec.version.clone() };
                 targets.insert(*tree, target);
+                work.later.remove(tree);
             }
             _ => {}
         }
@@ -727,6 +741,7 @@ fn decide<M: Machine + ?Sized>(
     if !targets.is_empty() {
         let decisions = child(&work.transaction.folder(), &format!("decisions-{batch}"));
         trees.insert(Trees::new(targets, decisions)).decide(work, payload)?;
+        work.later.clear();
     }
     for &index in steps {
         match &header.steps[index].action {
@@ -744,6 +759,7 @@ fn decide<M: Machine + ?Sized>(
     }
     let polite = if drops { Some(former(work, &mut edits)?) } else { None };
     edits.intend(work)?;
+    std::mem::take(&mut work.space).check(work.facts)?;
     Ok(Decided { trees, edits, polite })
 }
 
@@ -771,6 +787,7 @@ fn former<M: Machine + ?Sized>(
         others: work.others,
         now: work.options.began,
         times: &BTreeMap::new(),
+        progress: &*work.progress,
         keep: true,
         stays: &mut |path| claimed.contains(path),
     };

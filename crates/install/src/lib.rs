@@ -25,6 +25,7 @@ mod payload;
 mod polite;
 mod receipt;
 mod roll_back;
+mod space;
 mod spool;
 mod state;
 mod trees;

@@ -10,12 +10,13 @@ use model::{MachinePath, Time};
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    Before, Claim, EditClaim, InstallError, Installed, Receipt, ReceiptRecord, Stands,
+    Before, Claim, EditClaim, InstallError, Installed, Progress, Receipt, ReceiptRecord, Stands,
     edits::TakenBack,
     install::is_generated,
     installed::{claims_at, edits_at, removed_at},
     spool::Spool,
     state::child,
+    work::go_on,
 };
 
 /// Leftovers are listed one by one up to this many, then folder by folder.
@@ -89,6 +90,7 @@ pub(crate) struct Leaving<'l, 'm, M: Machine + ?Sized> {
     pub(crate) now: Time,
     /// Folders that get back the time they had.
     pub(crate) times: &'l BTreeMap<MachinePath, Time>,
+    pub(crate) progress: &'l dyn Progress,
     /// Whether what goes is kept, so that it can come back after the commit.
     pub(crate) keep: bool,
     /// Whether a path stays with its package's new version.
@@ -146,9 +148,11 @@ impl Polite {
     pub(crate) fn stage<M: Machine + ?Sized>(
         self,
         transaction: &mut Transaction<'_, M>,
+        progress: &dyn Progress,
     ) -> Result<(Vec<Leftover>, u64), InstallError> {
         let mut position = 0;
         loop {
+            go_on(progress)?;
             let (run, next) = self.returns.forward(transaction.machine(), position)?;
             if run.is_empty() {
                 break;
@@ -185,6 +189,7 @@ impl Polite {
             }
             position = Some(next);
             for record in run {
+                go_on(leaving.progress)?;
                 let (path, fate) = match record {
                     ReceiptRecord::Claim(claim) => {
                         if (leaving.stays)(&claim.path) {
@@ -479,7 +484,7 @@ impl Polite {
             match edit.take_back(&text) {
                 TakenBack::Text(without) => text = without,
                 TakenBack::Changed => {
-                    self.leave(path, "a line of the package was changed since it was installed")
+                    self.leave(path, "a line of the package was changed since it was installed");
                 }
             }
         }

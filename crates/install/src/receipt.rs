@@ -247,6 +247,18 @@ pub enum ReadReceiptError {
     },
 }
 
+impl ReadReceiptError {
+    /// Which receipt; `None` where none could be looked at.
+    pub(crate) fn receipt(&self) -> Option<&MachinePath> {
+        match self {
+            Self::Machine(_) => None,
+            Self::Frames { path, .. } | Self::Shape { path, .. } | Self::Newer { path, .. } => {
+                Some(path)
+            }
+        }
+    }
+}
+
 /// A receipt on a machine, and where each path's record stands in it: 16 bytes a record in memory.
 #[derive(Debug)]
 pub struct Receipt {
@@ -278,6 +290,13 @@ impl Receipt {
                 .map_err(|reason| ReadReceiptError::Frames { path: path.clone(), reason })?;
             match record {
                 None => break,
+                Some(ReceiptRecord::Header(found)) if found.format > RECEIPT_FORMAT => {
+                    return Err(ReadReceiptError::Newer {
+                        path,
+                        found: found.format,
+                        known: RECEIPT_FORMAT,
+                    });
+                }
                 Some(ReceiptRecord::Header(found)) => header = Some(*found),
                 Some(ReceiptRecord::End(records)) => ended = Some(records),
                 Some(
@@ -292,13 +311,6 @@ impl Receipt {
         }
         let shape = |what| ReadReceiptError::Shape { path: path.clone(), what };
         let header = header.ok_or_else(|| shape("it has no header"))?;
-        if header.format > RECEIPT_FORMAT {
-            return Err(ReadReceiptError::Newer {
-                path,
-                found: header.format,
-                known: RECEIPT_FORMAT,
-            });
-        }
         if reader.has_torn_end() || ended != Some(count - 1) {
             return Err(shape("its end is missing"));
         }

@@ -31,13 +31,29 @@ pub fn open_state(
         return Ok(());
     }
     let (parent, missing) = first_missing(machine, &paths.state)?;
-    let time = machine.look(&parent)?.map_or(now, |found| found.meta.modified);
-    note_time(machine, &parent, Some(time))?;
+    let time = machine.look(&parent)?.map(|found| found.meta.modified);
+    let made = make_state(machine, paths, now, &parent, &missing);
+    if made.is_err() {
+        // As it was; where even that cannot be done, the next start does it.
+        let _ = pass(machine, &parent, time);
+    }
+    made
+}
+
+fn make_state(
+    machine: &mut (impl Machine + ?Sized),
+    paths: &Paths,
+    now: Time,
+    parent: &MachinePath,
+    missing: &MachinePath,
+) -> Result<(), MachineError> {
+    let time = machine.look(parent)?.map_or(now, |found| found.meta.modified);
+    note_time(machine, parent, Some(time))?;
     machine.sync()?;
-    let making = child(&parent, PASSING);
+    let making = child(parent, PASSING);
     let private = |mode| RawMeta::private(mode, now);
     machine.make_directory(&making, &private(0o755))?;
-    let rest = paths.state.below(&missing).unwrap_or_default().to_vec();
+    let rest = paths.state.below(missing).unwrap_or_default().to_vec();
     let mut folder = making.clone();
     for part in rest.split(|&byte| byte == b'/').filter(|part| !part.is_empty()) {
         folder = child(&folder, &model::escape(part));
@@ -52,9 +68,9 @@ pub fn open_state(
         sink.data(origin.as_bytes())
     })?;
     machine.sync()?;
-    machine.rename(&making, &missing)?;
+    machine.rename(&making, missing)?;
     machine.sync()?;
-    note_time(machine, &parent, None)
+    note_time(machine, parent, None)
 }
 
 /// Notes the time of `folder` on the folder itself, or takes the note away.
@@ -117,17 +133,23 @@ pub fn close_state(
     }
     machine.rename(&goes, &child(&parent, PASSING))?;
     machine.sync()?;
-    pass(machine, &parent)
+    pass(machine, &parent, only_ours.then_some(time))
 }
 
-/// Removes what was being made or removed in `folder`, and gives the folder the time noted on it.
-fn pass(machine: &mut (impl Machine + ?Sized), folder: &MachinePath) -> Result<(), MachineError> {
+/// Removes what was being made or removed in `folder`, and gives the folder the time noted on it, or, where a
+/// file system holds no such note, the one the caller knows.
+fn pass(
+    machine: &mut (impl Machine + ?Sized),
+    folder: &MachinePath,
+    known: Option<Time>,
+) -> Result<(), MachineError> {
     let Some(found) = machine.look(folder)?.filter(|found| found.node.is_directory()) else {
         return Ok(());
     };
     let noted =
         found.meta.xattrs.get(TIME).and_then(|text| std::str::from_utf8(text).ok()?.parse().ok());
     let passing = child(folder, PASSING);
+    let noted = noted.or(known);
     if noted.is_none() && machine.look(&passing)?.is_none() {
         return Ok(());
     }
@@ -149,7 +171,7 @@ pub fn recover(
         if is_there {
             note_time(machine, &ancestor, None)?;
         } else {
-            pass(machine, &ancestor)?;
+            pass(machine, &ancestor, None)?;
         }
     }
     let recovered = change::recover(machine, paths)?;

@@ -12,7 +12,7 @@ use package::{FileContent, Record};
 
 use crate::{
     Before, Claim, InstallError, Payload, PayloadError, Pour, Stage, Stands, glob::matches_any,
-    installed::claims_at, payload::Stop, state::child, work::Work,
+    installed::claims_at, payload::Stop, space::bytes_of, state::child, work::Work,
 };
 
 /// Decisions are appended this many bytes at a time.
@@ -126,26 +126,26 @@ impl Trees {
         work: &mut Work<'_, M>,
         record: &Record,
     ) -> Result<(), InstallError> {
-        let Some(target) = self.targets.get(&record.tree) else { return Ok(()) };
+        let Some(target) = self.targets.get(&record.tree) else {
+            // What a later batch brings is counted too, before anything changes.
+            return match work.later.get(&record.tree).cloned() {
+                Some(root) => work.needs(&root, |block| bytes_of(&record.node, block)),
+                None => Ok(()),
+            };
+        };
+        work.go_on()?;
         let place = joined(&target.root, &record.path)?;
         if let package::Node::HardLink { tree, path } = &record.node {
             self.linked.insert((*tree, path.clone()));
         }
         if self.staged_within(&place).is_some() {
-            work.claimed(&place);
-            return self.decided(
-                work,
-                Decided { place, decision: Decision::Within, before: Some(Before::Nothing) },
-            );
+            return self.decide_within(work, record, place);
         }
         let place = work.machine().resolve(&place)?;
-        work.claimed(&place);
         if self.staged_within(&place).is_some() {
-            return self.decided(
-                work,
-                Decided { place, decision: Decision::Within, before: Some(Before::Nothing) },
-            );
+            return self.decide_within(work, record, place);
         }
+        work.claimed(&place);
         work.share_folders(&place)?;
         let found = work.machine().look(&place)?;
         let decided = match (&record.node, found) {
@@ -158,6 +158,23 @@ impl Trees {
         self.decided(work, decided)
     }
 
+    /// It is made inside a folder that comes as a whole.
+    fn decide_within<M: Machine + ?Sized>(
+        &mut self,
+        work: &mut Work<'_, M>,
+        record: &Record,
+        place: MachinePath,
+    ) -> Result<(), InstallError> {
+        let above =
+            self.fresh.range(..=place.clone()).next_back().and_then(|(top, _)| top.parent());
+        work.needs(&above.unwrap_or_else(MachinePath::root), |block| {
+            bytes_of(&record.node, block)
+        })?;
+        work.claimed(&place);
+        let before = Some(Before::Nothing);
+        self.decided(work, Decided { place, decision: Decision::Within, before })
+    }
+
     fn decide_new<M: Machine + ?Sized>(
         &mut self,
         work: &mut Work<'_, M>,
@@ -167,6 +184,7 @@ impl Trees {
         let top = topmost_missing(work.machine(), &place)?;
         let folder = top.parent().unwrap_or_else(MachinePath::root);
         work.enter(&folder)?;
+        work.needs(&folder, |block| bytes_of(&record.node, block))?;
         let at = work.transaction.intend(Intent::Create { path: top.clone() })?.at;
         let before = work.before_nothing(&place)?;
         if top == place {
@@ -261,6 +279,8 @@ impl Trees {
             work.note(format!(
                 "left the newer `{place}` ({standing}) as it is; ours ({ours}) is kept for later"
             ));
+            let state = work.paths.state.clone();
+            work.needs(&state, |block| bytes_of(&record.node, block))?;
             let saved = work.saved_for(&place, record, &wanted)?;
             let before = inherited.unwrap_or(Before::Nothing);
             return Ok(Decided { place, decision: Decision::Below(saved), before: Some(before) });
@@ -268,11 +288,13 @@ impl Trees {
         let folder = place.parent().unwrap_or_else(MachinePath::root);
         if let Some(old) = &old
             && let Some(decision) =
-                self.keep_administrators(work, record, &place, old, found, &folder)?
+                Self::keep_administrators(work, record, &place, old, found, &folder)?
         {
             return Ok(Decided { place, decision, before: inherited });
         }
         work.enter(&folder)?;
+        work.needs(&folder, |block| bytes_of(&record.node, block))?;
+        work.needs_kept(found);
         let kept = work.transaction.saved_name(&place)?.ok_or_else(saved)?;
         let at = work
             .transaction
@@ -285,7 +307,6 @@ impl Trees {
 
     /// On an update, a configuration file the administrator changed stays, with ours beside it.
     fn keep_administrators<M: Machine + ?Sized>(
-        &self,
         work: &mut Work<'_, M>,
         record: &Record,
         place: &MachinePath,
@@ -307,6 +328,7 @@ impl Trees {
             .join(name_beside(place.name().unwrap_or_default()))
             .map_err(|_| InstallError::Vanished { path: place.clone() })?;
         work.enter(folder)?;
+        work.needs(folder, |block| bytes_of(&record.node, block))?;
         let intent = match work.transaction.saved_name(&to)? {
             None => Intent::Create { path: to.clone() },
             Some(saved) => Intent::Replace { path: to.clone(), saved },
@@ -364,6 +386,7 @@ impl Trees {
         work: &mut Work<'_, M>,
         decided: Decided,
     ) -> Result<(), InstallError> {
+        work.needs_record(&decided.place);
         self.gathered.extend_from_slice(&frame(&decided));
         if self.gathered.len() >= GATHER { self.flush(work) } else { Ok(()) }
     }
@@ -428,6 +451,7 @@ impl Staging<'_> {
         if !self.trees.targets.contains_key(&record.tree) {
             return Ok(());
         }
+        work.go_on()?;
         let mut decided = self.next(work)?;
         while let Decision::Implied(at) = &decided.decision {
             self.make_implied(work, at.clone(), &decided.place, record)?;
@@ -453,7 +477,14 @@ impl Staging<'_> {
             Decision::Implied(_) => return Ok(()),
         };
         self.descend(work, &at, &decided.place, record)?;
-        let claim = self.make(work, record, pour, &at, &decided, meta, stands)?;
+        let made = self.make(work, record, pour, &at, &decided, meta, stands);
+        // People know the place, not the name beside it.
+        let claim = made.map_err(|error| match error {
+            InstallError::Machine(error) if error.path == at => {
+                change::MachineError { path: decided.place.clone(), ..error }.into()
+            }
+            error => error,
+        })?;
         work.counts.staged += 1;
         work.claim(claim)
     }
@@ -643,12 +674,15 @@ fn make_file<M: Machine + ?Sized>(
     let plain = content.substitutions.is_empty();
     let Work { transaction, progress, counts, .. } = work;
     let total = counts.total_bytes;
-    transaction.machine().make_file(at, meta, &mut |sink| {
+    let made = transaction.machine().make_file(at, meta, &mut |sink| {
         let mut position = 0;
         let mut substitution = 0;
         pour.pour(&mut |offset, bytes| {
             counts.bytes += bytes.len() as u64;
             progress.progress(Stage::Staging, counts.bytes, total, "");
+            if progress.is_interrupted() {
+                return Err(io::ErrorKind::Interrupted.into());
+            }
             if offset > position {
                 sink.hole(offset - position)?;
             }
@@ -662,6 +696,10 @@ fn make_file<M: Machine + ?Sized>(
             sink.hole(content.length - position)?;
         }
         Ok(())
+    });
+    made.map_err(|error| match error.reason.kind() {
+        io::ErrorKind::Interrupted => InstallError::Interrupted,
+        _ => error.into(),
     })?;
     Ok(if plain {
         (content.length, content.hash)

@@ -16,6 +16,7 @@ use crate::{
     installed::times_at,
     kept,
     polite::{Leaving, Polite, is_disposable},
+    work::go_on,
 };
 
 /// What became of an uninstallation.
@@ -83,13 +84,8 @@ pub fn uninstall<M: Machine + ?Sized>(
 }
 
 fn is_of(error: &ReadReceiptError, paths: &Paths, name: &PackageName) -> bool {
-    let receipt = paths.receipt(name);
-    match error {
-        ReadReceiptError::Machine(_) => true,
-        ReadReceiptError::Frames { path, .. }
-        | ReadReceiptError::Shape { path, .. }
-        | ReadReceiptError::Newer { path, .. } => *path == receipt,
-    }
+    let newer = matches!(error, ReadReceiptError::Newer { .. });
+    newer || error.receipt().is_none_or(|path| *path == paths.receipt(name))
 }
 
 #[expect(clippy::too_many_arguments, reason = "everything an uninstallation rests on, given once")]
@@ -133,6 +129,7 @@ fn perform<M: Machine + ?Sized>(
             others,
             now,
             times: &times,
+            progress: &*progress,
             keep: false,
             stays: &mut |_| false,
         };
@@ -143,17 +140,28 @@ fn perform<M: Machine + ?Sized>(
         remove_generated(&mut polite, &mut leaving)?;
         polite.flush(transaction.machine())?;
         transaction.seal()?;
-        let gone = polite.stage(&mut transaction)?;
+        let gone = polite.stage(&mut transaction, &*progress)?;
+        go_on(&*progress)?;
         transaction.switch()?;
         gone
     };
     for ran in ran.iter().rev().filter(|ran| !ran.outputs.is_empty()) {
-        let (left, count) =
-            derive_again(&mut transaction, paths, receipt, others, ran, now, &times, notes)?;
+        let (left, count) = derive_again(
+            &mut transaction,
+            paths,
+            receipt,
+            others,
+            ran,
+            now,
+            &times,
+            &*progress,
+            notes,
+        )?;
         leftovers.extend(left);
         removed += count;
     }
     hooks(&mut transaction, receipt, Hook::AfterUninstall, notes)?;
+    go_on(&*progress)?;
     transaction.commit()?;
     Ok((leftovers, removed))
 }
@@ -186,7 +194,7 @@ fn stop<M: Machine + ?Sized>(
 ) -> Result<(), InstallError> {
     match &ran.undo {
         Undo::Irreversible => {
-            notes.push(format!("nothing takes back what this did: {}", ran.sentence))
+            notes.push(format!("nothing takes back what this did: {}", ran.sentence));
         }
         Undo::Kept => {}
         Undo::Run(back) => {
@@ -212,6 +220,7 @@ fn derive_again<M: Machine + ?Sized>(
     ran: &Ran,
     now: Time,
     times: &BTreeMap<MachinePath, Time>,
+    progress: &dyn Progress,
     notes: &mut Vec<String>,
 ) -> Result<(Vec<Leftover>, u64), InstallError> {
     let mut as_left = true;
@@ -232,6 +241,7 @@ fn derive_again<M: Machine + ?Sized>(
             others,
             now,
             times,
+            progress,
             keep: false,
             stays: &mut |_| false,
         };
@@ -244,7 +254,7 @@ fn derive_again<M: Machine + ?Sized>(
         }
         polite.flush(transaction.machine())?;
         transaction.seal()?;
-        let gone = polite.stage(transaction)?;
+        let gone = polite.stage(transaction, progress)?;
         transaction.switch()?;
         return Ok(gone);
     }
@@ -295,7 +305,7 @@ fn note_end(command: &str, end: &CommandEnd, notes: &mut Vec<String>) {
     match end {
         CommandEnd::Exited { code: 0, .. } | CommandEnd::Started | CommandEnd::Missing => {}
         CommandEnd::Exited { code, .. } => {
-            notes.push(format!("{command} ended with exit code {code}"))
+            notes.push(format!("{command} ended with exit code {code}"));
         }
         CommandEnd::TimedOut => notes.push(format!("{command} took too long and was stopped")),
         CommandEnd::Refused { reason } => notes.push(format!("{command} could not run: {reason}")),

@@ -2,7 +2,9 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use change::{Found, Intent, Machine, Node, Paths, RawMeta, Saved, Transaction, saved_name_of};
+use change::{
+    Found, Intent, Machine, MachineError, Node, Paths, RawMeta, Saved, Transaction, saved_name_of,
+};
 use model::{AccountStep, Hash, MachinePath, Meta, Template, Time};
 
 use crate::{
@@ -11,6 +13,7 @@ use crate::{
     accounts::AccountLine,
     installed::{claims_at, removed_at, times_at},
     receipt::ReceiptWriter,
+    space::Space,
     state::child,
 };
 
@@ -33,6 +36,14 @@ pub(crate) struct Work<'w, M: Machine + ?Sized> {
     pub(crate) configuration: Vec<String>,
     pub(crate) counts: Counts,
     pub(crate) notes: Vec<String>,
+    /// What the open batch needs, and trees of later batches as if nothing of them were there.
+    pub(crate) space: Space,
+    /// Trees that later batches bring, until they were counted.
+    pub(crate) later: BTreeMap<u32, MachinePath>,
+    /// The folder asked about last, its file system, and how large blocks are there.
+    volume: Option<(MachinePath, u64, u64)>,
+    /// The file system of our own folder.
+    state_device: u64,
     /// Whether a program asked for a restart.
     pub(crate) restart: bool,
     /// Folders that had names come and go, and their times before.
@@ -60,6 +71,9 @@ impl<'w, M: Machine + ?Sized> Work<'w, M> {
         old: Option<&'w Installed>,
         accounts: Accounts,
     ) -> Self {
+        let mut transaction = transaction;
+        let state_device =
+            device_of(transaction.machine(), &paths.state).unwrap_or_default().unwrap_or_default();
         Self {
             transaction,
             paths,
@@ -73,6 +87,10 @@ impl<'w, M: Machine + ?Sized> Work<'w, M> {
             configuration: Vec::new(),
             counts: Counts::default(),
             notes: Vec::new(),
+            space: Space::default(),
+            later: BTreeMap::new(),
+            volume: None,
+            state_device,
             restart: false,
             folders: BTreeMap::new(),
             shared: BTreeSet::new(),
@@ -83,6 +101,11 @@ impl<'w, M: Machine + ?Sized> Work<'w, M> {
 
     pub(crate) fn machine(&mut self) -> &mut M {
         self.transaction.machine()
+    }
+
+    /// Refuses to go on when somebody wants it to end.
+    pub(crate) fn go_on(&self) -> Result<(), InstallError> {
+        go_on(self.progress)
     }
 
     pub(crate) fn note(&mut self, note: String) {
@@ -109,6 +132,36 @@ impl<'w, M: Machine + ?Sized> Work<'w, M> {
             self.folders.insert(folder.clone(), found.meta.modified);
         }
         Ok(self.transaction.enter(folder, Some(self.options.began))?)
+    }
+
+    /// Counts what comes to be in `folder`, or below where that will be made; `bytes` is told how large blocks
+    /// are there.
+    pub(crate) fn needs(
+        &mut self,
+        folder: &MachinePath,
+        bytes: impl FnOnce(u64) -> u64,
+    ) -> Result<(), InstallError> {
+        let (device, block) = match &self.volume {
+            Some((known, device, block)) if known == folder => (*device, *block),
+            _ => {
+                let device = device_of(self.transaction.machine(), folder)?.unwrap_or_default();
+                let block = self.facts.block_size(folder);
+                self.volume = Some((folder.clone(), device, block));
+                (device, block)
+            }
+        };
+        self.space.payload(device, folder, bytes(block));
+        Ok(())
+    }
+
+    /// Counts what is kept of `found`, should it give way.
+    pub(crate) fn needs_kept(&mut self, found: &Found) {
+        self.space.kept(self.state_device, &self.paths.state, found);
+    }
+
+    /// Counts a record of the receipt about `path`.
+    pub(crate) fn needs_record(&mut self, path: &MachinePath) {
+        self.space.record(self.state_device, &self.paths.state, path);
     }
 
     /// Writes the times of folders, before and after, into the receipt. A folder that only the former
@@ -212,12 +265,10 @@ impl<'w, M: Machine + ?Sized> Work<'w, M> {
     ) -> Result<Vec<AccountLine>, InstallError> {
         let Some(old) = self.old else { return Ok(Vec::new()) };
         let belongs = |change: &LineChange| match (change, step) {
-            (LineChange::Add(line), AccountStep::User { name, .. }) => {
-                line.starts_with(&format!("{name}:"))
-            }
-            (LineChange::Add(line), AccountStep::Group { name, .. }) => {
-                line.starts_with(&format!("{name}:"))
-            }
+            (
+                LineChange::Add(line),
+                AccountStep::User { name, .. } | AccountStep::Group { name, .. },
+            ) => line.starts_with(&format!("{name}:")),
             (
                 LineChange::Member { user, group, .. },
                 AccountStep::Membership { user: wanted, group: to },
@@ -366,6 +417,26 @@ impl<'w, M: Machine + ?Sized> Work<'w, M> {
         let gathered = std::mem::take(&mut self.receipt.gathered);
         Ok(self.transaction.machine().append(&path, &gathered)?)
     }
+}
+
+/// Refuses to go on when somebody wants it to end.
+pub(crate) fn go_on(progress: &dyn Progress) -> Result<(), InstallError> {
+    if progress.is_interrupted() { Err(InstallError::Interrupted) } else { Ok(()) }
+}
+
+/// The file system of `path`, or of the nearest folder above it.
+fn device_of(
+    machine: &(impl Machine + ?Sized),
+    path: &MachinePath,
+) -> Result<Option<u64>, MachineError> {
+    let mut at = Some(path.clone());
+    while let Some(path) = at {
+        if let Some(found) = machine.look(&path)? {
+            return Ok(Some(found.identity.0));
+        }
+        at = path.parent();
+    }
+    Ok(None)
 }
 
 /// A set of paths, 8 bytes each.

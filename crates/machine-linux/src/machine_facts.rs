@@ -1,4 +1,4 @@
-use std::{fs, path::PathBuf, process::Command};
+use std::{fs, os::unix::ffi::OsStrExt as _, path::PathBuf, process::Command};
 
 use change::Observe;
 use install::Facts;
@@ -31,6 +31,19 @@ impl LinuxFacts {
             live: machine.is_live(),
             os_release: os_release.unwrap_or_default(),
         }
+    }
+
+    /// The file system of `path`, or of the nearest folder above it, and its number.
+    fn file_system(&self, path: &MachinePath) -> Option<(rustix::fs::StatVfs, u64)> {
+        let mut at = Some(path.clone());
+        while let Some(path) = at {
+            let host = self.root.join(std::ffi::OsStr::from_bytes(path.relative()));
+            if let (Ok(space), Ok(stat)) = (rustix::fs::statvfs(&host), rustix::fs::stat(&host)) {
+                return Some((space, stat.st_dev));
+            }
+            at = path.parent();
+        }
+        None
     }
 
     fn release_field(&self, name: &str) -> String {
@@ -71,7 +84,7 @@ impl Facts for LinuxFacts {
 
     fn memory(&self) -> u64 {
         let info = rustix::system::sysinfo();
-        u64::from(info.totalram) * u64::from(info.mem_unit)
+        info.totalram * u64::from(info.mem_unit)
     }
 
     fn host_name(&self) -> String {
@@ -82,16 +95,13 @@ impl Facts for LinuxFacts {
     }
 
     fn free_space(&self, path: &MachinePath) -> Option<(u64, u64)> {
-        let mut at = Some(path.clone());
-        while let Some(path) = at {
-            let host =
-                self.root.join(std::ffi::OsStr::new(&*String::from_utf8_lossy(path.relative())));
-            if let (Ok(space), Ok(stat)) = (rustix::fs::statvfs(&host), rustix::fs::stat(&host)) {
-                return Some((space.f_bavail * space.f_frsize, stat.st_dev));
-            }
-            at = path.parent();
-        }
-        None
+        let (space, device) = self.file_system(path)?;
+        // One without blocks, as in memory without a limit, does not say what is free.
+        (space.f_blocks > 0).then_some((space.f_bavail * space.f_frsize, device))
+    }
+
+    fn block_size(&self, path: &MachinePath) -> u64 {
+        self.file_system(path).map_or(4096, |(space, _)| space.f_frsize.max(1))
     }
 
     fn system_package(&self, name: &str) -> Option<String> {

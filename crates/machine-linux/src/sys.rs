@@ -178,5 +178,6 @@ pub(crate) fn events(mut bytes: &[u8]) -> Vec<Event> {
 #[expect(unsafe_code, reason = "unsharing may take away what other threads rely on")]
 pub(crate) fn unshare(flags: rustix::thread::UnshareFlags) -> io::Result<()> {
     // SAFETY: the descriptor table is not among what is unshared.
-    Ok(unsafe { rustix::thread::unshare_unsafe(flags)? })
+    let _: () = unsafe { rustix::thread::unshare_unsafe(flags)? };
+    Ok(())
 }

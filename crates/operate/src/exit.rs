@@ -61,6 +61,7 @@ impl Exit {
             | InstallError::Path { .. } => Self::Usage,
             InstallError::InTheWay { .. } | InstallError::Older { .. } => Self::Decision,
             InstallError::Already { .. } => Self::Nothing,
+            InstallError::Interrupted => Self::RolledBack,
             _ => Self::Failed,
         }
     }

@@ -6,6 +6,7 @@
 
 mod exit;
 mod in_use;
+mod interrupt;
 mod lock;
 mod log;
 mod operation;

@@ -10,6 +10,8 @@ use std::{
 
 use rustix::fs::FlockOperation;
 
+use crate::interrupt;
+
 /// The files other installers lock, below the root. They use POSIX record locks, which flock(2) neither
 /// sees nor blocks; an open-file-description lock of the same kind does both.
 const OTHERS: [(&str, &str); 2] =
@@ -33,7 +35,7 @@ pub struct Waiting {
 /// A lock could not be had.
 #[derive(Debug, thiserror::Error)]
 pub enum LockError {
-    /// Somebody else holds it, and waiting was not wanted.
+    /// Somebody else holds it, and waiting was not wanted, or was ended.
     #[error("{}", .0.sentence())]
     Taken(Waiting),
     /// It cannot be locked at all.
@@ -80,7 +82,9 @@ pub(crate) fn lock_all(
                 return Err(LockError::Taken(waiting));
             }
             tell(&waiting);
-            record_lock(&file, true).map_err(refused)?;
+            if !record_lock(&file, true).map_err(refused)? {
+                return Err(LockError::Taken(waiting));
+            }
         }
         files.push(file);
     }
@@ -104,13 +108,17 @@ fn lock_root(root: &Path, wait: bool, tell: &mut dyn FnMut(&Waiting)) -> Result<
     loop {
         match rustix::fs::flock(&file, FlockOperation::LockExclusive) {
             Ok(()) => return Ok(file),
+            Err(rustix::io::Errno::INTR) if interrupt::is_asked() => {
+                return Err(LockError::Taken(waiting));
+            }
             Err(rustix::io::Errno::INTR) => {}
             Err(error) => return Err(refused(error.into())),
         }
     }
 }
 
-/// An open-file-description lock on the whole file, fcntl(2): answers whether it was had.
+/// An open-file-description lock on the whole file, fcntl(2): answers whether it was had. Waiting ends when we
+/// are asked to end.
 #[expect(unsafe_code, reason = "rustix has no open-file-description locks")]
 fn record_lock(file: &File, wait: bool) -> io::Result<bool> {
     let request = whole_file();
@@ -124,6 +132,7 @@ fn record_lock(file: &File, wait: bool) -> io::Result<bool> {
         let error = io::Error::last_os_error();
         match error.raw_os_error() {
             Some(libc::EAGAIN | libc::EACCES) if !wait => return Ok(false),
+            Some(libc::EINTR) if interrupt::is_asked() => return Ok(false),
             Some(libc::EINTR) => {}
             _ => return Err(error),
         }
@@ -150,7 +159,7 @@ fn whole_file() -> libc::flock {
     }
 }
 
-/// Who holds an flock on the file: proc_locks(5) names the process that took it.
+/// Who holds an flock on the file: `proc_locks(5)` names the process that took it.
 fn flock_holder(file: &File) -> Option<(i32, String)> {
     use std::os::unix::fs::MetadataExt as _;
     let inode = file.metadata().ok()?.ino().to_string();
@@ -199,7 +208,7 @@ mod tests {
         let process = i32::try_from(holder.id()).unwrap();
         match lock_all(root.path(), false, &mut |_| {}) {
             Err(LockError::Taken(waiting)) => {
-                assert_eq!(waiting.holder.map(|(process, _)| process), Some(process))
+                assert_eq!(waiting.holder.map(|(process, _)| process), Some(process));
             }
             other => panic!("{other:?}"),
         }

@@ -82,6 +82,11 @@ impl Report {
         let mut report = Self::new(result, error.to_string());
         let mut cause = error.source();
         while let Some(next) = cause {
+            if lacks_rights(next) {
+                report.notes.push(
+                    "only its administrator may change this machine: run it as root".to_owned(),
+                );
+            }
             let text = next.to_string();
             // A cause that its error already quotes is said once.
             if !report.message.contains(&text) {
@@ -144,6 +149,14 @@ impl Report {
     pub fn json(&self) -> String {
         serde_json::to_string(self).unwrap_or_default()
     }
+}
+
+/// Whether this is a refusal that root would not have met.
+fn lacks_rights(error: &(dyn std::error::Error + 'static)) -> bool {
+    let denied = error
+        .downcast_ref::<std::io::Error>()
+        .is_some_and(|error| error.kind() == std::io::ErrorKind::PermissionDenied);
+    denied && !rustix::process::geteuid().is_root()
 }
 
 fn sentence(recovered: &Recovered) -> Option<String> {

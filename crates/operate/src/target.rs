@@ -9,7 +9,7 @@ use install::Facts;
 use machine_linux::{LinuxFacts, LinuxMachine};
 use model::{PackageName, Time};
 
-use crate::{Exit, Held, LockError, Waiting, lock::lock_all};
+use crate::{Exit, Held, LockError, Waiting, interrupt, lock::lock_all};
 
 /// A machine to work on: its locks held, what a crash interrupted ended.
 #[derive(Debug)]
@@ -49,6 +49,7 @@ impl Target {
         wait: bool,
         tell: &mut dyn FnMut(&Waiting),
     ) -> Result<Self, OpenTargetError> {
+        interrupt::listen();
         let mut machine = LinuxMachine::new(root).map_err(OpenTargetError::Root)?;
         let held = lock_all(machine.root(), wait, tell)?;
         let paths = install::state_paths(&machine)?;
@@ -81,8 +82,8 @@ impl OpenTargetError {
     pub fn exit(&self) -> Exit {
         match self {
             Self::Lock(LockError::Taken(_)) => Exit::InUse,
-            Self::Recover(_) => Exit::Decision,
-            Self::Root(_) | Self::Lock(_) | Self::Machine(_) => Exit::Failed,
+            Self::Recover(RecoverError::Machine(_)) => Exit::Decision,
+            Self::Recover(_) | Self::Root(_) | Self::Lock(_) | Self::Machine(_) => Exit::Failed,
         }
     }
 }

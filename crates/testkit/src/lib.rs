@@ -2,14 +2,17 @@
 //!
 //! - a [`SimDisk`] is a machine in memory that loses, reorders and tears what was not synced;
 //! - a [`Sample`] is a package made by hand;
+//! - [`stop_at`] kills or interrupts a program at a system call;
 //! - a [`Picture`] is everything a tree holds, to compare with another.
 
 mod picture;
 mod sample;
 mod sim_disk;
 mod sim_facts;
+mod stepped;
 
 pub use picture::{Picture, Seen};
 pub use sample::Sample;
 pub use sim_disk::SimDisk;
 pub use sim_facts::SimFacts;
+pub use stepped::{Stop, calls, stop_at};

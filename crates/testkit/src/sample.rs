@@ -5,12 +5,15 @@ use package::{
     Action, Header, Node, PackageReader, PackageWriter, Record, Settings, Step, Totals, Tree,
 };
 
+/// Records by tree and parts of their path, each with its content.
+type Records = BTreeMap<(u32, Vec<Vec<u8>>), (Record, Vec<u8>)>;
+
 /// A package made by hand, in memory.
 #[derive(Clone, Debug)]
 pub struct Sample {
     /// What it is and does.
     pub header: Header,
-    records: BTreeMap<(u32, Vec<Vec<u8>>), (Record, Vec<u8>)>,
+    records: Records,
 }
 
 impl Sample {
@@ -90,8 +93,13 @@ impl Sample {
 
     /// The package as bytes.
     pub fn bytes(&self) -> Vec<u8> {
+        self.installer(&[])
+    }
+
+    /// The package behind the program `stub`.
+    pub fn installer(&self, stub: &[u8]) -> Vec<u8> {
         let mut writer =
-            PackageWriter::new(Vec::new(), &[], Settings::fast(1)).expect("memory takes all");
+            PackageWriter::new(Vec::new(), stub, Settings::fast(1)).expect("memory takes all");
         for (record, content) in self.records.values() {
             let mut record = record.clone();
             if let Some((1, content)) = content.split_first() {

@@ -25,6 +25,8 @@ pub struct SimDisk {
     clock: u64,
     /// Changes left until the power fails.
     pub power: Option<u64>,
+    /// Makes, links and writes left until the disk is full.
+    pub room: Option<u64>,
     /// Changes so far.
     pub changes: u64,
     reads: RefCell<u64>,
@@ -120,12 +122,14 @@ impl SimDisk {
             pending: Vec::new(),
             clock: 1_000,
             power: None,
+            room: None,
             changes: 0,
             reads: RefCell::new(0),
         }
     }
 
     /// The power comes back after a cut: what `seed` says survived of what was not synced.
+    #[must_use]
     pub fn after_power_cut(&self, seed: u64) -> Self {
         let mut dice = Dice(seed);
         // Half of the time most survives, half of the time little does.
@@ -144,12 +148,14 @@ impl SimDisk {
             pending: Vec::new(),
             clock: self.clock + 1_000,
             power: None,
+            room: None,
             changes: 0,
             reads: RefCell::new(0),
         }
     }
 
     /// The machine after a process was killed: all it did is there.
+    #[must_use]
     pub fn after_kill(&self) -> Self {
         Self { power: None, ..self.clone() }
     }
@@ -188,8 +194,20 @@ impl SimDisk {
         }
     }
 
+    /// Uses space: refused when the disk is full.
+    fn fill(&mut self, action: Action, path: &MachinePath) -> Result<(), MachineError> {
+        match &mut self.room {
+            Some(0) => Err(refused(action, path, io::ErrorKind::StorageFull.into())),
+            Some(left) => {
+                *left -= 1;
+                Ok(())
+            }
+            None => Ok(()),
+        }
+    }
+
     fn perform(&mut self, operation: Operation) {
-        self.now.replay(&operation, &mut Dice(0).whole());
+        self.now.replay(&operation, &mut Dice::whole());
         self.pending.push(operation);
     }
 
@@ -226,6 +244,7 @@ impl SimDisk {
         meta: &RawMeta,
     ) -> Result<u64, MachineError> {
         self.must_be_free(path)?;
+        self.fill(Action::Make, path)?;
         self.spend(Action::Make, path)?;
         let inode = self.now.next;
         self.now.next += 1;
@@ -238,7 +257,7 @@ impl SimDisk {
 
 impl Dice {
     /// Dice for replaying an operation whole: nothing is torn.
-    fn whole(self) -> Self {
+    fn whole() -> Self {
         Self(u64::MAX)
     }
 
@@ -297,9 +316,9 @@ impl State {
                 }
                 let moved = self.below(from);
                 let replaced = self.below(to);
-                replaced.iter().for_each(|path| {
+                for path in &replaced {
                     self.names.remove(path);
-                });
+                }
                 for path in moved {
                     if let Some(inode) = self.names.remove(&path) {
                         let rest = path.below(from).unwrap_or_default();
@@ -441,6 +460,7 @@ impl Machine for SimDisk {
         fill: &mut dyn FnMut(&mut dyn FileSink) -> io::Result<()>,
     ) -> Result<(), MachineError> {
         let inode = self.make(path, Node::File { length: 0 }, meta)?;
+        self.fill(Action::Write, path)?;
         self.spend(Action::Write, path)?;
         let mut bytes = Bytes(Vec::new());
         fill(&mut bytes).map_err(|reason| refused(Action::Write, path, reason))?;
@@ -460,6 +480,7 @@ impl Machine for SimDisk {
     fn link(&mut self, existing: &MachinePath, name: &MachinePath) -> Result<(), MachineError> {
         let inode = self.must(Action::Link, existing)?;
         self.must_be_free(name)?;
+        self.fill(Action::Link, name)?;
         self.spend(Action::Link, name)?;
         self.perform(Operation::Link { inode, name: name.clone() });
         self.enter(name);
@@ -506,13 +527,13 @@ impl Machine for SimDisk {
     }
 
     fn append(&mut self, path: &MachinePath, bytes: &[u8]) -> Result<(), MachineError> {
-        let inode = match self.now.names.get(path) {
-            Some(inode) => *inode,
-            None => {
-                let meta = RawMeta { mode: 0o600, ..folder_meta(Time::default()) };
-                self.make(path, Node::File { length: 0 }, &meta)?
-            }
+        let inode = if let Some(inode) = self.now.names.get(path) {
+            *inode
+        } else {
+            let meta = RawMeta { mode: 0o600, ..folder_meta(Time::default()) };
+            self.make(path, Node::File { length: 0 }, &meta)?
         };
+        self.fill(Action::Write, path)?;
         self.spend(Action::Write, path)?;
         let at = self.now.inodes[&inode].content.len();
         self.perform(Operation::Content { inode, at, bytes: bytes.to_vec() });
@@ -540,7 +561,7 @@ impl Machine for SimDisk {
             });
         self.pending = others;
         for operation in Vec::from_iter::<Vec<Operation>>(mine) {
-            self.durable.replay(&operation, &mut Dice(0).whole());
+            self.durable.replay(&operation, &mut Dice::whole());
         }
         Ok(())
     }

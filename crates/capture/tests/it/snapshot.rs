@@ -47,7 +47,7 @@ proptest! {
 #[test]
 fn many_blocks_are_one_snapshot() {
     let records: Vec<Record> =
-        (0..20_000).map(|n| file(&format!("/usr/{:05}", n), n, n, 50)).collect();
+        (0..20_000).map(|n| file(&format!("/usr/{n:05}"), n, n, 50)).collect();
     assert_eq!(read(&written(&records, &[])).unwrap().0, records);
 }
 

@@ -48,8 +48,8 @@ pub(super) fn read(folder: BorrowedFd<'_>, name: &CStr) -> io::Result<Option<Upp
     let (node, stamp) = node_of(folder, name, &status, shown)?;
     Ok(Some(Upper::Present(Box::new(Present {
         opaque: node.kind == Kind::Directory
-            && mark(&raw, b"opaque").is_some_and(|value| &**value == b"y"),
-        redirect: mark(&raw, b"redirect").cloned(),
+            && mark(&raw, b"opaque").is_some_and(|value| value == b"y"),
+        redirect: mark(&raw, b"redirect").map(Box::from),
         metacopy: matches!(node.kind, Kind::File(_)) && mark(&raw, b"metacopy").is_some(),
         node,
         stamp,
@@ -64,8 +64,8 @@ pub(super) fn read_lower(folder: BorrowedFd<'_>, name: &CStr) -> io::Result<Opti
     }
 }
 
-fn mark<'a>(raw: &'a Xattrs, name: &[u8]) -> Option<&'a Box<[u8]>> {
+fn mark<'a>(raw: &'a Xattrs, name: &[u8]) -> Option<&'a [u8]> {
     [&b"trusted.overlay."[..], b"user.overlay."]
         .iter()
-        .find_map(|prefix| raw.get(&[prefix, name].concat()[..]))
+        .find_map(|prefix| raw.get(&[prefix, name].concat()[..]).map(|value| &**value))
 }

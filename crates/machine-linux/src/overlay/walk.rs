@@ -426,16 +426,14 @@ impl Walk {
             self.linked.insert(stamp.inode, stamp.links);
         }
         if let (Kind::File(content), Some(at)) = (&mut node.kind, &visit.before) {
-            content.hash = match self.hashes.get(&inode) {
-                Some(hash) => *hash,
-                None => {
-                    let file = open_file(at.folder.as_fd(), &at.name);
-                    let read = file
-                        .and_then(|file| hash(&file, content))
-                        .map_err(io_failed(&visit.path))?;
-                    self.hashes.insert(inode, read);
-                    read
-                }
+            content.hash = if let Some(hash) = self.hashes.get(&inode) {
+                *hash
+            } else {
+                let file = open_file(at.folder.as_fd(), &at.name);
+                let read =
+                    file.and_then(|file| hash(&file, content)).map_err(io_failed(&visit.path))?;
+                self.hashes.insert(inode, read);
+                read
             };
         }
         Ok(Found { node, inode })

@@ -2,7 +2,7 @@
 //! (docs/formats/session.md).
 
 use std::{
-    collections::HashMap,
+    collections::{HashMap, HashSet},
     fs::{File, OpenOptions},
     io::{self, BufReader, BufWriter, Read as _, Seek as _, SeekFrom, Write as _},
     os::unix::fs::FileExt as _,
@@ -25,7 +25,7 @@ const LEVEL: i32 = 3;
 /// Decides what is kept, and keeps it.
 pub(super) struct Keeper {
     pack: BufWriter<File>,
-    seen: HashMap<Hash, ()>,
+    seen: HashSet<Hash>,
     etc: MachinePath,
     etc_left: u64,
     left: u64,
@@ -38,7 +38,7 @@ impl Keeper {
         let file = OpenOptions::new().write(true).create(true).truncate(true).open(path)?;
         Ok(Self {
             pack: BufWriter::new(file),
-            seen: HashMap::new(),
+            seen: HashSet::new(),
             etc: MachinePath::new("/etc").map_err(io::Error::other)?,
             etc_left: ETC,
             left: budget,
@@ -70,7 +70,7 @@ impl Keeper {
         }
         let hash = Hash::of(&bytes);
         content.hash = Some(hash);
-        if self.seen.insert(hash, ()).is_none() {
+        if self.seen.insert(hash) {
             *left -= content.length;
             let stored = zstd::bulk::compress(&bytes, LEVEL)?;
             let length = |length: usize| u32::try_from(length).map_err(io::Error::other);

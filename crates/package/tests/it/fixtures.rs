@@ -6,6 +6,7 @@ use package::{OpenError, PackageReader};
 
 use crate::payload::{File, file, open, read};
 
+#[expect(clippy::disallowed_methods, reason = "fixtures are files; the crate itself reads none")]
 fn fixture(name: &str) -> Vec<u8> {
     let folder = PathBuf::from(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/fixtures"));
     fs::read(folder.join(format!("{name}.package"))).unwrap()

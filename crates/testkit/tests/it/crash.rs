@@ -88,7 +88,7 @@ fn act(disk: &mut SimDisk, what: Act) {
     }
 }
 
-/// How many points are tried; the long form runs outside CI with PACKHORSE_CRASH_POINTS.
+/// How many points are tried; the long form runs outside CI with `PACKHORSE_CRASH_POINTS`.
 fn points() -> u64 {
     std::env::var("PACKHORSE_CRASH_POINTS")
         .ok()
@@ -132,13 +132,12 @@ fn check(before: &SimDisk, what: Act, kill: bool) {
             let seen = outside(&mended);
             // Without our state nothing may be left of it at all.
             let pristine = if old_whole == old { &old } else { &old_whole };
-            if seen != old && seen != new {
-                panic!(
-                    "{what:?} cut at {cut}, seed {seed}: neither old nor new\nto old: {:#?}\nto new: {:#?}",
-                    old.differences(&seen),
-                    new.differences(&seen)
-                );
-            }
+            assert!(
+                !(seen != old && seen != new),
+                "{what:?} cut at {cut}, seed {seed}: neither old nor new\nto old: {:#?}\nto new: {:#?}",
+                old.differences(&seen),
+                new.differences(&seen)
+            );
             if seen == old && old_whole == old {
                 let left = pristine.differences(&whole(&mended));
                 assert_eq!(left, Vec::<String>::new(), "{what:?} cut at {cut}, seed {seed}");
@@ -205,4 +204,41 @@ fn an_uninstall_is_done_or_undone_after_a_kill() {
 fn a_roll_back_is_done_or_goes_on_after_a_power_cut() {
     check(&installed(), Act::RollBack, false);
     check(&updated(), Act::RollBack, false);
+}
+
+/// The disk is full from some point on: what was asked for is either done or undone, and nothing is left of it.
+fn check_full(before: &SimDisk, what: Act) {
+    let (old, mut after) = (picture(before), before.clone());
+    act(&mut after, what);
+    let new = picture(&after);
+    let mut room = 0;
+    loop {
+        let mut disk = before.clone();
+        disk.room = Some(room);
+        act(&mut disk, what);
+        let seen = picture(&disk);
+        if seen == new {
+            return;
+        }
+        assert_eq!(old.differences(&seen), Vec::<String>::new(), "{what:?} with room for {room}");
+        room += 1;
+    }
+}
+
+#[test]
+fn q212790_a_disk_that_fills_at_any_point_leaves_the_machine_as_it_was() {
+    check_full(&machine(), Act::Install);
+    check_full(&installed(), Act::Update);
+    check_full(&updated(), Act::Uninstall);
+    check_full(&updated(), Act::RollBack);
+}
+
+#[test]
+fn q212790_a_full_disk_has_its_own_exit_code() {
+    for room in 12..40 {
+        let mut disk = machine();
+        disk.room = Some(room);
+        let Err(error) = install_with(&mut disk, &SimFacts, &first(), &options()) else { continue };
+        assert_eq!(operate::Exit::of_install(&error), operate::Exit::NoSpace, "{error}");
+    }
 }

@@ -3,6 +3,7 @@
 #![expect(clippy::unwrap_used, reason = "tests")]
 
 mod crash;
+mod damage;
 mod installing;
 mod on_linux;
 mod rolling_back;
@@ -10,3 +11,4 @@ mod root;
 mod shared;
 mod support;
 mod uninstalling;
+mod volumes;

@@ -93,7 +93,8 @@ impl Announced {
         if is_state(&one.path) {
             return false;
         }
-        let is_folder = |tree: &Tree| tree.0.get(&one.path).is_some_and(|seen| seen.is_folder());
+        let is_folder =
+            |tree: &Tree| tree.0.get(&one.path).is_some_and(super::tree::Seen::is_folder);
         if self.excluded.contains(&one.path) {
             // A folder that is left out for its time is a folder all the same.
             let both = is_folder(reference) && is_folder(target);
@@ -101,7 +102,8 @@ impl Announced {
         }
         if self.understood.contains(&one.path) {
             // A link may be spelt another way, and what follows from a step need not be there.
-            let is_link = |tree: &Tree| tree.0.get(&one.path).is_some_and(|seen| seen.is_link());
+            let is_link =
+                |tree: &Tree| tree.0.get(&one.path).is_some_and(super::tree::Seen::is_link);
             let both_links = is_link(reference) && is_link(target);
             one.what.retain(|what| match *what {
                 "time" | "missing" => false,

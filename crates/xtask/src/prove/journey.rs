@@ -326,7 +326,7 @@ fn only_times(differences: &mut Vec<Difference>) -> BTreeSet<OsString> {
     times.into_iter().map(|one| one.path).collect()
 }
 
-/// Numbers that look random and are the same for the same seed (SplitMix64).
+/// Numbers that look random and are the same for the same seed (`SplitMix64`).
 struct Random(u64);
 
 impl Random {

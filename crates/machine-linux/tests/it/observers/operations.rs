@@ -16,7 +16,7 @@ use super::tree::{BLOCK, Body, Inode, Modified, Tree};
 const NAMES: [&str; 7] = ["a", "b", "c", "d", "e", "f", "a!"];
 const MOST: u64 = 8 * BLOCK;
 
-/// SplitMix64: the same rolls for the same seed, everywhere.
+/// `SplitMix64`: the same rolls for the same seed, everywhere.
 pub(crate) struct Dice(u64);
 
 impl Dice {
