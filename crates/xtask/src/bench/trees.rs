@@ -27,11 +27,11 @@ pub(super) fn make(root: &Path, files: usize) -> Result<()> {
         let since = if random & 1 == 0 {
             Duration::from_secs(1_600_000_000 + (number / 1024) as u64)
         } else {
-            Duration::new(1_600_000_000 + (random >> 40), (random >> 8) as u32 % 1_000_000_000)
+            Duration::from_nanos(1_600_000_000_000_000_000 + (random >> 7))
         };
         File::create_new(&file)
             .and_then(|mut made| {
-                made.write_all(&text[..1 + (random >> 32) as usize % 255])?;
+                made.write_all(&text[..=(random >> 32) as usize % 255])?;
                 made.set_modified(UNIX_EPOCH + since)
             })
             .with_context(|| file.display().to_string())?;
