@@ -188,6 +188,7 @@ impl Journey<'_> {
         reference: &Tree,
         announced: &Announced,
     ) -> Result<Tree> {
+        self.settle()?;
         let begun = Instant::now();
         run_quietly(&mut self.installing(installer)).context("install")?;
         self.outcome.install = begun.elapsed();
@@ -201,12 +202,18 @@ impl Journey<'_> {
 
     /// Takes it off. Returns the paths whose times did not come back: a failure, and known from then on.
     fn uninstall(&mut self, installer: &Path, pristine: &Tree) -> Result<BTreeSet<OsString>> {
+        self.settle()?;
         let begun = Instant::now();
         run_quietly(&mut self.uninstalling(installer)).context("uninstall")?;
         self.outcome.uninstall = begun.elapsed();
         let mut left = pristine.differences(&self.look()?);
         self.demand("uninstalled, and not pristine", &left);
         Ok(only_times(&mut left))
+    }
+
+    /// Waits until nothing is left to write from before: the times are the act's own.
+    fn settle(&self) -> Result<()> {
+        run_quietly(command("sync", ["--file-system"]).arg(&self.target))
     }
 
     fn installing(&self, installer: &Path) -> Command {
