@@ -64,6 +64,7 @@ pub(crate) fn run(args: &Args) -> Result<()> {
     debian::ensure(&NEEDS)?;
     let settings = Settings {
         packhorse: build(args.short)?,
+        fast: args.short,
         kills: args.kills.unwrap_or(if args.short { 6 } else { 50 }),
         seed: args.seed,
         services: true,

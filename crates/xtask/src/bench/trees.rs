@@ -4,6 +4,7 @@ use std::{
     fs::{self, File},
     io::Write as _,
     path::{Path, PathBuf},
+    time::{Duration, UNIX_EPOCH},
 };
 
 use anyhow::{Context as _, Result, ensure};
@@ -13,19 +14,27 @@ const IN_FOLDER: usize = 16;
 /// Folders in each folder of those.
 const FOLDERS: usize = 100;
 
-/// Makes a tree of `files` small files, as many in each folder as systems have on average.
+/// Makes a tree of `files` small files, as many in each folder as systems have on average. Names, sizes and
+/// times are as irregular as theirs: half the files have times of their own, the others that of a package.
 pub(super) fn make(root: &Path, files: usize) -> Result<()> {
-    let mut made = 0;
-    while made < files {
-        let folder = folder_of(root, made);
-        fs::create_dir_all(&folder)?;
-        for number in made..files.min(made + IN_FOLDER) {
-            let file = folder.join(format!("file-{number}.conf"));
-            File::create_new(&file)
-                .and_then(|mut file| writeln!(file, "setting = {number}"))
-                .with_context(|| file.display().to_string())?;
+    let text = [b'#'; 256];
+    for number in 0..files {
+        let file = file_of(root, number);
+        if number % IN_FOLDER == 0 {
+            fs::create_dir_all(folder_of(root, number))?;
         }
-        made += IN_FOLDER;
+        let random = random(number);
+        let since = if random & 1 == 0 {
+            Duration::from_secs(1_600_000_000 + (number / 1024) as u64)
+        } else {
+            Duration::from_nanos(1_600_000_000_000_000_000 + (random >> 7))
+        };
+        File::create_new(&file)
+            .and_then(|mut made| {
+                made.write_all(&text[..=(random >> 32) as usize % 255])?;
+                made.set_modified(UNIX_EPOCH + since)
+            })
+            .with_context(|| file.display().to_string())?;
     }
     Ok(())
 }
@@ -37,7 +46,21 @@ pub(super) fn folder_of(root: &Path, number: usize) -> PathBuf {
 }
 
 pub(super) fn file_of(root: &Path, number: usize) -> PathBuf {
-    folder_of(root, number).join(format!("file-{number}.conf"))
+    let random = random(number);
+    let extension = ["conf", "js", "py", "so", "html", "h"][(random >> 20) as usize % 6];
+    folder_of(root, number).join(format!(
+        "{:06x}-{}.{extension}",
+        random & 0xff_ffff,
+        number % IN_FOLDER
+    ))
+}
+
+/// A number that looks random, and is the same each time.
+fn random(number: usize) -> u64 {
+    let mut mixed = (number as u64 + 1).wrapping_mul(0x9e37_79b9_7f4a_7c15);
+    mixed = (mixed ^ (mixed >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+    mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+    mixed ^ (mixed >> 31)
 }
 
 /// Copies real files of this system into `to`: as many as asked for, with about as many bytes, drawn from

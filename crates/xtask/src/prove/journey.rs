@@ -45,6 +45,8 @@ pub(crate) struct Outcome {
 pub(crate) struct Settings {
     /// The `packhorse` to try.
     pub(crate) packhorse: PathBuf,
+    /// Pack quickly instead of small.
+    pub(crate) fast: bool,
     /// How many times it is killed.
     pub(crate) kills: usize,
     /// Where the random points come from.
@@ -169,8 +171,12 @@ impl Journey<'_> {
     fn compile(&mut self, project: &Path) -> Result<PathBuf> {
         run_quietly(self.ours(["script", "check"]).arg(project)).context("script check")?;
         let installer = self.folder.join("installer.run");
-        run_quietly(self.ours(["compile"]).arg(project).arg("-o").arg(&installer))
-            .context("compile")?;
+        let mut compile = self.ours(["compile"]);
+        compile.arg(project).arg("-o").arg(&installer);
+        if self.settings.fast {
+            compile.arg("--fast");
+        }
+        run_quietly(&mut compile).context("compile")?;
         self.outcome.installer_bytes = fs::metadata(&installer)?.len();
         Ok(installer)
     }
@@ -182,6 +188,7 @@ impl Journey<'_> {
         reference: &Tree,
         announced: &Announced,
     ) -> Result<Tree> {
+        self.settle()?;
         let begun = Instant::now();
         run_quietly(&mut self.installing(installer)).context("install")?;
         self.outcome.install = begun.elapsed();
@@ -195,12 +202,18 @@ impl Journey<'_> {
 
     /// Takes it off. Returns the paths whose times did not come back: a failure, and known from then on.
     fn uninstall(&mut self, installer: &Path, pristine: &Tree) -> Result<BTreeSet<OsString>> {
+        self.settle()?;
         let begun = Instant::now();
         run_quietly(&mut self.uninstalling(installer)).context("uninstall")?;
         self.outcome.uninstall = begun.elapsed();
         let mut left = pristine.differences(&self.look()?);
         self.demand("uninstalled, and not pristine", &left);
         Ok(only_times(&mut left))
+    }
+
+    /// Waits until nothing is left to write from before: the times are the act's own.
+    fn settle(&self) -> Result<()> {
+        run_quietly(command("sync", ["--file-system"]).arg(&self.target))
     }
 
     fn installing(&self, installer: &Path) -> Command {

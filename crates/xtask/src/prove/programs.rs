@@ -45,11 +45,11 @@ pub(crate) const PROGRAMS: [Program; 5] = [
     Program {
         name: "makeself-node",
         is_short: true,
-        prepare: "true",
+        prepare: "apt-get -qq -y --no-install-recommends install nodejs",
         supply: Some(node_tree),
         install: "sh /mnt/supplies/node.run --quiet --target /opt/lint --nox11",
         check: "printf 'let a = 1;;\\n' > /tmp/a.js && \
-                ! /opt/lint/lint --no-eslintrc --rule no-extra-semi:error --parser-options=ecmaVersion:6 /tmp/a.js",
+                { /opt/lint/lint --no-eslintrc --format json --rule no-extra-semi:error --parser-options=ecmaVersion:6 /tmp/a.js || true; } 2>&1",
         answer: "Unnecessary semicolon",
         service: None,
     },
@@ -125,13 +125,15 @@ impl Program {
     }
 }
 
-/// Node.js and a program written for it, with every library Debian's packages ask for, in one folder that
-/// needs nothing else; wrapped by makeself.
+/// A program for Node.js with every module it asks for, taken from Debian's packages, in one folder; wrapped
+/// by makeself.
 fn node_tree(root: &Path, scratch: &Path) -> Result<PathBuf> {
     let (copied, tree) = (scratch.join("root"), scratch.join("tree"));
     std::fs::create_dir_all(&tree)?;
     copy(root, &copied)?;
-    inside(&copied, "apt-get -qq -y --no-install-recommends --download-only install eslint")?;
+    let download =
+        "apt-get clean; apt-get -qq -y --no-install-recommends --download-only install eslint";
+    inside(&copied, download)?;
     for archive in std::fs::read_dir(copied.join("var/cache/apt/archives"))? {
         let archive = archive?.path();
         if archive.extension().is_some_and(|extension| extension == "deb") {
@@ -140,9 +142,8 @@ fn node_tree(root: &Path, scratch: &Path) -> Result<PathBuf> {
     }
     remove(&copied)?;
     let launcher = "#!/bin/sh\nhere=$(dirname \"$0\")\n\
-        export LD_LIBRARY_PATH=$here/usr/lib/x86_64-linux-gnu:$here/lib/x86_64-linux-gnu\n\
         export NODE_PATH=$here/usr/share/nodejs:$here/usr/lib/x86_64-linux-gnu/nodejs:$here/usr/lib/nodejs\n\
-        exec \"$here/usr/bin/node\" \"$here/usr/share/nodejs/eslint/bin/eslint.js\" \"$@\"\n";
+        exec node \"$here/usr/share/nodejs/eslint/bin/eslint.js\" \"$@\"\n";
     std::fs::write(tree.join("lint"), launcher)?;
     run_quietly(command("chmod", ["755"]).arg(tree.join("lint")))?;
     let file = scratch.join("node.run");
