@@ -1,8 +1,8 @@
 use model::MachinePath;
 
 use crate::{
-    CommandEnd, Damaged, FrameReader, Intent, JOURNAL_FORMAT, JournalRecord, Machine, MachineError, Observe,
-    Operation, Paths, TransactionHeader, Undo, staged_name,
+    CommandEnd, Damaged, FrameReader, Intent, JOURNAL_FORMAT, JournalRecord, Machine, MachineError,
+    Observe, Operation, Paths, TransactionHeader, Undo, staged_name,
     transaction::{journal_of, set_time},
     tree,
 };

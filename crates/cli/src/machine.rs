@@ -212,9 +212,7 @@ fn on_target(
             let report = act(&mut target, show);
             report.with_recovered(&target.recovered)
         }
-        Err(error) => {
-            Report::of_error(error.exit(), &error)
-        }
+        Err(error) => Report::of_error(error.exit(), &error),
     };
     answer(common, report, show)
 }

@@ -35,9 +35,8 @@ pub fn in_use(machine: &LinuxMachine, paths: &Paths, numbers: &[u64]) -> Vec<InU
         let Ok(journal) = paths.closed(*number).join("journal") else { continue };
         let Ok(mut reader) = FrameReader::open(machine, journal) else { continue };
         while let Ok(Some(record)) = reader.forward::<JournalRecord>() {
-            let JournalRecord::Intent(
-                Intent::Replace { path, .. } | Intent::Remove { path, .. },
-            ) = record
+            let JournalRecord::Intent(Intent::Replace { path, .. } | Intent::Remove { path, .. }) =
+                record
             else {
                 continue;
             };

@@ -32,9 +32,7 @@ pub(crate) fn perform(
             let report = act(request, package, &mut target, &mut show);
             report.with_recovered(&target.recovered)
         }
-        Err(error) => {
-            Report::of_error(error.exit(), &error)
-        }
+        Err(error) => Report::of_error(error.exit(), &error),
     };
     show.clear();
     report.lines().lines().for_each(|line| log.line(line));

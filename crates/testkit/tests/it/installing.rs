@@ -207,9 +207,8 @@ fn q238141_a_folder_that_was_there_already_stays_when_the_package_goes() {
     }
 }
 
-const LITERAL: [&str; 10] = [
-    "%SystemRoot%", "%PATH%", "100%", "%%", "%MAINDIR%", "${HOME}", "$(id)", "%1", "100%%", "$$",
-];
+const LITERAL: [&str; 10] =
+    ["%SystemRoot%", "%PATH%", "100%", "%%", "%MAINDIR%", "${HOME}", "$(id)", "%1", "100%%", "$$"];
 
 #[test]
 fn q245570_q321280_text_that_looks_like_variables_reaches_the_target_unchanged() {
@@ -223,20 +222,23 @@ fn q245570_q321280_text_that_looks_like_variables_reaches_the_target_unchanged()
         sample.file(tree, &format!("{which}"), text.as_bytes());
         let target = Node::Symlink(Template::literal(*text));
         sample.node(tree, &format!("link-{which}"), target, Sample::meta(0o777));
-        sample.step(edit("/etc/lines", vec![LineEdit::Add {
-            line: Template::literal(format!("x {text}")),
-            after: None,
-        }]));
-        sample.step(edit("/etc/app.ini", vec![LineEdit::Ini {
-            section: Template::literal("app"),
-            key: Template::literal(format!("key{which}")),
-            value: Some(Template::literal(*text)),
-        }]));
+        sample.step(edit(
+            "/etc/lines",
+            vec![LineEdit::Add { line: Template::literal(format!("x {text}")), after: None }],
+        ));
+        sample.step(edit(
+            "/etc/app.ini",
+            vec![LineEdit::Ini {
+                section: Template::literal("app"),
+                key: Template::literal(format!("key{which}")),
+                value: Some(Template::literal(*text)),
+            }],
+        ));
     }
-    sample.step(edit("/etc/lines", vec![LineEdit::Add {
-        line: "from ${written}".parse().unwrap(),
-        after: None,
-    }]));
+    sample.step(edit(
+        "/etc/lines",
+        vec![LineEdit::Add { line: "from ${written}".parse().unwrap(), after: None }],
+    ));
     root.install(&sample);
     let lines = root.read("etc/lines");
     let settings = root.read("etc/app.ini");

@@ -58,12 +58,7 @@ fn q174329_what_was_replaced_comes_back_exactly() {
         sample.file(tree, &format!("file-{file}"), b"ours");
     }
     sample.file(tree, "link-1", b"a file where a link was");
-    sample.node(
-        tree,
-        "link-2",
-        Node::Symlink(Template::literal("elsewhere")),
-        Sample::meta(0o777),
-    );
+    sample.node(tree, "link-2", Node::Symlink(Template::literal("elsewhere")), Sample::meta(0o777));
     let report = root.install(&sample);
     assert_eq!(report.counts.unwrap().replaced, 27);
     assert_eq!(root.read("usr/lib/file-24"), "ours");
@@ -166,8 +161,7 @@ fn q228324_a_large_tree_goes_whole_though_a_file_in_it_is_open() {
     std::io::Read::read_exact(reader.stdout.as_mut().unwrap(), &mut line).unwrap();
     let mut target = root.target();
     let mut show = operate::Show::new(true);
-    let report =
-        operate::uninstall_package(&mut target, &crate::support::name("large"), &mut show);
+    let report = operate::uninstall_package(&mut target, &crate::support::name("large"), &mut show);
     let held = fs::read_dir("/proc/self/fd")
         .unwrap()
         .filter_map(|entry| fs::read_link(entry.unwrap().path()).ok())
