@@ -8,7 +8,6 @@ use serde::{Deserialize, Serialize};
 use crate::{
     Before, Difference, InstallError, Installed, ReadReceiptError, Receipt, ReceiptRecord, Stands,
     installed,
-    installed::claims_at,
     kept::{self, header_of},
     polite::check_kept,
     verify,

@@ -4,7 +4,7 @@ use std::{
     time::{SystemTime, UNIX_EPOCH},
 };
 
-use change::{MachineError, Observe, Paths, RecoverError, Recovered, TransactionHeader};
+use change::{Action, MachineError, Observe, Paths, RecoverError, Recovered, TransactionHeader};
 use install::Facts;
 use machine_linux::{LinuxFacts, LinuxMachine};
 use model::{PackageName, Time};
@@ -82,7 +82,12 @@ impl OpenTargetError {
     pub fn exit(&self) -> Exit {
         match self {
             Self::Lock(LockError::Taken(_)) => Exit::InUse,
-            Self::Recover(RecoverError::Machine(_)) => Exit::Decision,
+            // What cannot even be looked at was not touched.
+            Self::Recover(RecoverError::Machine(error))
+                if !matches!(error.action, Action::Look | Action::List | Action::Read) =>
+            {
+                Exit::Decision
+            }
             Self::Recover(_) => Exit::Failed,
             Self::Root(_) | Self::Lock(_) | Self::Machine(_) => Exit::Failed,
         }

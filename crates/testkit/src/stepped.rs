@@ -73,6 +73,21 @@ fn step(command: &mut Command, call: u64, how: Stop) -> io::Result<(u64, ExitSta
     Ok((made, ExitStatus::from_raw(wait(process)?)))
 }
 
+/// Runs `command` to its end; answers how it ended, and the most bytes of memory it had at once.
+#[expect(unsafe_code, reason = "std's wait tells no use of resources")]
+pub fn peak_memory(command: &mut Command) -> io::Result<(ExitStatus, u64)> {
+    let process = libc::pid_t::try_from(command.spawn()?.id()).map_err(io::Error::other)?;
+    let mut status = 0;
+    // SAFETY: plain data of integers.
+    let mut usage: libc::rusage = unsafe { std::mem::zeroed() };
+    // SAFETY: the kernel writes one integer and one structure.
+    if unsafe { libc::wait4(process, &raw mut status, 0, &raw mut usage) } != process {
+        return Err(io::Error::last_os_error());
+    }
+    let kilobytes = u64::try_from(usage.ru_maxrss).unwrap_or_default();
+    Ok((ExitStatus::from_raw(status), kilobytes * 1024))
+}
+
 fn traced(answer: libc::c_long) -> io::Result<()> {
     if answer == -1 { Err(io::Error::last_os_error()) } else { Ok(()) }
 }
