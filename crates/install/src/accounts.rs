@@ -110,7 +110,7 @@ impl Accounts {
         })
     }
 
-    /// A list in the form of the kernel's attribute, version 2: linux/posix_acl_xattr.h.
+    /// A list in the form of the kernel's attribute, version 2: `linux/posix_acl_xattr.h`.
     fn acl(&self, acl: &Acl) -> Result<Vec<u8>, UnknownAccount> {
         let mut bytes = 2_u32.to_le_bytes().to_vec();
         for entry in &acl.0 {
@@ -157,15 +157,16 @@ impl Accounts {
                 let mut lines = Vec::new();
                 let group = match group {
                     Some(group) => self.group(&Owner::Name(group.clone()))?,
-                    None => match self.groups.get(name) {
-                        Some(group) => *group,
-                        None => {
+                    None => {
+                        if let Some(group) = self.groups.get(name) {
+                            *group
+                        } else {
                             self.groups.insert(name.clone(), id);
                             lines.push(add("group", format!("{name}:x:{id}:")));
                             lines.push(add("gshadow", format!("{name}:!::")));
                             id
                         }
-                    },
+                    }
                 };
                 self.users.insert(name.clone(), id);
                 lines

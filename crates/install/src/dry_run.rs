@@ -18,11 +18,11 @@ impl<'m, M: Observe + ?Sized> DryRun<'m, M> {
     pub(crate) fn new(machine: &'m M, state: MachinePath) -> Self {
         Self { machine, state, files: BTreeMap::new() }
     }
+}
 
-    fn refuse<T>(&self, action: Action, path: &MachinePath) -> Result<T, MachineError> {
-        let reason = std::io::Error::other("this is a dry run");
-        Err(MachineError { action, path: path.clone(), reason })
-    }
+fn refuse<T>(action: Action, path: &MachinePath) -> Result<T, MachineError> {
+    let reason = std::io::Error::other("this is a dry run");
+    Err(MachineError { action, path: path.clone(), reason })
 }
 
 impl<M: Observe + ?Sized> Observe for DryRun<'_, M> {
@@ -76,7 +76,7 @@ impl<M: Observe + ?Sized> Observe for DryRun<'_, M> {
 
 impl<M: Observe + ?Sized> Machine for DryRun<'_, M> {
     fn make_directory(&mut self, path: &MachinePath, _: &RawMeta) -> Result<(), MachineError> {
-        if path.is_within(&self.state) { Ok(()) } else { self.refuse(Action::Make, path) }
+        if path.is_within(&self.state) { Ok(()) } else { refuse(Action::Make, path) }
     }
 
     fn make_file(
@@ -85,36 +85,36 @@ impl<M: Observe + ?Sized> Machine for DryRun<'_, M> {
         _: &RawMeta,
         _: &mut dyn FnMut(&mut dyn FileSink) -> std::io::Result<()>,
     ) -> Result<(), MachineError> {
-        self.refuse(Action::Write, path)
+        refuse(Action::Write, path)
     }
 
     fn make_node(&mut self, path: &MachinePath, _: &Node, _: &RawMeta) -> Result<(), MachineError> {
-        self.refuse(Action::Make, path)
+        refuse(Action::Make, path)
     }
 
     fn link(&mut self, _: &MachinePath, name: &MachinePath) -> Result<(), MachineError> {
-        self.refuse(Action::Link, name)
+        refuse(Action::Link, name)
     }
 
     fn copy(&mut self, _: &MachinePath, to: &MachinePath) -> Result<(), MachineError> {
-        self.refuse(Action::Write, to)
+        refuse(Action::Write, to)
     }
 
     fn rename(&mut self, _: &MachinePath, to: &MachinePath) -> Result<(), MachineError> {
-        self.refuse(Action::Rename, to)
+        refuse(Action::Rename, to)
     }
 
     fn remove(&mut self, path: &MachinePath) -> Result<(), MachineError> {
-        self.refuse(Action::Remove, path)
+        refuse(Action::Remove, path)
     }
 
     fn set_meta(&mut self, path: &MachinePath, _: &RawMeta) -> Result<(), MachineError> {
-        self.refuse(Action::SetMeta, path)
+        refuse(Action::SetMeta, path)
     }
 
     fn append(&mut self, path: &MachinePath, bytes: &[u8]) -> Result<(), MachineError> {
         if !path.is_within(&self.state) {
-            return self.refuse(Action::Write, path);
+            return refuse(Action::Write, path);
         }
         self.files.entry(path.clone()).or_default().extend_from_slice(bytes);
         Ok(())

@@ -225,7 +225,7 @@ fn ran<M: Machine + ?Sized>(
     let outputs =
         outputs.iter().map(|path| work.machine().resolve(path)).collect::<Result<Vec<_>, _>>()?;
     let mut changed = Vec::new();
-    for path in outputs.iter() {
+    for path in &outputs {
         if let Some(folder) = path.parent() {
             work.enter(&folder)?;
         }

@@ -647,7 +647,7 @@ fn batches<M: Machine + ?Sized>(
                 files.push(index);
             }
             Action::Remove { .. } | Action::SetMetadata { .. } | Action::Account(_) => {
-                files.push(index)
+                files.push(index);
             }
             Action::Run(run) if run.at != Hook::Install => {}
             Action::Service(_) | Action::Alternative(_) | Action::Trigger(_) | Action::Run(_) => {

@@ -525,7 +525,7 @@ impl Polite {
             match edit.take_back(&text) {
                 TakenBack::Text(without) => text = without,
                 TakenBack::Changed => {
-                    self.leave(path, "a line of the package was changed since it was installed")
+                    self.leave(path, "a line of the package was changed since it was installed");
                 }
             }
         }

@@ -330,7 +330,7 @@ impl Trees {
         let folder = place.parent().unwrap_or_else(MachinePath::root);
         if let Some(old) = &old
             && let Some(decision) =
-                self.keep_administrators(work, record, &place, old, found, &folder)?
+                Self::keep_administrators(work, record, &place, old, found, &folder)?
         {
             return Ok(Decided { place, decision, before: inherited });
         }
@@ -374,7 +374,6 @@ impl Trees {
 
     /// On an update, a configuration file the administrator changed stays, with ours beside it.
     fn keep_administrators<M: Machine + ?Sized>(
-        &self,
         work: &mut Work<'_, M>,
         record: &Record,
         place: &MachinePath,

@@ -206,7 +206,7 @@ fn stop<M: Machine + ?Sized>(
 ) -> Result<(), InstallError> {
     match &ran.undo {
         Undo::Irreversible => {
-            notes.push(format!("nothing takes back what this did: {}", ran.sentence))
+            notes.push(format!("nothing takes back what this did: {}", ran.sentence));
         }
         Undo::Kept => {}
         Undo::Run(back) => {
@@ -318,7 +318,7 @@ fn note_end(command: &str, end: &CommandEnd, notes: &mut Vec<String>) {
     match end {
         CommandEnd::Exited { code: 0, .. } | CommandEnd::Started | CommandEnd::Missing => {}
         CommandEnd::Exited { code, .. } => {
-            notes.push(format!("{command} ended with exit code {code}"))
+            notes.push(format!("{command} ended with exit code {code}"));
         }
         CommandEnd::TimedOut => notes.push(format!("{command} took too long and was stopped")),
         CommandEnd::Refused { reason } => notes.push(format!("{command} could not run: {reason}")),

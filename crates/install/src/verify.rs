@@ -58,7 +58,7 @@ pub fn verify(
         for record in run {
             match record {
                 ReceiptRecord::Claim(claim) => {
-                    verify_claim(machine, receipt, others, &claim, &mut differences)?
+                    verify_claim(machine, receipt, others, &claim, &mut differences)?;
                 }
                 ReceiptRecord::Edit(claim) => {
                     let text = match machine.look(&claim.path)? {
@@ -155,13 +155,8 @@ fn verify_claim(
     if meta_differs && theirs.iter().any(|other| other.meta.same_but_time(&found.meta)) {
         return Ok(());
     }
-    if meta_differs && claim.before == crate::Before::Nothing {
-        differences.push(difference(
-            path,
-            DifferenceKind::Metadata,
-            &meta_words(claim, &found.meta),
-        ));
-    } else if meta_differs && !found.node.is_directory() {
+    let is_minded = claim.before == crate::Before::Nothing || !found.node.is_directory();
+    if meta_differs && is_minded {
         differences.push(difference(
             path,
             DifferenceKind::Metadata,

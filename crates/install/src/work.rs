@@ -282,12 +282,10 @@ impl<'w, M: Machine + ?Sized> Work<'w, M> {
     ) -> Result<Vec<AccountLine>, InstallError> {
         let Some(old) = self.old else { return Ok(Vec::new()) };
         let belongs = |change: &LineChange| match (change, step) {
-            (LineChange::Add(line), AccountStep::User { name, .. }) => {
-                line.starts_with(&format!("{name}:"))
-            }
-            (LineChange::Add(line), AccountStep::Group { name, .. }) => {
-                line.starts_with(&format!("{name}:"))
-            }
+            (
+                LineChange::Add(line),
+                AccountStep::User { name, .. } | AccountStep::Group { name, .. },
+            ) => line.starts_with(&format!("{name}:")),
             (
                 LineChange::Member { user, group, .. },
                 AccountStep::Membership { user: wanted, group: to },

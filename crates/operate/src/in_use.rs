@@ -71,7 +71,7 @@ fn mapped_and_gone(root: &Path) -> BTreeMap<MachinePath, Vec<(i32, String)>> {
     mapped
 }
 
-/// Paths below `root` of files that are mapped and no longer have the name they were mapped by: proc_pid_maps(5).
+/// Paths below `root` of files that are mapped and no longer have the name they were mapped by: `proc_pid_maps(5)`.
 fn deleted(maps: &[u8], root: &Path) -> BTreeSet<MachinePath> {
     let root = root.as_os_str().as_bytes();
     let root = if root == b"/" { &b""[..] } else { root };

@@ -159,7 +159,7 @@ fn whole_file() -> libc::flock {
     }
 }
 
-/// Who holds an flock on the file: proc_locks(5) names the process that took it.
+/// Who holds an flock on the file: `proc_locks(5)` names the process that took it.
 fn flock_holder(file: &File) -> Option<(i32, String)> {
     use std::os::unix::fs::MetadataExt as _;
     let inode = file.metadata().ok()?.ino().to_string();
@@ -208,7 +208,7 @@ mod tests {
         let process = i32::try_from(holder.id()).unwrap();
         match lock_all(root.path(), false, &mut |_| {}) {
             Err(LockError::Taken(waiting)) => {
-                assert_eq!(waiting.holder.map(|(process, _)| process), Some(process))
+                assert_eq!(waiting.holder.map(|(process, _)| process), Some(process));
             }
             other => panic!("{other:?}"),
         }

@@ -49,8 +49,7 @@ impl Show {
         self.stage = stage;
         self.drawn = Some(now);
         let what = if what.is_empty() { String::new() } else { format!(": {what}") };
-        let line = if total > 0 {
-            let percent = done.min(total) * 100 / total;
+        let line = if let Some(percent) = (done.min(total) * 100).checked_div(total) {
             let filled = usize::try_from(percent / 5).unwrap_or(20);
             let bar = format!("{}{}", "#".repeat(filled), "-".repeat(20 - filled.min(20)));
             format!(

@@ -88,8 +88,7 @@ impl OpenTargetError {
             {
                 Exit::Decision
             }
-            Self::Recover(_) => Exit::Failed,
-            Self::Root(_) | Self::Lock(_) | Self::Machine(_) => Exit::Failed,
+            Self::Recover(_) | Self::Root(_) | Self::Lock(_) | Self::Machine(_) => Exit::Failed,
         }
     }
 }

@@ -49,7 +49,7 @@ impl Picture {
             match other.0.get(path) {
                 None => lines.push(format!("- {path}")),
                 Some(there) if there != seen => {
-                    lines.push(format!("~ {path}: {seen:?} != {there:?}"))
+                    lines.push(format!("~ {path}: {seen:?} != {there:?}"));
                 }
                 Some(_) => {}
             }

@@ -5,12 +5,15 @@ use package::{
     Action, Header, Node, PackageReader, PackageWriter, Record, Settings, Step, Totals, Tree,
 };
 
+/// A tree, and a path part by part: records stand in this order.
+type Key = (u32, Vec<Vec<u8>>);
+
 /// A package made by hand, in memory.
 #[derive(Clone, Debug)]
 pub struct Sample {
     /// What it is and does.
     pub header: Header,
-    records: BTreeMap<(u32, Vec<Vec<u8>>), (Record, Vec<u8>)>,
+    records: BTreeMap<Key, (Record, Vec<u8>)>,
 }
 
 impl Sample {
@@ -116,7 +119,7 @@ impl Sample {
     }
 }
 
-fn key(tree: u32, path: &str) -> (u32, Vec<Vec<u8>>) {
+fn key(tree: u32, path: &str) -> Key {
     (
         tree,
         path.split('/')

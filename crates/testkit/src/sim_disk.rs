@@ -129,6 +129,7 @@ impl SimDisk {
     }
 
     /// The power comes back after a cut: what `seed` says survived of what was not synced.
+    #[must_use]
     pub fn after_power_cut(&self, seed: u64) -> Self {
         let mut dice = Dice(seed);
         // Half of the time most survives, half of the time little does.
@@ -154,6 +155,7 @@ impl SimDisk {
     }
 
     /// The machine after a process was killed: all it did is there.
+    #[must_use]
     pub fn after_kill(&self) -> Self {
         Self { power: None, ..self.clone() }
     }
@@ -205,7 +207,7 @@ impl SimDisk {
     }
 
     fn perform(&mut self, operation: Operation) {
-        self.now.replay(&operation, &mut Dice(0).whole());
+        self.now.replay(&operation, &mut Dice::whole());
         self.pending.push(operation);
     }
 
@@ -255,7 +257,7 @@ impl SimDisk {
 
 impl Dice {
     /// Dice for replaying an operation whole: nothing is torn.
-    fn whole(self) -> Self {
+    fn whole() -> Self {
         Self(u64::MAX)
     }
 
@@ -314,9 +316,9 @@ impl State {
                 }
                 let moved = self.below(from);
                 let replaced = self.below(to);
-                replaced.iter().for_each(|path| {
+                for path in &replaced {
                     self.names.remove(path);
-                });
+                }
                 for path in moved {
                     if let Some(inode) = self.names.remove(&path) {
                         let rest = path.below(from).unwrap_or_default();
@@ -525,12 +527,11 @@ impl Machine for SimDisk {
     }
 
     fn append(&mut self, path: &MachinePath, bytes: &[u8]) -> Result<(), MachineError> {
-        let inode = match self.now.names.get(path) {
-            Some(inode) => *inode,
-            None => {
-                let meta = RawMeta { mode: 0o600, ..folder_meta(Time::default()) };
-                self.make(path, Node::File { length: 0 }, &meta)?
-            }
+        let inode = if let Some(inode) = self.now.names.get(path) {
+            *inode
+        } else {
+            let meta = RawMeta { mode: 0o600, ..folder_meta(Time::default()) };
+            self.make(path, Node::File { length: 0 }, &meta)?
         };
         self.fill(Action::Write, path)?;
         self.spend(Action::Write, path)?;
@@ -560,7 +561,7 @@ impl Machine for SimDisk {
             });
         self.pending = others;
         for operation in Vec::from_iter::<Vec<Operation>>(mine) {
-            self.durable.replay(&operation, &mut Dice(0).whole());
+            self.durable.replay(&operation, &mut Dice::whole());
         }
         Ok(())
     }

@@ -457,7 +457,7 @@ fn memory_does_not_grow_with_the_package() {
     for words in steps {
         let (status, bytes) = peak_memory(&mut bench.command(words)).unwrap();
         assert_eq!(status.code(), Some(0), "{words:?}");
-        println!("{} {} MiB", words[0], bytes >> 20);
-        assert!(bytes < 64 << 20, "{words:?} took {} MiB", bytes >> 20);
+        eprintln!("{} {} MiB", words[0], bytes >> 20);
+        assert!((1..64 << 20).contains(&bytes), "{words:?} took {} MiB", bytes >> 20);
     }
 }

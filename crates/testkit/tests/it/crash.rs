@@ -88,7 +88,7 @@ fn act(disk: &mut SimDisk, what: Act) {
     }
 }
 
-/// How many points are tried; the long form runs outside CI with PACKHORSE_CRASH_POINTS.
+/// How many points are tried; the long form runs outside CI with `PACKHORSE_CRASH_POINTS`.
 fn points() -> u64 {
     std::env::var("PACKHORSE_CRASH_POINTS")
         .ok()
@@ -132,13 +132,12 @@ fn check(before: &SimDisk, what: Act, kill: bool) {
             let seen = outside(&mended);
             // Without our state nothing may be left of it at all.
             let pristine = if old_whole == old { &old } else { &old_whole };
-            if seen != old && seen != new {
-                panic!(
-                    "{what:?} cut at {cut}, seed {seed}: neither old nor new\nto old: {:#?}\nto new: {:#?}",
-                    old.differences(&seen),
-                    new.differences(&seen)
-                );
-            }
+            assert!(
+                seen == old || seen == new,
+                "{what:?} cut at {cut}, seed {seed}: neither old nor new\nto old: {:#?}\nto new: {:#?}",
+                old.differences(&seen),
+                new.differences(&seen)
+            );
             if seen == old && old_whole == old {
                 let left = pristine.differences(&whole(&mended));
                 assert_eq!(left, Vec::<String>::new(), "{what:?} cut at {cut}, seed {seed}");

@@ -12,7 +12,7 @@ fn sample() -> Sample {
     let tree = sample.tree("${prefix}");
     sample.directory(tree, "");
     sample.directory(tree, "bin");
-    sample.file_with(tree, "bin/redis-server", &[7; 300_000], Sample::meta(0o755));
+    sample.file_with(tree, "bin/redis-server", &vec![7; 300_000], Sample::meta(0o755));
     sample.node(
         tree,
         "bin/redis",
@@ -37,7 +37,7 @@ fn what_came_goes_without_a_trace() {
     let pristine = root.whole();
     let report = root.install(&sample());
     assert_eq!(report.counts.unwrap().created, 2, "a folder with all it holds, and a library");
-    assert_eq!(fs::read(root.path("opt/redis/bin/redis-server")).unwrap(), [7; 300_000]);
+    assert_eq!(fs::read(root.path("opt/redis/bin/redis-server")).unwrap(), vec![7; 300_000]);
     assert_eq!(root.read("usr/lib/libredis.so"), "library", "links on the way are followed");
     assert_eq!(root.verify("redis").result, Exit::Done);
     root.uninstall_all_of("redis");

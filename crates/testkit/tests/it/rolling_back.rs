@@ -74,7 +74,7 @@ fn large(number: u32) -> Sample {
     let tree = sample.tree("/opt/large");
     sample.directory(tree, "");
     for file in 0..300 {
-        sample.file(tree, &format!("{:03}", file), format!("{file} of {number}").as_bytes());
+        sample.file(tree, &format!("{file:03}"), format!("{file} of {number}").as_bytes());
     }
     sample
 }

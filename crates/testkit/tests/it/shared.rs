@@ -115,8 +115,7 @@ fn q257967_a_shared_file_stays_until_its_last_owner_goes() {
                 break;
             }
             let text = root.read("etc/shared.ini");
-            for other in 0..3 {
-                let own = NAMES[other];
+            for (other, own) in NAMES.into_iter().enumerate() {
                 let whole = format!("[{own}]\npath = path of {own}\nlevel = level of {own}\n");
                 let there = text.contains(&whole) || text.contains(&whole.replace(" = ", "="));
                 assert_eq!(there, left.contains(&other), "{remove:?} up to {count}: {text:?}");
@@ -145,7 +144,9 @@ fn folders_of_several_packages_get_their_first_time_back_in_every_order() {
         let root = Root::new();
         let pristine: Picture = root.whole();
         (0..3).for_each(|which| drop(root.install(&library(which))));
-        remove.into_iter().for_each(|which| root.uninstall_all_of(NAMES[which]));
+        for which in remove {
+            root.uninstall_all_of(NAMES[which]);
+        }
         same(&pristine, &root.whole());
     }
 }
