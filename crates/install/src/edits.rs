@@ -169,9 +169,11 @@ impl Edits {
             .apply(&pending.text)
             .ok_or_else(|| InstallError::NothingToEdit { path: path.clone() })?;
         pending.text = text;
+        let own = work.edited.get(path).into_iter().flatten();
         // Another package made the same change: the last of them to go takes it back.
         if let FileEdit::Text { before, .. } = &edit
             && !before.changes
+            && !own.chain(&pending.edits).any(|own| own.is_same_change(&edit))
             && let Some(theirs) = pending.others.iter().find(|other| other.is_same_change(&edit))
         {
             edit = theirs.clone();
@@ -187,7 +189,13 @@ impl Edits {
         files: &[MachinePath],
     ) -> Result<(), InstallError> {
         for path in files {
-            if !self.pending.contains_key(path) && work.machine().look(path)?.is_some() {
+            // What a tree brought is replaced, or taken away, as a whole.
+            let is_brought = work.old_claim(path)?.is_some();
+            if !is_brought
+                && !work.edited.contains_key(path)
+                && !self.pending.contains_key(path)
+                && work.machine().look(path)?.is_some()
+            {
                 let pending = open(work, path)?;
                 self.pending.insert(path.clone(), pending);
             }
@@ -202,11 +210,27 @@ impl Edits {
     ) -> Result<(), InstallError> {
         for (path, pending) in &mut self.pending {
             work.share_folders(path)?;
+            let is_foreign = pending.before == Before::Nothing
+                && pending.found.is_some()
+                && !work.is_known(path)?;
             if pending.original.as_ref() == Some(&pending.text) {
+                if let Some(found) = pending.found.as_ref().filter(|_| is_foreign) {
+                    pending.before = Before::Same(found.meta.clone());
+                }
                 continue;
             }
             let folder = path.parent().unwrap_or_else(MachinePath::root);
             work.enter(&folder)?;
+            let is_last = pending.edits.is_empty() && pending.others.is_empty();
+            if is_last && pending.before == Before::Nothing && pending.text.is_empty() {
+                let saved = work.transaction.saved_name(path)?;
+                work.transaction.intend(Intent::Remove { path: path.clone(), saved })?;
+                work.counts.removed += 1;
+                continue;
+            }
+            if let Some(meta) = original_meta(work, pending)? {
+                pending.meta = meta;
+            }
             let length = pending.text.len() as u64;
             work.needs(&folder, |block| length.next_multiple_of(block))?;
             if let Some(found) = &pending.found {
@@ -215,10 +239,9 @@ impl Edits {
             let intent = match work.transaction.saved_name(path)? {
                 None => Intent::Create { path: path.clone() },
                 Some(saved) => {
-                    if pending.before == Before::Nothing
-                        && pending.found.is_some()
-                        && !work.is_known(path)?
-                    {
+                    let is_untouched = matches!(&pending.before, Before::Same(meta)
+                        if pending.found.as_ref().is_some_and(|found| found.meta == *meta));
+                    if is_foreign || is_untouched {
                         pending.before = Before::Kept(saved.clone());
                     }
                     Intent::Replace { path: path.clone(), saved }
@@ -246,6 +269,7 @@ impl Edits {
             if pending.edits.is_empty() {
                 continue;
             }
+            work.edited.entry(path.clone()).or_default().extend(pending.edits.iter().cloned());
             work.record(&ReceiptRecord::Edit(EditClaim {
                 path,
                 edits: pending.edits,
@@ -256,6 +280,19 @@ impl Edits {
         }
         Ok(())
     }
+}
+
+/// The metadata the file had before any package edited it, if it gets the text it had then.
+fn original_meta<M: Machine + ?Sized>(
+    work: &mut Work<'_, M>,
+    pending: &Pending,
+) -> Result<Option<RawMeta>, InstallError> {
+    let Before::Kept(saved) = &pending.before else { return Ok(None) };
+    let at = work.paths.saved(&saved.name);
+    let Some(kept) = work.machine().look(&at)? else { return Ok(None) };
+    let is_same = matches!(kept.node, Node::File { length } if length == pending.text.len() as u64)
+        && work.machine().hash(&at)? == Hash::of(&pending.text);
+    Ok(is_same.then_some(kept.meta))
 }
 
 /// The file as it is, without what the package's former version put into it.
@@ -279,15 +316,27 @@ fn open<M: Machine + ?Sized>(
         Some(old) => old.receipt.edits(work.machine(), path)?,
         None => Vec::new(),
     };
+    // What the new version has just brought knows nothing of the former one's edits.
+    let left = former.last().map(|edit| edit.to);
+    let is_new = work.edited.contains_key(path)
+        || work.is_claimed(path) && original.as_deref().map(Hash::of) != left;
+    let packages = work.others;
+    let others = edits_at(work.machine(), packages, path)?;
     let mut text = original.clone().unwrap_or_default();
-    for edit in former.iter().flat_map(|claim| claim.edits.iter()).rev() {
+    let edits = former.iter().filter(|_| !is_new).flat_map(|claim| claim.edits.iter());
+    let is_shared = |edit: &&FileEdit| {
+        others.iter().flat_map(|other| &other.edits).any(|other| other.is_same_change(edit))
+    };
+    for edit in edits.rev().filter(|edit| !is_shared(edit)) {
         if let TakenBack::Text(without) = edit.take_back(&text) {
             text = without;
         }
     }
-    let packages = work.others;
-    let others = edits_at(work.machine(), packages, path)?;
-    let inherited = former.first().or(others.first()).map(|claim| claim.before.clone());
+    // One that found all as it wanted it knows less than one that changed something.
+    let changed = |claim: &&EditClaim| !matches!(claim.before, Before::Same(_));
+    let known = || former.iter().chain(&others);
+    let inherited =
+        known().find(changed).or_else(|| known().next()).map(|claim| claim.before.clone());
     let claimed = claims_at(work.machine(), packages, path)?;
     let before = inherited
         .or_else(|| claimed.first().map(|claim| claim.before.clone()))

@@ -13,7 +13,7 @@ use crate::{
     dry_run::DryRun,
     edits::Edits,
     effects, evaluate, glob, installed,
-    installed::removed_at,
+    installed::{claims_at, removed_at},
     polite::{Leaving, Polite},
     receipt::expand_patterns,
     state::child,
@@ -594,12 +594,16 @@ fn former<M: Machine + ?Sized>(
         receipt: &old.receipt,
         others: work.others,
         now: work.options.began,
+        entered: BTreeMap::new(),
         times: &BTreeMap::new(),
         progress: &*work.progress,
         keep: true,
         stays: &mut |path| claimed.contains(path),
     };
-    Polite::decide(&mut leaving)
+    let polite = Polite::decide(&mut leaving)?;
+    let entered = leaving.entered;
+    work.entered(entered);
+    Ok(polite)
 }
 
 /// A `remove` step: what is there goes, kept for the day the package goes.
@@ -618,6 +622,7 @@ fn remove<M: Machine + ?Sized>(
         inherited => inherited,
     };
     work.claimed(&path);
+    work.share_folders(&path)?;
     if work.machine().look(&path)?.is_none() {
         if let Some(before) = inherited {
             return work.removed(path, before);
@@ -625,13 +630,18 @@ fn remove<M: Machine + ?Sized>(
         work.note(format!("`{path}` is not there to be removed"));
         return Ok(());
     }
+    // What another package brought comes back with that package, or what was there before it.
+    let theirs = claims_at(work.machine(), others, &path)?.into_iter().next();
+    let inherited = inherited
+        .or(theirs.map(|claim| claim.before))
+        .filter(|before| !matches!(before, crate::Before::Same(_)));
     let Some(saved) = work.transaction.saved_name(&path)? else { return Ok(()) };
     if let Some(folder) = path.parent() {
         work.enter(&folder)?;
     }
     work.transaction.intend(Intent::Remove { path: path.clone(), saved: Some(saved.clone()) })?;
     work.counts.removed += 1;
-    work.removed(path, crate::Before::Kept(saved))
+    work.removed(path, inherited.unwrap_or(crate::Before::Kept(saved)))
 }
 
 fn set_metadata<M: Machine + ?Sized>(

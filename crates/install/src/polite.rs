@@ -74,8 +74,11 @@ struct Return {
 pub(crate) struct Polite {
     returns: Spool<Return>,
     texts: Vec<(MachinePath, RawMeta, Vec<u8>)>,
+    /// Files the package edits, and of those the ones that go or return as a whole.
+    edited: BTreeSet<MachinePath>,
+    settled: BTreeSet<MachinePath>,
     /// Folders that go whole.
-    whole: Vec<MachinePath>,
+    whole: BTreeSet<MachinePath>,
     leftovers: BTreeSet<Leftover>,
     removed: u64,
 }
@@ -88,6 +91,8 @@ pub(crate) struct Leaving<'l, 'm, M: Machine + ?Sized> {
     pub(crate) others: &'l [Installed],
     /// The time folders get in which names come and go, those in `times` apart.
     pub(crate) now: Time,
+    /// Folders in which names come and go, and their times before.
+    pub(crate) entered: BTreeMap<MachinePath, Time>,
     /// Folders that get back the time they had.
     pub(crate) times: &'l BTreeMap<MachinePath, Time>,
     pub(crate) progress: &'l dyn Progress,
@@ -100,6 +105,11 @@ pub(crate) struct Leaving<'l, 'm, M: Machine + ?Sized> {
 impl<M: Machine + ?Sized> Leaving<'_, '_, M> {
     fn enter(&mut self, folder: &MachinePath) -> Result<(), InstallError> {
         let time = self.times.get(folder).copied().unwrap_or(self.now);
+        if !self.entered.contains_key(folder)
+            && let Some(found) = self.transaction.machine().look(folder)?
+        {
+            self.entered.insert(folder.clone(), found.meta.modified);
+        }
         Ok(self.transaction.enter(folder, Some(time))?)
     }
 }
@@ -125,7 +135,9 @@ impl Polite {
         Self {
             returns: Spool::new(child(&leaving.transaction.folder(), &name)),
             texts: Vec::new(),
-            whole: Vec::new(),
+            edited: BTreeSet::new(),
+            settled: BTreeSet::new(),
+            whole: BTreeSet::new(),
             leftovers: BTreeSet::new(),
             removed: 0,
         }
@@ -141,7 +153,9 @@ impl Polite {
 
     /// Whether a folder that goes whole takes `path` along.
     pub(crate) fn goes(&self, path: &MachinePath) -> bool {
-        self.whole.iter().any(|whole| path.is_within(whole))
+        !self.whole.is_empty()
+            && (self.whole.contains(path)
+                || path.ancestors().any(|above| self.whole.contains(&above)))
     }
 
     /// Makes what comes back beside its place.
@@ -205,9 +219,16 @@ impl Polite {
                         let fate = self.judge_removed(leaving, &path, before)?;
                         (path, fate)
                     }
+                    ReceiptRecord::Edit(edit) => {
+                        self.edited.insert(edit.path);
+                        continue;
+                    }
                     _ => continue,
                 };
                 let Some(fate) = fate else { continue };
+                if self.edited.contains(&path) && !matches!(fate, Fate::Meta(_)) {
+                    self.settled.insert(path.clone());
+                }
                 if let (Fate::Goes | Fate::GoesWhole, Some(parent)) = (&fate, path.parent()) {
                     *going.entry(parent).or_default() += 1;
                 }
@@ -241,13 +262,16 @@ impl Polite {
             return self.judge_folder(leaving, claim, count);
         }
         if !is_as_left(leaving, claim, &found)? {
-            if others.is_empty() {
+            let edited = edits_at(leaving.transaction.machine(), leaving.others, &claim.path)?;
+            if !edited.is_empty() {
+                self.leave(&claim.path, "other packages edit it");
+            } else if others.is_empty() {
                 self.leave(&claim.path, "it was changed since it was installed");
             }
             return Ok(None);
         }
         if !others.is_empty() {
-            return lower(leaving, claim, &others);
+            return lower(leaving, claim, &others, &found);
         }
         if !edits_at(leaving.transaction.machine(), leaving.others, &claim.path)?.is_empty() {
             self.leave(&claim.path, "other packages edit it");
@@ -366,6 +390,14 @@ impl Polite {
             }
             return Ok(None);
         }
+        // Another package's own, if one brought it.
+        let claims = claims_at(machine, others, path)?;
+        let best = claims.iter().max_by(|one, other| one.version.cmp(&other.version));
+        if let Some(best) = best {
+            let name = saved_name_of(&best.path, &best.node, &best.meta, best.hash);
+            let is_kept = machine.look(&leaving.paths.saved(&name))?.is_some();
+            return Ok(is_kept.then_some(Fate::Returns(Saved { name, fresh: false })));
+        }
         Ok(match before {
             Before::Kept(saved) => Some(Fate::Returns(saved)),
             _ => None,
@@ -386,7 +418,7 @@ impl Polite {
             }
             position = next;
             for Verdict { path, fate } in run {
-                if self.whole.last().is_some_and(|whole| path.is_within(whole)) {
+                if self.goes(&path) {
                     self.removed += 1;
                     continue;
                 }
@@ -394,7 +426,7 @@ impl Polite {
                     Fate::Goes => self.remove(leaving, &path)?,
                     Fate::GoesWhole => {
                         self.remove(leaving, &path)?;
-                        self.whole.push(path);
+                        self.whole.insert(path);
                     }
                     Fate::Returns(saved) => self.bring_back(leaving, &path, &saved)?,
                     Fate::Meta(meta) => {
@@ -437,6 +469,12 @@ impl Polite {
     ) -> Result<(), InstallError> {
         let from = leaving.paths.saved(&saved.name);
         check_kept(leaving.transaction.machine(), &from, path, saved)?;
+        // It came back already, when another package went.
+        let machine = leaving.transaction.machine();
+        let identity = |found: Option<Found>| found.map(|found| found.identity);
+        if identity(machine.look(path)?) == identity(machine.look(&from)?) {
+            return Ok(());
+        }
         if let Some(folder) = path.parent() {
             leaving.enter(&folder)?;
         }
@@ -468,6 +506,9 @@ impl Polite {
         claim: &EditClaim,
     ) -> Result<(), InstallError> {
         let path = &claim.path;
+        if self.settled.contains(path) || self.goes(path) {
+            return Ok(());
+        }
         let Some(found) = leaving.transaction.machine().look(path)? else { return Ok(()) };
         let Node::File { .. } = found.node else {
             self.leave(path, "it is no file any more");
@@ -491,8 +532,7 @@ impl Polite {
         if others.is_empty() && claim.before == Before::Nothing && text.is_empty() {
             return self.remove(leaving, path);
         }
-        if others.is_empty()
-            && let Before::Kept(saved) = &claim.before
+        if let Before::Kept(saved) = &claim.before
             && original.as_ref() == Some(&text)
         {
             return self.bring_back(leaving, path, saved);
@@ -505,7 +545,12 @@ impl Polite {
             leaving.enter(&folder)?;
         }
         let at = leaving.transaction.intend(Intent::Replace { path: path.clone(), saved })?.at;
-        self.texts.push((at, found.meta, text));
+        // As the package whose file it is left it.
+        let hash = Some(model::Hash::of(&text));
+        let claims = claims_at(leaving.transaction.machine(), leaving.others, path)?;
+        let claim = claims.into_iter().find(|claim| claim.hash == hash);
+        let meta = claim.map_or(found.meta, |claim| claim.meta);
+        self.texts.push((at, meta, text));
         Ok(())
     }
 
@@ -577,6 +622,7 @@ fn lower<M: Machine + ?Sized>(
     leaving: &mut Leaving<'_, '_, M>,
     claim: &Claim,
     others: &[Claim],
+    found: &Found,
 ) -> Result<Option<Fate>, InstallError> {
     // Of equal versions, and where none is declared, the one installed last.
     let best =
@@ -585,7 +631,9 @@ fn lower<M: Machine + ?Sized>(
         return Ok(None);
     };
     if (&best.node, best.hash) == (&claim.node, claim.hash) {
-        return Ok(None);
+        // The same content, as that one wants it.
+        let as_ours = found.meta == claim.meta && found.meta != best.meta;
+        return Ok(as_ours.then(|| Fate::Meta(best.meta.clone())));
     }
     let name = match &best.stands {
         Stands::Newer(saved) => saved.name,

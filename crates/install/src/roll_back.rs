@@ -6,7 +6,8 @@ use model::{MachinePath, PackageName};
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    Difference, InstallError, ReadReceiptError, installed,
+    Before, Difference, InstallError, Installed, ReadReceiptError, Receipt, ReceiptRecord, Stands,
+    installed,
     kept::{self, header_of},
     polite::check_kept,
     verify,
@@ -58,6 +59,16 @@ pub enum RollBackError {
         /// A place both changed.
         path: MachinePath,
     },
+    /// A package that went since left something to this one, which going back exactly would leave behind.
+    #[error(
+        "`{path}` came with a package that has gone since, and {name} is the last to have it: uninstall {name} instead"
+    )]
+    Inherited {
+        /// The package.
+        name: PackageName,
+        /// The first such place.
+        path: MachinePath,
+    },
     /// Places were changed since.
     #[error(
         "{count} places were changed since it was installed, `{first}` the first: add `--discard-changes` to lose these changes"
@@ -94,6 +105,8 @@ pub fn roll_back<M: Machine + ?Sized>(
     let Some(header) = header_of(machine, &folder)? else { return Ok(None) };
     check_whole(machine, &folder)?;
     check_later(machine, paths, number, &folder)?;
+    check_relied_on(machine, number, &folder, &others)?;
+    check_inherited(machine, &own.receipt, &others, &folder)?;
     check_all_kept(machine, paths, &folder)?;
     if !discard_changes {
         let differences: Vec<_> = verify(machine, &own.receipt, &others)?
@@ -157,11 +170,142 @@ fn check_later<M: Machine + ?Sized>(
     Ok(())
 }
 
+/// Refuses when a package that came later answers for something this transaction brought: it found it as it
+/// wanted it, and has no change of its own there.
+fn check_relied_on<M: Machine + ?Sized>(
+    machine: &M,
+    number: u64,
+    folder: &MachinePath,
+    others: &[Installed],
+) -> Result<(), RollBackError> {
+    let mine = changed_paths(machine, folder)?;
+    for later in others.iter().filter(|other| other.receipt.header.number > number) {
+        let mut position = Some(0);
+        while let Some(from) = position {
+            let (run, next) = later.receipt.run(machine, from)?;
+            position = next;
+            for record in run {
+                let path = match record {
+                    ReceiptRecord::Claim(claim) => claim.path,
+                    ReceiptRecord::Edit(edit) => edit.path,
+                    ReceiptRecord::Removed { path, .. } => path,
+                    _ => continue,
+                };
+                if is_brought(&mine, &path) {
+                    let later = later.receipt.header.name.clone();
+                    return Err(RollBackError::Later { later, path });
+                }
+            }
+        }
+    }
+    Ok(())
+}
+
+/// Those who may answer for a place once a transaction is taken back: the package's version before, and others.
+struct Heirs<'h> {
+    former: Option<Receipt>,
+    others: &'h [Installed],
+}
+
+impl Heirs<'_> {
+    fn has<M: Machine + ?Sized>(
+        &self,
+        machine: &M,
+        path: &MachinePath,
+    ) -> Result<bool, ReadReceiptError> {
+        let receipts = self.others.iter().map(|other| &other.receipt).chain(&self.former);
+        for receipt in receipts {
+            if receipt.claim(machine, path)?.is_some()
+                || !receipt.edits(machine, path)?.is_empty()
+                || receipt.removed(machine, path)?.is_some()
+            {
+                return Ok(true);
+            }
+        }
+        Ok(false)
+    }
+}
+
+/// Refuses when going back would leave behind what came with a package that has gone since: what this one
+/// answers for without having brought it, or what it replaced that was not there before the first of both.
+fn check_inherited<M: Machine + ?Sized>(
+    machine: &M,
+    receipt: &Receipt,
+    others: &[Installed],
+    folder: &MachinePath,
+) -> Result<(), RollBackError> {
+    let before = crate::state::child(folder, "receipt-before");
+    let former = match machine.look(&before)? {
+        Some(_) => Some(Receipt::open(machine, before)?),
+        None => None,
+    };
+    let heirs = Heirs { former, others };
+    let refused = |path| RollBackError::Inherited { name: receipt.header.name.clone(), path };
+    let mine = changed_paths(machine, folder)?;
+    let mut position = Some(0);
+    while let Some(from) = position {
+        let (run, next) = receipt.run(machine, from)?;
+        position = next;
+        for record in run {
+            let (path, before) = match record {
+                ReceiptRecord::Claim(claim) if claim.stands == Stands::Ours => {
+                    (claim.path, claim.before)
+                }
+                ReceiptRecord::Edit(edit) => (edit.path, edit.before),
+                ReceiptRecord::Removed { path, before } => (path, before),
+                _ => continue,
+            };
+            let is_shared = !matches!(before, Before::Same(_)) && !is_brought(&mine, &path);
+            if is_shared && !heirs.has(machine, &path)? {
+                return Err(refused(path));
+            }
+        }
+    }
+    let mut reader = FrameReader::open(machine, crate::state::child(folder, "journal"))
+        .map_err(RecoverError::from)?;
+    while let Some(record) = reader.forward::<JournalRecord>().map_err(RecoverError::from)? {
+        let JournalRecord::Intent(
+            Intent::Replace { path, saved } | Intent::Remove { path, saved: Some(saved) },
+        ) = record
+        else {
+            continue;
+        };
+        let first = match receipt.claim(machine, &path)? {
+            Some(claim) => Some(claim.before),
+            None => match receipt.edits(machine, &path)?.into_iter().next() {
+                Some(edit) => Some(edit.before),
+                None => receipt.removed(machine, &path)?,
+            },
+        };
+        let is_first = match first {
+            Some(Before::Kept(kept)) => kept.name == saved.name,
+            Some(Before::Same(_)) => true,
+            Some(Before::Nothing) | None => false,
+        };
+        if !is_first && !is_brought_twice(&mine, &path) && !heirs.has(machine, &path)? {
+            return Err(refused(path));
+        }
+    }
+    Ok(())
+}
+
+/// Whether a transaction changes `path`, or something above it, more than once: it then replaces its own.
+fn is_brought_twice(paths: &[MachinePath], path: &MachinePath) -> bool {
+    let from = paths.partition_point(|other| other < path);
+    let times = paths[from..].iter().take_while(|other| *other == path).count();
+    times > 1 || path.ancestors().any(|above| paths.binary_search(&above).is_ok())
+}
+
+/// Whether a sorted list has `path` or something above it.
+fn is_brought(paths: &[MachinePath], path: &MachinePath) -> bool {
+    path.ancestors().chain([path.clone()]).any(|above| paths.binary_search(&above).is_ok())
+}
+
 /// Whether a sorted list has `path`, something above it, or something below it.
 fn touches(paths: &[MachinePath], path: &MachinePath) -> bool {
     let at = paths.partition_point(|other| other < path);
     let below = paths.get(at).is_some_and(|other| other.is_within(path));
-    below || path.ancestors().chain([path.clone()]).any(|above| paths.binary_search(&above).is_ok())
+    below || is_brought(paths, path)
 }
 
 fn changed_paths(

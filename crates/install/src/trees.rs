@@ -4,7 +4,7 @@ mod staging;
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use change::{Found, Intent, Machine, Node, Observe, Saved, frame};
+use change::{Found, Intent, Machine, Node, Observe, RawMeta, Saved, frame};
 use minicbor::{Decode, Encode};
 use model::{Hash, MachinePath, ReplaceRule, Template, Version};
 use package::Record;
@@ -71,6 +71,34 @@ enum Decision {
     /// A folder nobody listed, made at this name, for the records that follow.
     #[n(6)]
     Implied(#[n(0)] MachinePath),
+    /// Made at this name beside its place, whose content is kept first with other metadata than it has: as it
+    /// was before any package, as another package wants it.
+    #[n(7)]
+    StageKeeping {
+        #[n(0)]
+        at: MachinePath,
+        #[n(1)]
+        copies: Vec<Copy>,
+    },
+    /// Another's newer one stands, whose content was there before any package: ours is kept, and so is that,
+    /// with the metadata it had then.
+    #[n(8)]
+    BelowKeeping {
+        #[n(0)]
+        ours: Saved,
+        #[n(1)]
+        copy: Copy,
+    },
+}
+
+/// What stands, kept with other metadata.
+#[derive(Clone, Debug, PartialEq, Eq, Encode, Decode)]
+#[cbor(array)]
+struct Copy {
+    #[n(0)]
+    saved: Saved,
+    #[n(1)]
+    meta: RawMeta,
 }
 
 /// One batch of trees on its way.
@@ -252,6 +280,10 @@ impl Trees {
             work.counts.identical += 1;
             return Ok(Decided { place, decision: Decision::Same, before: Some(before) });
         }
+        let is_own = match &old {
+            Some(old) => old.stands == Stands::Ours && work.is_as_claimed(old, found)?,
+            None => false,
+        };
         let target = &self.targets[&record.tree];
         let rule = work.options.replace.unwrap_or(target.replace);
         let saved = || InstallError::Vanished { path: place.clone() };
@@ -263,7 +295,8 @@ impl Trees {
         }
         if rule == ReplaceRule::Newer
             && let Some(ours) = &target.version
-            && let Some(standing) = standing_version(work.machine(), &others, &place, found)?
+            && let Some(standing) =
+                standing_version(work.machine(), &others, &place, found, is_own)?
             && *standing > *ours
         {
             work.counts.kept += 1;
@@ -273,6 +306,15 @@ impl Trees {
             let state = work.paths.state.clone();
             work.needs(&state, |block| bytes_of(&record.node, block))?;
             let saved = work.saved_for(&place, record, &wanted)?;
+            if let (Some(Before::Same(meta)), Some(claim)) = (&inherited, others.first())
+                && work.is_as_claimed(claim, found)?
+            {
+                let (ours, meta) = (saved, meta.clone());
+                let saved = work.saved_as(&place, found, &meta)?;
+                let before = Some(Before::Kept(saved.clone()));
+                let decision = Decision::BelowKeeping { ours, copy: Copy { saved, meta } };
+                return Ok(Decided { place, decision, before });
+            }
             let before = inherited.unwrap_or(Before::Nothing);
             return Ok(Decided { place, decision: Decision::Below(saved), before: Some(before) });
         }
@@ -291,9 +333,34 @@ impl Trees {
             .transaction
             .intend(Intent::Replace { path: place.clone(), saved: kept.clone() })?
             .at;
-        let before = inherited.unwrap_or(Before::Kept(kept));
         work.counts.replaced += 1;
-        Ok(Decided { place, decision: Decision::Stage(at), before: Some(before) })
+        let mut copies = Vec::new();
+        for other in others.iter().filter(|other| other.stands == Stands::Ours) {
+            if other.meta != found.meta && work.is_as_claimed(other, found)? {
+                let saved = work.saved_as(&place, found, &other.meta)?;
+                copies.push(Copy { saved, meta: other.meta.clone() });
+            }
+        }
+        let standing = old.as_ref().or(others.first());
+        let mut first = None;
+        if let (Some(Before::Same(meta)), Some(claim)) = (&inherited, standing)
+            && work.is_as_claimed(claim, found)?
+        {
+            let saved = work.saved_as(&place, found, meta)?;
+            first = Some(Before::Kept(saved.clone()));
+            copies.push(Copy { saved, meta: meta.clone() });
+        }
+        let before = match inherited {
+            // What was there before was changed since, and is not to be had any more.
+            Some(Before::Same(_)) | None => first.unwrap_or(Before::Kept(kept)),
+            Some(before) => before,
+        };
+        let decision = if copies.is_empty() {
+            Decision::Stage(at)
+        } else {
+            Decision::StageKeeping { at, copies }
+        };
+        Ok(Decided { place, decision, before: Some(before) })
     }
 
     /// On an update, a configuration file the administrator changed stays, with ours beside it.
@@ -412,13 +479,14 @@ fn name_beside(name: &[u8]) -> Vec<u8> {
     [&name[..room - mark.len() - 1], b"-", mark, BESIDE.as_bytes()].concat()
 }
 
-/// The highest version declared by those whose own content stands. Where somebody changed it, by those
-/// whose content did.
+/// The highest version declared by those whose own content stands. Where somebody changed it, and not what
+/// stands is our own former version's, by those whose content did.
 fn standing_version<'c>(
     machine: &(impl Observe + ?Sized),
     others: &'c [Claim],
     place: &MachinePath,
     found: &Found,
+    is_own: bool,
 ) -> Result<Option<&'c Version>, InstallError> {
     if others.is_empty() {
         return Ok(None);
@@ -432,7 +500,8 @@ fn standing_version<'c>(
         standing.filter_map(|claim| claim.version.as_ref()).max()
     };
     let exactly = highest(&|claim| claim.node == found.node && claim.hash == hash);
-    Ok(exactly.or_else(|| highest(&|claim| claim.stands == Stands::Ours)))
+    let ours = |claim: &Claim| claim.stands == Stands::Ours;
+    Ok(exactly.or_else(|| if is_own { None } else { highest(&ours) }))
 }
 
 /// Whether the link at `path` leads to a folder, as `/lib` does on a merged system.

@@ -8,8 +8,8 @@ use model::{Hook, MachinePath, PackageName, Time};
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    EditClaim, Facts, InstallError, Installed, Leftover, Output, Progress, Ran, ReadReceiptError,
-    Receipt, ReceiptRecord, Stage,
+    Before, EditClaim, Facts, InstallError, Installed, Leftover, Output, Progress, Ran,
+    ReadReceiptError, Receipt, ReceiptRecord, Stage,
     glob::literal_folder,
     install::{is_generated, next_number},
     installed,
@@ -110,7 +110,8 @@ fn perform<M: Machine + ?Sized>(
         let found = transaction.machine().look(&path)?;
         let time = found.map(|found| found.meta.modified);
         let others = times_at(transaction.machine(), others, &path)?;
-        let untouched = time == Some(after) || others.iter().any(|(_, left)| time == Some(*left));
+        let ours = time == Some(after) || time == Some(before);
+        let untouched = ours || others.iter().any(|(_, left)| time == Some(*left));
         // As the latest of those that stay left it; as it was before all of them.
         let time = match others.last() {
             _ if !untouched => now,
@@ -128,6 +129,7 @@ fn perform<M: Machine + ?Sized>(
             receipt,
             others,
             now,
+            entered: BTreeMap::new(),
             times: &times,
             progress: &*progress,
             keep: false,
@@ -172,10 +174,20 @@ fn shared_records(
     machine: &(impl Observe + ?Sized),
     receipt: &Receipt,
 ) -> Result<Shared, InstallError> {
-    let (mut edits, mut all_ran, mut folders) = (Vec::new(), Vec::new(), Vec::new());
+    let (mut edits, mut all_ran, mut folders) = (Vec::<EditClaim>::new(), Vec::new(), Vec::new());
     receipt.records(machine, 0, |record| {
         match record {
-            ReceiptRecord::Edit(edit) => edits.push(edit),
+            // Edited in several batches, it is taken back in one.
+            ReceiptRecord::Edit(edit) => match edits.iter_mut().find(|one| one.path == edit.path) {
+                Some(first) => {
+                    // Nothing had changed then.
+                    if matches!(first.before, Before::Same(_)) {
+                        first.before = edit.before;
+                    }
+                    first.edits.extend(edit.edits);
+                }
+                None => edits.push(edit),
+            },
             ReceiptRecord::Ran(ran) => all_ran.push(ran),
             ReceiptRecord::Folder { path, before, after } => folders.push((path, before, after)),
             _ => {}
@@ -240,6 +252,7 @@ fn derive_again<M: Machine + ?Sized>(
             receipt,
             others,
             now,
+            entered: BTreeMap::new(),
             times,
             progress,
             keep: false,

@@ -40,6 +40,8 @@ pub(crate) struct Work<'w, M: Machine + ?Sized> {
     pub(crate) space: Space,
     /// Trees that later batches bring, until they were counted.
     pub(crate) later: BTreeMap<u32, MachinePath>,
+    /// What earlier batches changed in text files.
+    pub(crate) edited: BTreeMap<MachinePath, Vec<FileEdit>>,
     /// The folder asked about last, its file system, and how large blocks are there.
     volume: Option<(MachinePath, u64, u64)>,
     /// The file system of our own folder.
@@ -89,6 +91,7 @@ impl<'w, M: Machine + ?Sized> Work<'w, M> {
             notes: Vec::new(),
             space: Space::default(),
             later: BTreeMap::new(),
+            edited: BTreeMap::new(),
             volume: None,
             state_device,
             restart: false,
@@ -164,6 +167,13 @@ impl<'w, M: Machine + ?Sized> Work<'w, M> {
         self.space.record(self.state_device, &self.paths.state, path);
     }
 
+    /// Remembers the times of folders in which names of the former version go.
+    pub(crate) fn entered(&mut self, folders: BTreeMap<MachinePath, Time>) {
+        for (folder, time) in folders {
+            self.folders.entry(folder).or_insert(time);
+        }
+    }
+
     /// Writes the times of folders, before and after, into the receipt. A folder that only the former
     /// version changed keeps the time it had before that.
     pub(crate) fn end_folders(&mut self) -> Result<(), InstallError> {
@@ -207,10 +217,12 @@ impl<'w, M: Machine + ?Sized> Work<'w, M> {
     /// Answers, with the former version or with other packages, for the folders above `path` that one of
     /// them made: the last to go takes them along.
     pub(crate) fn share_folders(&mut self, path: &MachinePath) -> Result<(), InstallError> {
-        for folder in path.ancestors() {
-            if !self.shared.insert(folder.clone()) {
-                return Ok(());
-            }
+        // A folder's record comes before those of what it holds.
+        let new = path.ancestors().take_while(|folder| !self.shared.contains(folder));
+        let mut new: Vec<MachinePath> = new.collect();
+        new.reverse();
+        for folder in new {
+            self.shared.insert(folder.clone());
             let others = self.others;
             let claim = match self.old_claim(&folder)? {
                 Some(claim) => Some(claim),
@@ -243,6 +255,11 @@ impl<'w, M: Machine + ?Sized> Work<'w, M> {
     /// Remembers that this version claims `path`.
     pub(crate) fn claimed(&mut self, path: &MachinePath) {
         self.claimed.push(short(path));
+    }
+
+    /// Whether this version claims `path`.
+    pub(crate) fn is_claimed(&self, path: &MachinePath) -> bool {
+        self.claimed.contains(&short(path))
     }
 
     /// Every path this version claims.
@@ -353,6 +370,39 @@ impl<'w, M: Machine + ?Sized> Work<'w, M> {
             }
             (one, other) => one != other,
         })
+    }
+
+    /// Whether what stands is the content of `claim`.
+    pub(crate) fn is_as_claimed(
+        &mut self,
+        claim: &Claim,
+        found: &Found,
+    ) -> Result<bool, InstallError> {
+        Ok(match (&claim.node, &found.node) {
+            (Node::File { .. }, Node::File { .. }) => {
+                Some(self.machine().hash(&claim.path)?) == claim.hash
+            }
+            (one, other) => one == other,
+        })
+    }
+
+    /// Where what stands at `path` is kept as it was with other metadata.
+    pub(crate) fn saved_as(
+        &mut self,
+        path: &MachinePath,
+        found: &Found,
+        meta: &RawMeta,
+    ) -> Result<Saved, InstallError> {
+        let hash = match found.node {
+            Node::File { .. } => Some(self.machine().hash(path)?),
+            _ => None,
+        };
+        let name = saved_name_of(path, &found.node, meta, hash);
+        let at = self.paths.saved(&name);
+        let fresh = self.machine().look(&at)?.is_none();
+        let saved = Saved { name, fresh };
+        self.transaction.intend(Intent::Store { path: path.clone(), saved: saved.clone() })?;
+        Ok(saved)
     }
 
     /// Sets metadata in place, if it is not right already.

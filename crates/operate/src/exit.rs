@@ -75,6 +75,7 @@ impl Exit {
         match error {
             RollBackError::Changed { .. }
             | RollBackError::Later { .. }
+            | RollBackError::Inherited { .. }
             | RollBackError::Stuck { .. } => Self::Decision,
             RollBackError::Machine(error) => Self::of_machine(error),
             _ => Self::Failed,

@@ -98,6 +98,7 @@ impl Report {
     }
 
     /// What had been interrupted, as notes before all others.
+    #[must_use]
     pub fn with_recovered(mut self, recovered: &[Recovered]) -> Self {
         let notes = recovered.iter().filter_map(sentence);
         self.notes.splice(0..0, notes.collect::<Vec<_>>());

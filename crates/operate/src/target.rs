@@ -4,7 +4,9 @@ use std::{
     time::{SystemTime, UNIX_EPOCH},
 };
 
-use change::{Machine, MachineError, Observe, Paths, RecoverError, Recovered, TransactionHeader};
+use change::{
+    Action, Machine, MachineError, Observe, Paths, RecoverError, Recovered, TransactionHeader,
+};
 use install::Facts;
 use machine_linux::{LinuxFacts, LinuxMachine};
 use model::{PackageName, Time};
@@ -82,8 +84,11 @@ impl OpenTargetError {
     pub fn exit(&self) -> Exit {
         match self {
             Self::Lock(LockError::Taken(_)) => Exit::InUse,
-            // Without rights nothing can be ended, and nothing was begun.
-            Self::Recover(RecoverError::Machine(error)) if !error.is_unsupported() => {
+            // What cannot even be looked at was not touched; without rights nothing was begun.
+            Self::Recover(RecoverError::Machine(error))
+                if !error.is_unsupported()
+                    && !matches!(error.action, Action::Look | Action::List | Action::Read) =>
+            {
                 Exit::Decision
             }
             Self::Recover(_) | Self::Root(_) | Self::Lock(_) | Self::Machine(_) => Exit::Failed,

@@ -15,4 +15,4 @@ pub use picture::{Picture, Seen};
 pub use sample::Sample;
 pub use sim_disk::SimDisk;
 pub use sim_facts::SimFacts;
-pub use stepped::{Stop, calls, stop_at};
+pub use stepped::{Stop, calls, peak_memory, stop_at};

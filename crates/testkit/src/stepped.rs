@@ -73,6 +73,45 @@ fn step(command: &mut Command, call: u64, how: Stop) -> io::Result<(u64, ExitSta
     Ok((made, ExitStatus::from_raw(wait(process)?)))
 }
 
+/// Runs `command` to its end; answers how it ended, and the most bytes of memory it had at once.
+///
+/// Not by `wait4(2)`, whose answer counts what we had ourselves when it was forked.
+#[expect(unsafe_code, reason = "neither std nor rustix has ptrace")]
+pub fn peak_memory(command: &mut Command) -> io::Result<(ExitStatus, u64)> {
+    // SAFETY: between fork and exec one system call is made.
+    unsafe {
+        command.pre_exec(|| traced(libc::ptrace(libc::PTRACE_TRACEME, 0, 0, 0)));
+    }
+    let process = libc::pid_t::try_from(command.spawn()?.id()).map_err(io::Error::other)?;
+    wait(process)?;
+    let options = libc::PTRACE_O_TRACEEXIT | libc::PTRACE_O_EXITKILL;
+    // SAFETY: the process is our stopped child.
+    unsafe { traced(libc::ptrace(libc::PTRACE_SETOPTIONS, process, 0, options))? };
+    let mut peak = 0;
+    let mut signal = 0;
+    loop {
+        // SAFETY: the process is our stopped child.
+        unsafe { traced(libc::ptrace(libc::PTRACE_CONT, process, 0, signal))? };
+        let status = wait(process)?;
+        if !libc::WIFSTOPPED(status) {
+            return Ok((ExitStatus::from_raw(status), peak));
+        }
+        let is_exit = status >> 8 == libc::SIGTRAP | (libc::PTRACE_EVENT_EXIT << 8);
+        signal = if is_exit { 0 } else { libc::WSTOPSIG(status) };
+        if is_exit {
+            peak = high_water(process)?;
+        }
+    }
+}
+
+/// The most memory the process had, `proc_pid_status(5)`.
+fn high_water(process: libc::pid_t) -> io::Result<u64> {
+    let text = std::fs::read_to_string(format!("/proc/{process}/status"))?;
+    let line = text.lines().find_map(|line| line.strip_prefix("VmHWM:"));
+    let kilobytes = line.and_then(|line| line.trim().split(' ').next()?.parse::<u64>().ok());
+    Ok(kilobytes.unwrap_or_default() * 1024)
+}
+
 fn traced(answer: libc::c_long) -> io::Result<()> {
     if answer == -1 { Err(io::Error::last_os_error()) } else { Ok(()) }
 }

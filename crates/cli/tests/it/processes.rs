@@ -10,7 +10,7 @@ use std::{
 use machine_linux::LinuxMachine;
 use model::{EditStep, LineEdit, Template};
 use package::Action;
-use testkit::{Picture, Sample, Stop, calls, stop_at};
+use testkit::{Picture, Sample, Stop, calls, peak_memory, stop_at};
 
 const TERM: i32 = 15;
 
@@ -424,5 +424,40 @@ fn without_rights_nothing_changes_and_the_reason_is_said() {
         let (code, said) = run(&words);
         assert_eq!(code, 1, "{said}");
         same(&installed, &bench.picture(), words[0]);
+    }
+}
+
+/// How many files the memory test installs; the long form runs outside CI with PACKHORSE_FILES.
+fn many() -> u32 {
+    std::env::var("PACKHORSE_FILES").ok().and_then(|files| files.parse().ok()).unwrap_or(20_000)
+}
+
+#[test]
+fn memory_does_not_grow_with_the_package() {
+    let bench = Bench::new();
+    let package = |version: &str| {
+        let mut sample = Sample::new("many", version);
+        let tree = sample.tree("/opt/many");
+        sample.directory(tree, "");
+        for file in 0..many() {
+            let path = format!("folder-{:04}/a name of usual length {file:06}", file / 100);
+            sample.file(tree, &path, format!("{file} of {version}").as_bytes());
+        }
+        bench.package(&sample)
+    };
+    let (first, second) = (package("1"), package("2"));
+    let (first, second) = (first.to_str().unwrap(), second.to_str().unwrap());
+    let steps: [&[&str]; 5] = [
+        &["install", first],
+        &["install", second],
+        &["verify", "many"],
+        &["rollback", "many"],
+        &["uninstall", "many"],
+    ];
+    for words in steps {
+        let (status, bytes) = peak_memory(&mut bench.command(words)).unwrap();
+        assert_eq!(status.code(), Some(0), "{words:?}");
+        eprintln!("{} {} MiB", words[0], bytes >> 20);
+        assert!((1..64 << 20).contains(&bytes), "{words:?} took {} MiB", bytes >> 20);
     }
 }

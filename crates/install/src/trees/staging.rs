@@ -9,7 +9,7 @@ use change::{FileSink, FrameReader, Machine, Node, RawMeta};
 use model::{Hash, Hasher, MachinePath};
 use package::{FileContent, Record};
 
-use super::{Decided, Decision, Trees, ended};
+use super::{Copy, Decided, Decision, Trees, ended};
 use crate::{Before, Claim, InstallError, Payload, Pour, Stage, Stands, payload::Stop, work::Work};
 
 /// Makes everything beside its place, and writes the receipt's claims.
@@ -87,6 +87,16 @@ impl Staging<'_> {
                 )
             }
             Decision::Stage(at) => (at.clone(), Stands::Ours),
+            Decision::StageKeeping { at, copies } => {
+                for copy in copies {
+                    keep_as(work, &decided.place, copy)?;
+                }
+                (at.clone(), Stands::Ours)
+            }
+            Decision::BelowKeeping { ours, copy } => {
+                keep_as(work, &decided.place, copy)?;
+                (work.paths.saved(&ours.name), Stands::Newer(ours.clone()))
+            }
             Decision::Beside { at, to } => (at.clone(), Stands::Changed(to.clone())),
             Decision::Below(saved) => (work.paths.saved(&saved.name), Stands::Newer(saved.clone())),
             Decision::Same | Decision::Leave => {
@@ -278,6 +288,21 @@ impl Staging<'_> {
 
 fn claim(path: MachinePath, node: Node, meta: RawMeta, before: Before) -> Claim {
     Claim { path, node, meta, hash: None, before, version: None, stands: Stands::Ours, link: None }
+}
+
+/// Keeps a copy of what stands at `place`, with other metadata.
+fn keep_as<M: Machine + ?Sized>(
+    work: &mut Work<'_, M>,
+    place: &MachinePath,
+    Copy { saved, meta }: &Copy,
+) -> Result<(), InstallError> {
+    let kept = work.paths.saved(&saved.name);
+    let machine = work.transaction.machine();
+    if machine.look(&kept)?.is_none() {
+        machine.copy(place, &kept)?;
+        machine.set_meta(&kept, meta)?;
+    }
+    Ok(())
 }
 
 /// Writes a file's content, holes and substitutions in place; answers its length and hash.

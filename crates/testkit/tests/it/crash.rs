@@ -133,7 +133,7 @@ fn check(before: &SimDisk, what: Act, kill: bool) {
             // Without our state nothing may be left of it at all.
             let pristine = if old_whole == old { &old } else { &old_whole };
             assert!(
-                !(seen != old && seen != new),
+                seen == old || seen == new,
                 "{what:?} cut at {cut}, seed {seed}: neither old nor new\nto old: {:#?}\nto new: {:#?}",
                 old.differences(&seen),
                 new.differences(&seen)

@@ -6,6 +6,7 @@ mod crash;
 mod damage;
 mod installing;
 mod on_linux;
+mod random;
 mod rolling_back;
 mod root;
 mod shared;
