@@ -102,6 +102,12 @@ impl<'a, C: Contents> Diff<'a, C> {
             let hash = self.contents.after(record)?;
             know(record, hash);
         }
+        if let (Some(before), Some(after)) = (&before, &after)
+            && before.stamp.same(&after.stamp)
+            && before.node.same(&after.node)
+        {
+            return Ok(());
+        }
         let Some(path) = after.as_ref().or(before.as_ref()).map(|record| record.path.clone())
         else {
             return Ok(());

@@ -317,7 +317,7 @@ impl Walk {
             let found = Found { node, inode: Inode::Lower(stamp.inode) };
             return Ok(After { found: Some(found), through: Some(origin.clone()), folder: None });
         }
-        let found = match self.copied(&stamp).map_err(&failed)? {
+        let found = match self.copied(&node, &stamp).map_err(&failed)? {
             Some(found) => found,
             None => Found { node, inode: Inode::Lower(stamp.inode) },
         };
@@ -325,14 +325,17 @@ impl Walk {
     }
 
     /// The copy that every name of an inode below shows, once one of its names was written to.
-    fn copied(&self, below: &Stamp) -> io::Result<Option<Found>> {
-        let Some((folder, copy)) = self.copy_at(below) else { return Ok(None) };
-        match marks::read(folder.as_fd(), &copy)? {
-            Some(Upper::Present(present)) => {
-                Ok(Some(Found { inode: Inode::Upper(present.stamp.inode), node: present.node }))
-            }
-            _ => Ok(None),
+    fn copied(&self, below: &Node, stamp: &Stamp) -> io::Result<Option<Found>> {
+        let Some((folder, copy)) = self.copy_at(stamp) else { return Ok(None) };
+        let Some(Upper::Present(mut present)) = marks::read(folder.as_fd(), &copy)? else {
+            return Ok(None);
+        };
+        if present.metacopy
+            && let (Kind::File(content), Kind::File(data)) = (&mut present.node.kind, &below.kind)
+        {
+            content.holes.clone_from(&data.holes);
         }
+        Ok(Some(Found { inode: Inode::Upper(present.stamp.inode), node: present.node }))
     }
 
     fn copy_at(&self, below: &Stamp) -> Option<(&Rc<OwnedFd>, CString)> {
