@@ -28,8 +28,11 @@ pub(super) fn agree(before: &Tree, after: &Tree, changes: &ChangeSet) -> Result<
         old.keys().chain(new.keys()).chain(changes.changes.keys()).collect();
     for path in paths {
         let expected_old = old.get(path).map(|(inode, first)| (&before.inodes[*inode], first));
-        let expected_new = new.get(path).map(|(inode, first)| (&after.inodes[*inode], first));
         let change = changes.changes.get(path);
+        let resolved = new.get(path).map(|(inode, first)| {
+            (settled(&after.inodes[*inode], change.and_then(|change| change.after.as_ref())), first)
+        });
+        let expected_new = resolved.as_ref().map(|(inode, first)| (inode, *first));
         let same = match (&expected_old, &expected_new) {
             (Some((old, old_first)), Some((new, new_first))) => {
                 same(path, (old, old_first), (new, new_first))
@@ -50,6 +53,18 @@ pub(super) fn agree(before: &Tree, after: &Tree, changes: &ChangeSet) -> Result<
         }
     }
     Ok(())
+}
+
+/// Decides what the model cannot know from what was found.
+fn settled(inode: &Inode, found: Option<&Entry>) -> Inode {
+    let modified = match (inode.modified, found) {
+        (Modified::AtUnlessCopied(time), Some(entry)) if entry.meta.modified != time => {
+            Modified::Now
+        }
+        (Modified::AtUnlessCopied(time), _) => Modified::At(time),
+        (known, _) => known,
+    };
+    Inode { modified, ..inode.clone() }
 }
 
 fn same(path: &MachinePath, old: (&Inode, &MachinePath), new: (&Inode, &MachinePath)) -> bool {

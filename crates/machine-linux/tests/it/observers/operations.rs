@@ -360,8 +360,11 @@ impl Machine {
     }
 
     fn open_only(&mut self, dice: &mut Dice) {
-        if let Some((path, _)) = self.some_file(dice) {
+        if let Some((path, inode)) = self.some_file(dice) {
             self.log.push(format!("open {path}"));
+            if let Modified::At(time) = self.tree.inodes[inode].modified {
+                self.tree.inodes[inode].modified = Modified::AtUnlessCopied(time);
+            }
             OpenOptions::new().read(true).write(true).open(self.real(&path)).unwrap();
         }
     }

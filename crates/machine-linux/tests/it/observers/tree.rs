@@ -24,6 +24,9 @@ pub(crate) enum Modified {
     At(Time),
     /// By the kernel's clock, after everything that was set.
     Now,
+    /// Opened to be written, and not written. Overlayfs copies the content of a file of which it had
+    /// copied only metadata, and leaves the time of that copying behind.
+    AtUnlessCopied(Time),
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]
