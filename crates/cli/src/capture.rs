@@ -13,7 +13,7 @@ use std::{
 use capture::State;
 use indicatif::{ProgressBar, ProgressStyle};
 use machine_linux::{
-    namespaces::{self, Bind},
+    namespaces::{self, Bind, Enclosed},
     session::{
         BeginError, Finished, KEEP, OpenSessionError, RunError, RunSettings, SESSIONS,
         SecondObserver, Session, SnapshotSettings, discard_damaged, sessions_in,
@@ -197,6 +197,13 @@ enum CaptureError {
     Name { folder: PathBuf },
     #[error("there are {count} captures: name one with `--session`")]
     Several { count: usize },
+    #[error(
+        "nothing was run: the kernel gives no overlay here ({why}); with `--snapshots` the installer runs on the \
+         real machine, which keeps what it does, between two scans of the whole disk"
+    )]
+    Refused { why: String },
+    #[error("the command was not run, and nothing has changed")]
+    NotRun,
     #[error("no capture is pending")]
     None,
     #[error("{0}")]
@@ -208,6 +215,7 @@ impl CaptureError {
         match self {
             Self::Run(RunError::Begin(BeginError::Pending { .. }))
             | Self::Several { .. }
+            | Self::Refused { .. }
             | Self::Packaged(_) => Exit::Decision,
             Self::Open(OpenSessionError::InUse { .. }) => Exit::InUse,
             Self::None => Exit::Nothing,
@@ -270,15 +278,16 @@ fn run_installer(run: Run) -> Result<Answer, CaptureError> {
         environment: run.env.into_iter().collect(),
         compare: run.compare_observers,
     });
-    match outcome {
-        Ok(_) => finish_into(session, &run.into, temporary, notes),
-        Err(error) => {
-            if temporary {
-                drop(session.discard());
-            }
-            Err(error.into())
-        }
+    let error = match outcome {
+        Ok(Enclosed::Ended(_)) => return finish_into(session, &run.into, temporary, notes),
+        Ok(Enclosed::Refused(why)) => CaptureError::Refused { why },
+        Ok(Enclosed::Failed) => CaptureError::NotRun,
+        Err(error) => error.into(),
+    };
+    if temporary {
+        drop(session.discard());
     }
+    Err(error)
 }
 
 /// Runs a command on the real root, or in another by chroot(1).

@@ -176,43 +176,72 @@ pub trait Observer {
     fn after(&mut self, merged: &Path) -> io::Result<()>;
 }
 
+/// What became of a command that was to be enclosed.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Enclosed {
+    /// It ran to its end.
+    Ended(Box<Outcome>),
+    /// The kernel gives no namespaces, or no overlay here, and this is why. Nothing was run.
+    Refused(String),
+    /// It was not run, or killed; what there was to say, was said on standard error.
+    Failed,
+}
+
 /// Starts `program __enter FILE` and waits for the end of the run described in `file`.
 ///
 /// # Errors
-/// The process cannot be started, or did not get as far as writing an outcome; it has then said why
-/// on its standard error.
-pub fn enclose(
-    program: &Path,
-    file: &Path,
-    outcome: &Path,
-) -> Result<Option<Outcome>, EncloseError> {
+/// The process cannot be started, or its outcome not be read.
+pub fn enclose(program: &Path, file: &Path, outcome: &Path) -> Result<Enclosed, EncloseError> {
     let session = |reason| EncloseError::Session { file: file.to_owned(), reason };
     let status = Command::new(program).arg("__enter").arg(file).status().map_err(session)?;
     if !status.success() {
-        return Ok(None);
+        return Ok(match fs::read_to_string(refused_file(outcome)) {
+            Ok(why) => Enclosed::Refused(why),
+            Err(_) => Enclosed::Failed,
+        });
     }
     let unreadable = |reason| EncloseError::Session { file: outcome.to_owned(), reason };
     let text = fs::read(outcome).map_err(unreadable)?;
-    serde_json::from_slice(&text).map(Some).map_err(|error| unreadable(error.into()))
+    serde_json::from_slice(&text)
+        .map(|outcome| Enclosed::Ended(Box::new(outcome)))
+        .map_err(|error| unreadable(error.into()))
 }
 
 /// The second process: namespaces, mounts, watch, and the wait for the first process inside.
 ///
 /// # Errors
-/// Whatever the kernel refuses; nothing has been run then.
+/// Whatever the kernel refuses; nothing has been run then. What it refuses altogether is written down
+/// for the caller as well, who may know another way.
 pub fn enter(
     program: &Path,
     file: &Path,
     observer: Option<&mut dyn Observer>,
 ) -> Result<(), EncloseError> {
     let enclosure = read(file)?;
+    let entered = enter_with(program, file, &enclosure, observer);
+    if let Err(error @ (EncloseError::Namespaces(reason) | EncloseError::Overlay { reason, .. })) =
+        &entered
+    {
+        let refused = refused_file(&enclosure.outcome);
+        fs::write(&refused, format!("{error}: {reason}"))
+            .map_err(|reason| EncloseError::Session { file: refused, reason })?;
+    }
+    entered
+}
+
+fn enter_with(
+    program: &Path,
+    file: &Path,
+    enclosure: &Enclosure,
+    observer: Option<&mut dyn Observer>,
+) -> Result<(), EncloseError> {
     // Whoever started us is gone: so are we, and with the namespace everybody inside.
     set_parent_process_death_signal(Some(Signal::KILL))
         .map_err(|error| EncloseError::Namespaces(error.into()))?;
     crate::sys::unshare(UnshareFlags::NEWNS | UnshareFlags::NEWUTS | UnshareFlags::NEWIPC)
         .map_err(EncloseError::Namespaces)?;
-    let mut outcome = Outcome { options: prepare::mount_layers(&enclosure)?, ..Outcome::default() };
-    outcome.made = prepare::furnish(&enclosure)?;
+    let mut outcome = Outcome { options: prepare::mount_layers(enclosure)?, ..Outcome::default() };
+    outcome.made = prepare::furnish(enclosure)?;
     rustix::system::sethostname(enclosure.host_name.as_bytes())
         .map_err(|error| EncloseError::Namespaces(error.into()))?;
     let session = |reason| EncloseError::Session { file: enclosure.merged.clone(), reason };
@@ -224,11 +253,11 @@ pub fn enter(
     // taken back below.
     let own = File::open("/proc/self/ns/pid").map_err(EncloseError::Namespaces)?;
     crate::sys::unshare(UnshareFlags::NEWPID).map_err(EncloseError::Namespaces)?;
-    let status = run_inside(program, file, &enclosure, &mut outcome)?;
+    let status = run_inside(program, file, enclosure, &mut outcome)?;
     move_into_link_name_space(own.as_fd(), Some(LinkNameSpaceType::ProcessID))
         .map_err(|error| EncloseError::Namespaces(error.into()))?;
     outcome.exit_code = exit_code(status);
-    outcome.left_running = left_running(&enclosure)?;
+    outcome.left_running = left_running(enclosure)?;
     if let Some(observer) = &mut observer {
         observer.after(&enclosure.merged).map_err(session)?;
     }
@@ -292,6 +321,10 @@ pub(crate) fn made_file(outcome: &Path) -> PathBuf {
     outcome.with_extension("made")
 }
 
+fn refused_file(outcome: &Path) -> PathBuf {
+    outcome.with_extension("refused")
+}
+
 /// Where the first process inside writes what it had to end.
 fn left_file(enclosure: &Enclosure) -> PathBuf {
     enclosure.outcome.with_extension("left")
@@ -301,10 +334,13 @@ fn left_running(enclosure: &Enclosure) -> Result<Vec<LeftRunning>, EncloseError>
     let file = left_file(enclosure);
     let failed = |reason| EncloseError::Session { file: file.clone(), reason };
     let text = fs::read(&file).map_err(failed)?;
-    serde_json::from_slice(&text).or_else(|error| {
-        // Ended before it could write.
-        if text.is_empty() { Ok(Vec::new()) } else { Err(failed(error.into())) }
-    })
+    if text.is_empty() {
+        // The first process inside ended before the command did, and said why.
+        let command = enclosure.command.first().map(|word| word.to_string_lossy().into_owned());
+        let reason = io::Error::other("it was not started, or not waited for");
+        return Err(EncloseError::Command { command: command.unwrap_or_default(), reason });
+    }
+    serde_json::from_slice(&text).map_err(|error| failed(error.into()))
 }
 
 fn read(file: &Path) -> Result<Enclosure, EncloseError> {

@@ -18,7 +18,7 @@ use super::{
 };
 use crate::{
     mounts::Mounts,
-    namespaces::{Bind, EncloseError, Enclosure, Outcome, enclose, made_file},
+    namespaces::{Bind, EncloseError, Enclosed, Enclosure, Outcome, enclose, made_file},
     overlay::{Layer, OverlayDiffError, differences},
     owners::read_names,
     scan::{Skip, SkipReason},
@@ -59,9 +59,6 @@ pub enum RunError {
     /// What it did.
     #[error(transparent)]
     Differences(#[from] OverlayDiffError),
-    /// The installer was not run: the process that should have enclosed it has said why.
-    #[error("the command was not run, and nothing has changed")]
-    NotRun,
     /// The root cannot be looked at, or the session cannot be written.
     #[error("cannot prepare the capture of `{}`", root.display())]
     Prepare {
@@ -103,16 +100,16 @@ impl Session {
         Ok(session)
     }
 
-    /// Runs the installer inside. Returns how it ended; what it did is read by [`Session::finish`].
+    /// Runs the installer inside. What it did is read by [`Session::finish`].
     ///
     /// # Errors
-    /// It could not be enclosed or started.
-    pub fn run(&self, settings: &RunSettings) -> Result<Outcome, RunError> {
+    /// It could not be enclosed.
+    pub fn run(&self, settings: &RunSettings) -> Result<Enclosed, RunError> {
         let failed = |reason| RunError::Prepare { root: self.beginning.root.clone(), reason };
         let enclosure = self.enclosure(settings).map_err(failed)?;
         files::write_whole(&self.folder, files::ENCLOSURE, &enclosure).map_err(failed)?;
         let file = self.folder.join(files::ENCLOSURE);
-        enclose(&settings.program, &file, &enclosure.outcome)?.ok_or(RunError::NotRun)
+        Ok(enclose(&settings.program, &file, &enclosure.outcome)?)
     }
 
     fn enclosure(&self, settings: &RunSettings) -> io::Result<Enclosure> {
@@ -255,6 +252,12 @@ pub(super) fn skips(mounts: &Mounts) -> Vec<Skip> {
         .points
         .iter()
         .filter(|(path, _)| !mounts.own.contains(*path))
+        // What is mounted inside a visitor is no news.
+        .filter(|(path, _)| {
+            path.ancestors().all(|folder| {
+                mounts.own.contains(&folder) || !mounts.points.contains_key(&folder)
+            })
+        })
         .map(|(path, mount)| Skip {
             path: path.clone(),
             reason: SkipReason::Mounted(mount.file_system.clone()),

@@ -20,6 +20,7 @@ use super::{
 };
 use crate::{
     facts,
+    namespaces::Outcome,
     node::{hash, open_file},
     owners::read_names,
     scan::{Place, Scan, ScanError, Skip, SkipReason, open_file_below},
@@ -141,12 +142,16 @@ impl Session {
                     .to_owned(),
             );
         }
-        let exit_code = files::read_json(&self.folder.join(files::OUTCOME)).ok();
+        let outcome: Option<Outcome> = files::read_json(&self.folder.join(files::OUTCOME)).ok();
         let mut all: Vec<Skip> =
             self.beginning.skips.iter().cloned().chain(compared.skips).collect();
         all.sort();
         all.dedup();
-        let notes = Notes { skips: all, costs, exit_code, ..Notes::default() };
+        let mut notes = Notes { skips: all, costs, ..Notes::default() };
+        if let Some(outcome) = outcome {
+            notes.exit_code = Some(outcome.exit_code);
+            notes.left_running = outcome.left_running;
+        }
         self.write_finished(&compared.changes, &notes)?;
         Ok(Finished::open(self)?)
     }
@@ -155,9 +160,10 @@ impl Session {
     ///
     /// # Errors
     /// The session cannot be written.
-    pub fn note_exit(&self, code: i32) -> Result<(), RunError> {
+    pub fn note_exit(&self, exit_code: i32) -> Result<(), RunError> {
         let failed = |reason| RunError::Prepare { root: self.beginning.root.clone(), reason };
-        files::write_whole(&self.folder, files::OUTCOME, &code).map_err(failed)
+        let outcome = Outcome { exit_code, ..Outcome::default() };
+        files::write_whole(&self.folder, files::OUTCOME, &outcome).map_err(failed)
     }
 }
 
