@@ -89,7 +89,7 @@ pub(crate) struct Leaving<'l, 'm, M: Machine + ?Sized> {
     pub(crate) paths: &'l Paths,
     pub(crate) receipt: &'l Receipt,
     pub(crate) others: &'l [Installed],
-    /// The time folders get in which names come and go, those in `times` apart.
+    /// The time folders get in which names come and go, those in `times` apart, on an update.
     pub(crate) now: Time,
     /// Folders in which names come and go, and their times before.
     pub(crate) entered: BTreeMap<MachinePath, Time>,
@@ -104,12 +104,19 @@ pub(crate) struct Leaving<'l, 'm, M: Machine + ?Sized> {
 
 impl<M: Machine + ?Sized> Leaving<'_, '_, M> {
     fn enter(&mut self, folder: &MachinePath) -> Result<(), InstallError> {
-        let time = self.times.get(folder).copied().unwrap_or(self.now);
+        let mut standing = None;
         if !self.entered.contains_key(folder)
             && let Some(found) = self.transaction.machine().look(folder)?
         {
+            standing = Some(found.meta.modified);
             self.entered.insert(folder.clone(), found.meta.modified);
         }
+        let time = match self.times.get(folder) {
+            Some(time) => *time,
+            None if self.keep => self.now,
+            // Coming did not change it, so going does not.
+            None => standing.unwrap_or(self.now),
+        };
         Ok(self.transaction.enter(folder, Some(time))?)
     }
 }

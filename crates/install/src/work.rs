@@ -49,12 +49,20 @@ pub(crate) struct Work<'w, M: Machine + ?Sized> {
     /// Whether a program asked for a restart.
     pub(crate) restart: bool,
     /// Folders that had names come and go, and their times before.
-    folders: BTreeMap<MachinePath, Time>,
+    folders: BTreeMap<MachinePath, FolderTimes>,
     /// Folders asked about by [`share_folders`](Self::share_folders).
     shared: BTreeSet<MachinePath>,
     /// Short hashes of every path this version claims, for what the former one claimed and this does not.
     claimed: Vec<u64>,
     receipt: ReceiptWriter,
+}
+
+/// When a folder was last modified.
+struct FolderTimes {
+    /// Before this act.
+    before: Time,
+    /// After it: what is set once names have come and gone, or what stands.
+    after: Time,
 }
 
 impl<'w, M: Machine + ?Sized> Work<'w, M> {
@@ -132,7 +140,11 @@ impl<'w, M: Machine + ?Sized> Work<'w, M> {
         if !self.folders.contains_key(folder)
             && let Some(found) = self.machine().look(folder)?
         {
-            self.folders.insert(folder.clone(), found.meta.modified);
+            let times = FolderTimes { before: found.meta.modified, after: found.meta.modified };
+            self.folders.insert(folder.clone(), times);
+        }
+        if let Some(times) = self.folders.get_mut(folder) {
+            times.after = self.options.began;
         }
         Ok(self.transaction.enter(folder, Some(self.options.began))?)
     }
@@ -170,7 +182,8 @@ impl<'w, M: Machine + ?Sized> Work<'w, M> {
     /// Remembers the times of folders in which names of the former version go.
     pub(crate) fn entered(&mut self, folders: BTreeMap<MachinePath, Time>) {
         for (folder, time) in folders {
-            self.folders.entry(folder).or_insert(time);
+            let times = FolderTimes { before: time, after: time };
+            self.folders.entry(folder).or_insert(times).after = self.options.began;
         }
     }
 
@@ -188,7 +201,7 @@ impl<'w, M: Machine + ?Sized> Work<'w, M> {
         }
         for (path, (before, after)) in &former {
             match self.folders.get_mut(path) {
-                Some(time) if time == after => *time = *before,
+                Some(times) if times.before == *after => times.before = *before,
                 Some(_) => {}
                 None => {
                     self.record(&ReceiptRecord::Folder {
@@ -200,15 +213,13 @@ impl<'w, M: Machine + ?Sized> Work<'w, M> {
             }
         }
         let others = self.others;
-        for (path, before) in std::mem::take(&mut self.folders) {
+        for (path, FolderTimes { before, after }) in std::mem::take(&mut self.folders) {
             // As another package left it: what was before that one is what was before any.
             let times = times_at(self.machine(), others, &path)?;
             let before = times
                 .iter()
                 .find(|(_, after)| *after == before)
                 .map_or(before, |(first, _)| *first);
-            // What tidying after the commit sets.
-            let after = self.options.began;
             self.record(&ReceiptRecord::Folder { path, before, after })?;
         }
         Ok(())
@@ -237,7 +248,8 @@ impl<'w, M: Machine + ?Sized> Work<'w, M> {
                 && !times_at(self.machine(), others, &folder)?.is_empty()
                 && let Some(found) = self.machine().look(&folder)?
             {
-                self.folders.insert(folder, found.meta.modified);
+                let times = FolderTimes { before: found.meta.modified, after: found.meta.modified };
+                self.folders.insert(folder, times);
             }
         }
         Ok(())

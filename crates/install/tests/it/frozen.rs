@@ -3,6 +3,8 @@
 //! They are never written again. Those of a new format are made by running this test once with
 //! `PACKHORSE_FREEZE=1`.
 
+#![expect(clippy::disallowed_methods, reason = "fixtures are files; the crate itself reads none")]
+
 use std::{
     fs,
     path::{Path, PathBuf},
