@@ -54,6 +54,18 @@ pub enum SkipReason {
     Unreadable(String),
 }
 
+impl std::fmt::Display for SkipReason {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Mounted(kind) => write!(f, "another file system ({kind}) is mounted there"),
+            Self::OwnFolder => f.write_str("it belongs to packhorse"),
+            Self::Socket => f.write_str("a socket ends with the process that made it"),
+            Self::MountPoint => f.write_str("the capture made it, to mount on"),
+            Self::Unreadable(reason) => write!(f, "it cannot be read: {reason}"),
+        }
+    }
+}
+
 /// What to scan.
 #[derive(Clone, Debug)]
 pub struct Scan {
