@@ -26,6 +26,9 @@ const PREFIX: &str = "prefix";
 /// From how many files on replacements are told by ending instead of by name.
 const MANY: usize = 12;
 
+/// Programs that run leave logs and caches in their folders here.
+const TRACES: [&[u8]; 2] = [b"/var/log", b"/var/cache"];
+
 /// What generalising a payload gives.
 #[derive(Debug)]
 pub(crate) struct General {
@@ -224,10 +227,18 @@ impl General {
         }
     }
 
-    /// Compiled Python modules appear beside any that are installed, whenever root runs them.
+    /// Compiled Python modules appear beside any that are installed, whenever root runs them; logs and caches in
+    /// folders made for them, whenever the program runs.
     fn add_generated(&mut self, files: &Files) {
         let mut folders: BTreeSet<MachinePath> = BTreeSet::new();
         for (path, entry) in &files.entries {
+            let above = path.parent();
+            let for_traces = above.is_some_and(|above| TRACES.contains(&above.as_bytes()));
+            if for_traces && entry.kind == Kind::Directory {
+                let mut pattern = self.templates.of(path.as_bytes());
+                pattern.0.push(model::Part::Literal(b"/**".to_vec()));
+                self.generated.push(templates::joined(pattern));
+            }
             let is_module =
                 matches!(entry.kind, Kind::File(_)) && path.as_bytes().ends_with(b".py");
             if !is_module {

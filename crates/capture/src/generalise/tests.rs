@@ -59,6 +59,17 @@ fn a_folder_that_programs_have_baked_in_is_fixed() {
 }
 
 #[test]
+fn what_a_program_logs_later_goes_with_it() {
+    let machines = Machines::default()
+        .had_folder("/opt")
+        .had_folder("/var/log")
+        .folder("/var/log/app", 0o755)
+        .file("/opt/app/run", "x");
+    let draft = machines.draft();
+    assert_eq!(draft.script.generated[0].to_string(), "/var/log/app/**");
+}
+
+#[test]
 fn a_longer_path_with_the_folder_in_it_is_left_alone_and_named() {
     let machines = Machines::default()
         .had_folder("/opt")
