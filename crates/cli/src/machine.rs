@@ -188,8 +188,11 @@ fn open(path: &Path, show: &mut Show) -> Result<PackageReader<File>, Report> {
         report.causes.push(reason.to_string());
         report
     })?;
-    let damaged =
-        |error: &(dyn std::error::Error + 'static)| Report::of_error(Exit::Damaged, error);
+    let damaged = |error: &(dyn std::error::Error + 'static)| {
+        let of_error = Report::of_error(Exit::Damaged, error);
+        let message = format!("cannot use `{}`: {}", path.display(), of_error.message);
+        Report { message, ..of_error }
+    };
     let mut package = PackageReader::open(file).map_err(|error| damaged(&error))?;
     package
         .verify(&mut |done, total| show.checking(done, total))
