@@ -1,8 +1,10 @@
 //! `install`, `uninstall`, `rollback`, `verify`, `list`, `recover`: one operation on one machine each.
 
 use std::{
+    ffi::OsString,
     fs::File,
     io::Write,
+    os::unix::ffi::OsStringExt,
     path::{Path, PathBuf},
     process::ExitCode,
 };
@@ -59,6 +61,9 @@ pub(crate) struct Install {
     again: bool,
     #[command(flatten)]
     common: Common,
+    /// Words for the package's own programs: the variable `installer.arguments`.
+    #[arg(last = true, value_name = "ARGUMENTS")]
+    arguments: Vec<OsString>,
 }
 
 #[derive(Clone, Copy, clap::ValueEnum)]
@@ -140,6 +145,7 @@ pub(crate) fn install(args: Install) -> ExitCode {
         }),
         downgrade: args.downgrade,
         again: args.again,
+        arguments: args.arguments.into_iter().map(OsStringExt::into_vec).collect(),
         dry_run: args.dry_run,
     };
     on_target(&args.common, &mut show, |target, show| {

@@ -1,12 +1,14 @@
 //! Programs run for a package: triggers, alternatives, services, `run` steps.
 
 use change::{CommandEnd, CommandRequest, Intent, Machine, Node, RawMeta, Undo};
-use model::{Alternative, ExitMeaning, MachinePath, RunStep, ServiceStep, StartType, Template};
+use model::{
+    Alternative, ExitMeaning, MachinePath, Part, RunStep, ServiceStep, StartType, Template,
+};
 use package::Action;
 
 use crate::{
-    Before, Claim, InstallError, Output, Ran, ReceiptRecord, Stage, Stands, state::child,
-    trees::path_of, triggers::Trigger, work::Work,
+    Before, Claim, InstallError, Output, Ran, ReceiptRecord, Stage, Stands, install::ARGUMENTS,
+    state::child, trees::path_of, triggers::Trigger, work::Work,
 };
 
 /// Folders in which systemd looks for units, the administrator's first: systemd.unit(5).
@@ -208,7 +210,15 @@ fn request<M: Machine + ?Sized>(
     words: &[Template],
     run: &RunStep,
 ) -> Result<CommandRequest, InstallError> {
-    let command = words.iter().map(|word| work.expand(word)).collect::<Result<_, _>>()?;
+    let mut command = Vec::with_capacity(words.len());
+    for word in words {
+        match &*word.0 {
+            [Part::Variable(name)] if **name == *ARGUMENTS => {
+                command.extend(work.options.arguments.iter().cloned());
+            }
+            _ => command.push(work.expand(word)?),
+        }
+    }
     Ok(CommandRequest { command, limit: run.limit, wait: run.wait })
 }
 

@@ -32,6 +32,8 @@ pub struct Options {
     pub downgrade: bool,
     /// Whether to install what is installed already, in the same version, again.
     pub again: bool,
+    /// Words for the package's own programs: the variable `installer.arguments`.
+    pub arguments: Vec<Vec<u8>>,
     /// Now, by the machine's clock.
     pub began: Time,
 }
@@ -257,6 +259,9 @@ pub(crate) fn next_number<M: Machine + ?Sized>(
     Ok(names.iter().filter_map(number).max().unwrap_or(0) + 1)
 }
 
+/// The variable that stands for as many words as were given, where it is one of a program's.
+pub(crate) const ARGUMENTS: &str = "installer.arguments";
+
 /// Every variable's value: as told, as it was in the former version, or by default.
 fn variables(
     header: &Header,
@@ -271,6 +276,7 @@ fn variables(
         ("machine.release".into(), facts.release()),
         ("machine.kernel".into(), facts.kernel()),
         ("machine.hostname".into(), facts.host_name()),
+        (ARGUMENTS.into(), String::from_utf8_lossy(&options.arguments.join(&b' ')).into_owned()),
     ]);
     if let Some(unknown) =
         options.variables.keys().find(|name| !header.variables.contains_key(*name))

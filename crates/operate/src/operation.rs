@@ -21,6 +21,8 @@ pub struct InstallSettings {
     pub downgrade: bool,
     /// Whether to install the same version once more.
     pub again: bool,
+    /// Words for the package's own programs.
+    pub arguments: Vec<Vec<u8>>,
     /// Whether to say what would be done, and do nothing.
     pub dry_run: bool,
 }
@@ -37,6 +39,7 @@ pub fn install_package<R: Read + Seek>(
         replace: settings.replace,
         downgrade: settings.downgrade,
         again: settings.again,
+        arguments: settings.arguments.clone(),
         began: now(),
     };
     let header = package.header();

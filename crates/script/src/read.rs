@@ -13,7 +13,7 @@ use toml_edit::{Document, Item, TableLike};
 use crate::{
     Part, Place, Problem, Script, Step,
     problem::did_you_mean,
-    vocabulary::{FORMAT, KINDS, PACKAGE, PROGRAM, RESERVED_PREFIX, STEP, VARIABLE, kind},
+    vocabulary::{FORMAT, KINDS, PACKAGE, PROGRAM, RESERVED_PREFIXES, STEP, VARIABLE, kind},
 };
 use fields::Reader;
 pub(crate) use machine::{DEFAULT_HOME, DEFAULT_LIMIT, DEFAULT_SHELL};
@@ -216,9 +216,9 @@ fn read_variable(
         reader.problems.push(problem);
         return None;
     }
-    if name.starts_with(RESERVED_PREFIX) || name == "machine" {
+    if RESERVED_PREFIXES.iter().any(|prefix| name.starts_with(prefix)) || name == "machine" {
         let problem = reader
-            .located(place, span, "`machine` is what every machine says of itself".to_owned())
+            .located(place, span, format!("`{name}` is given by every machine and installer"))
             .hint("take another name");
         reader.problems.push(problem);
         return None;

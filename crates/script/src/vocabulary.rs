@@ -138,10 +138,15 @@ pub const BUILT_IN_VARIABLES: &[&str] = &[
     "machine.release",
     "machine.kernel",
     "machine.hostname",
+    ARGUMENTS,
 ];
 
-/// What a variable's name must not start with, since the machine's facts do.
-pub(crate) const RESERVED_PREFIX: &str = "machine.";
+/// What follows `--` on the installer's command line: as an item of `run`, as many words; elsewhere joined by
+/// spaces.
+pub const ARGUMENTS: &str = "installer.arguments";
+
+/// What a variable's name must not start with, since what every machine gives does.
+pub(crate) const RESERVED_PREFIXES: [&str; 2] = ["machine.", "installer."];
 
 const fn need(name: &'static str, shape: Shape, about: &'static str) -> Key {
     Key { name, shape, required: true, about }

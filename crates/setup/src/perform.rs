@@ -1,6 +1,6 @@
 //! Installing, uninstalling, rolling back.
 
-use std::{fs::File, io::Write as _, path::Path, process::ExitCode};
+use std::{fs::File, io::Write as _, os::unix::ffi::OsStringExt, path::Path, process::ExitCode};
 
 use operate::{Exit, InstallSettings, Log, Report, Show, Target};
 use package::PackageReader;
@@ -56,6 +56,7 @@ fn act(
                 variables: variables
                     .map(|(name, value)| (name.as_str().into(), value.clone()))
                     .collect(),
+                arguments: request.arguments.iter().cloned().map(OsStringExt::into_vec).collect(),
                 dry_run: request.dry_run,
                 ..InstallSettings::default()
             };

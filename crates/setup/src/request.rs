@@ -27,7 +27,7 @@ Usage: ./NAME.run [SWITCHES] [-- ARGUMENTS]
   --json               answer in JSON
   --help               this text                                   (also /?)
 
-Switches may come in any order. What follows `--` is handed to the package's own commands.
+Switches may come in any order. What follows `--` is handed to the package's programs as `${installer.arguments}`.
 
 Example: ./redis-7.2.4.run --silent --set prefix=/srv/redis --log /var/log/redis-setup.log
 

@@ -8,7 +8,7 @@ use std::{
 };
 
 use machine_linux::LinuxMachine;
-use model::{EditStep, LineEdit, Template};
+use model::{EditStep, Hook, LineEdit, Part, RunStep, Template};
 use package::Action;
 use testkit::{Picture, Sample, Stop, calls, peak_memory, stop_at};
 
@@ -460,4 +460,41 @@ fn memory_does_not_grow_with_the_package() {
         eprintln!("{} {} MiB", words[0], bytes >> 20);
         assert!((1..64 << 20).contains(&bytes), "{words:?} took {} MiB", bytes >> 20);
     }
+}
+
+/// Writes the words it is given into `/given`, each in angle brackets.
+const ECHO: &str = "#include <stdio.h>\n\
+    int main(int count, char **words) {\n\
+      FILE *file = fopen(\"/given\", \"w\");\n\
+      for (int at = 1; at < count; at++) fprintf(file, \"<%s>\", words[at]);\n\
+      return fclose(file);\n\
+    }\n";
+
+#[test]
+fn q164353_custom_arguments_reach_the_script_unchanged() {
+    let bench = Bench::new();
+    let source = bench.folder.path().join("echo.c");
+    fs::write(&source, ECHO).unwrap();
+    let mut cc = Command::new("cc");
+    cc.arg("-static").arg("-o").arg(bench.root().join("opt/echo")).arg(&source);
+    assert!(cc.status().unwrap().success());
+    let mut sample = Sample::new("app", "1");
+    let own = Template(vec![Part::Variable("installer.arguments".into())]);
+    let words = [Template::literal("/opt/echo"), Template::literal("first"), own];
+    sample.step(Action::Run(RunStep {
+        command: words.to_vec(),
+        at: Hook::Install,
+        undo: model::Undo::Outputs,
+        limit: 60,
+        wait: true,
+        exit_codes: [].into(),
+        outputs: vec![Template::literal("/given")],
+    }));
+    let package = bench.package(&sample);
+    let mut install = Command::new(env!("CARGO_BIN_EXE_packhorse"));
+    install.arg("install").arg(&package).arg("--root").arg(bench.root());
+    install.args(["--", "two words", "\"quoted\"", "--silent", "${x}"]);
+    let output = install.output().unwrap();
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    assert_eq!(bench.read("given"), "<first><two words><\"quoted\"><--silent><${x}>");
 }
