@@ -55,7 +55,7 @@ impl Summary {
         let disagreements = notes
             .disagreements
             .as_ref()
-            .map(|all| all.iter().map(|one| format!("{one:?}")).collect());
+            .map(|all| all.iter().map(|one| format!("{one}")).collect());
         Self {
             changes: finished.changes.changes.len(),
             touched: finished.changes.touched.len(),
