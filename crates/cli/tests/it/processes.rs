@@ -427,7 +427,7 @@ fn without_rights_nothing_changes_and_the_reason_is_said() {
     }
 }
 
-/// How many files the memory test installs; the long form runs outside CI with PACKHORSE_FILES.
+/// How many files the memory test installs; the long form runs outside CI with `PACKHORSE_FILES`.
 fn many() -> u32 {
     std::env::var("PACKHORSE_FILES").ok().and_then(|files| files.parse().ok()).unwrap_or(20_000)
 }
