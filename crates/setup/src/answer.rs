@@ -3,7 +3,6 @@
 use std::{
     error::Error,
     io::{IsTerminal as _, Write as _},
-    process::ExitCode,
 };
 
 use operate::Exit;
@@ -55,7 +54,7 @@ impl Answer {
     }
 
     /// An error with its causes, and the code to end with.
-    pub(crate) fn failed(&self, exit: Exit, error: &dyn Error) -> ExitCode {
+    pub(crate) fn failed(&self, exit: Exit, error: &dyn Error) -> Exit {
         let mut sentence = error.to_string();
         let mut source = error.source();
         while let Some(cause) = source {
@@ -70,7 +69,7 @@ impl Answer {
         } else {
             self.say(&format!("error: {sentence}"));
         }
-        exit.into()
+        exit
     }
 
     /// A bar on a terminal, nothing elsewhere.

@@ -8,7 +8,6 @@ use std::{
         fs::{DirBuilderExt as _, FileExt as _, OpenOptionsExt as _},
     },
     path::{Path, PathBuf},
-    process::ExitCode,
     time::{Duration, SystemTime},
 };
 
@@ -50,7 +49,7 @@ pub(crate) fn run(
     request: &Request,
     package: &mut PackageReader<File>,
     folder: &Path,
-) -> ExitCode {
+) -> Exit {
     match extract(answer, request, package, folder) {
         Ok(totals) => {
             if answer.is_json() {
@@ -62,7 +61,7 @@ pub(crate) fn run(
                 let Totals { files, bytes, .. } = totals;
                 answer.text(&format!("{files} files with {bytes} bytes in {}", folder.display()));
             }
-            Exit::Done.into()
+            Exit::Done
         }
         Err(error) => {
             let exit = match &error {

@@ -3,12 +3,17 @@
 //!
 //! **Invariant:** nothing on the machine changes before the whole file was verified.
 
+#![cfg_attr(not(test), no_main)]
+
 mod answer;
 mod extract;
 mod perform;
 mod request;
+mod start;
+#[cfg(panic = "abort")]
+mod unwind;
 
-use std::{fs::File, process::ExitCode};
+use std::fs::File;
 
 use operate::Exit;
 use package::PackageReader;
@@ -18,7 +23,8 @@ use crate::{
     request::{HELP, Request, Task},
 };
 
-fn main() -> ExitCode {
+/// Does what the arguments ask.
+fn answer() -> Exit {
     let request = match Request::parse(std::env::args_os().skip(1)) {
         Ok(request) => request,
         Err(error) => {
@@ -29,7 +35,7 @@ fn main() -> ExitCode {
     let answer = Answer::new(request.json);
     if request.task == Task::Help {
         answer.text(HELP);
-        return Exit::Done.into();
+        return Exit::Done;
     }
     match open(&answer, &request) {
         Ok(mut package) => run(&answer, &request, &mut package),
@@ -38,7 +44,7 @@ fn main() -> ExitCode {
 }
 
 /// Opens the package in this very file and verifies it whole, before anything else.
-fn open(answer: &Answer, request: &Request) -> Result<PackageReader<File>, ExitCode> {
+fn open(answer: &Answer, request: &Request) -> Result<PackageReader<File>, Exit> {
     let file = File::open("/proc/self/exe").map_err(|error| {
         answer.say("this installer reads its own file through /proc, which is not there");
         answer.failed(Exit::Failed, &error)
@@ -52,7 +58,7 @@ fn open(answer: &Answer, request: &Request) -> Result<PackageReader<File>, ExitC
     Ok(package)
 }
 
-fn run(answer: &Answer, request: &Request, package: &mut PackageReader<File>) -> ExitCode {
+fn run(answer: &Answer, request: &Request, package: &mut PackageReader<File>) -> Exit {
     match &request.task {
         Task::Extract(folder) => extract::run(answer, request, package, folder),
         Task::Install if request.explain => {
@@ -62,7 +68,7 @@ fn run(answer: &Answer, request: &Request, package: &mut PackageReader<File>) ->
             } else {
                 answer.text(package::explain(header).trim_end());
             }
-            Exit::Done.into()
+            Exit::Done
         }
         _ => perform::perform(answer, request, package),
     }

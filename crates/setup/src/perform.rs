@@ -1,6 +1,6 @@
 //! Installing, uninstalling, rolling back.
 
-use std::{fs::File, io::Write as _, os::unix::ffi::OsStringExt, path::Path, process::ExitCode};
+use std::{fs::File, io::Write as _, os::unix::ffi::OsStringExt, path::Path};
 
 use operate::{Exit, InstallSettings, Log, Report, Show, Target};
 use package::PackageReader;
@@ -15,7 +15,7 @@ pub(crate) fn perform(
     answer: &Answer,
     request: &Request,
     package: &mut PackageReader<File>,
-) -> ExitCode {
+) -> Exit {
     let mut log = match request.log.as_deref().map(Log::to).transpose() {
         Ok(log) => log.unwrap_or_default(),
         Err(error) => return answer.failed(Exit::Failed, &error),
@@ -37,7 +37,7 @@ pub(crate) fn perform(
     show.clear();
     report.lines().lines().for_each(|line| log.line(line));
     tell(request, &report);
-    report.result.into()
+    report.result
 }
 
 fn act(
