@@ -253,7 +253,7 @@ fn mistakes_point_at_their_place() {
       did you mean `variables`?
     8:1 [1x] variable `1x`: `1x` is no variable name
       use letters, digits, `-`, `_`, `.`, and start with a letter
-    9:1 [machine] variable `machine`: `machine` is what every machine says of itself
+    9:1 [machine] variable `machine`: `machine` is given by every machine and installer
       take another name
     10:1 [prefix] variable `prefix`: a variable is a table
       write `prefix = { default = "/opt" }`
