@@ -197,10 +197,12 @@ impl Writer {
 }
 
 fn wrong(path: &Path) -> impl FnOnce(io::Error) -> ExtractError {
-    let path = escape(path.as_os_str().as_bytes());
-    move |source| match source.kind() {
-        io::ErrorKind::AlreadyExists => ExtractError::Collision { path },
-        _ => ExtractError::Write { path, source },
+    move |source| {
+        let path = escape(path.as_os_str().as_bytes());
+        match source.kind() {
+            io::ErrorKind::AlreadyExists => ExtractError::Collision { path },
+            _ => ExtractError::Write { path, source },
+        }
     }
 }
 
