@@ -10,7 +10,7 @@ use std::{
 
 use anyhow::Result;
 
-use super::{Bench, Row, built, median, ratio, remove, seconds, trees};
+use super::{Bench, Row, built, median, ratio, seconds, trees};
 use crate::command::{command, run_quietly};
 
 const FILES: usize = 10_000;
@@ -56,7 +56,6 @@ impl Contest {
                 .arg(&makeself)
                 .args(["bench", "true"]),
         )?;
-        remove(&project)?;
         Ok(Self { installer, archive, makeself, targets: at("targets") })
     }
 
