@@ -164,7 +164,7 @@ fn unpack_and_write(
             .spawn_scoped(scope, move || writer.run(&todo, &reply))
             .map_err(|source| ExtractError::Write { path: "a thread".to_owned(), source })?;
         let (batch, totals) = (Batch::default(), Totals::default());
-        let read = Unpacking { jobs, replies, batch, totals }.run(answer, request, package);
+        let read = Unpacking { jobs, batch, replies, totals }.run(answer, request, package);
         // Why nothing more was written is the better reason to give than that it was not.
         writing.join().unwrap_or(Err(ExtractError::Stopped))?;
         read
