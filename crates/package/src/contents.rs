@@ -75,8 +75,9 @@ struct OpenFile {
     data: std::vec::IntoIter<Extent>,
     /// What is left of the extent that is being filled.
     extent: Extent,
-    /// The checked chunk, and how much of it was handed out.
-    bytes: Vec<u8>,
+    /// Room for the longest chunk so far; what of it is the checked chunk, and how much of that was handed out.
+    room: Vec<u8>,
+    filled: usize,
     used: usize,
 }
 
@@ -102,10 +103,10 @@ impl<'a, R: Read + Seek> Contents<'a, R> {
             return Ok(None);
         };
         if let Node::File(content) = &record.node {
-            let reused = self.file.take().map(|file| file.bytes).unwrap_or_default();
+            let room = self.file.take().map(|file| file.room).unwrap_or_default();
             let has_data = content.data_length() > 0;
             let lane = if has_data { self.choices.take(self.source, self.index)? } else { 0 };
-            self.file = Some(OpenFile::new(content, lane, reused));
+            self.file = Some(OpenFile::new(content, lane, room));
         }
         Ok(Some(record))
     }
@@ -113,13 +114,16 @@ impl<'a, R: Read + Seek> Contents<'a, R> {
     /// The next piece of the file whose record came last; `None` when it is complete.
     pub fn piece(&mut self, recall: &mut dyn Recall) -> Result<Option<Piece<'_>>, ReadError> {
         let Some(file) = &mut self.file else { return Ok(None) };
-        if file.used == file.bytes.len() {
+        if file.used == file.filled {
             let Some(chunk) = file.chunks.next() else { return Ok(None) };
-            let mut bytes = std::mem::take(&mut file.bytes);
-            bytes.resize(chunk.length as usize, 0);
-            self.read_chunk(chunk, &mut bytes, recall)?;
+            let length = chunk.length as usize;
+            let mut room = std::mem::take(&mut file.room);
+            if room.len() < length {
+                room.resize(length, 0);
+            }
+            self.read_chunk(chunk, &mut room[..length], recall)?;
             let Some(file) = &mut self.file else { return Ok(None) };
-            (file.bytes, file.used) = (bytes, 0);
+            (file.room, file.filled, file.used) = (room, length, 0);
         }
         Ok(self.file.as_mut().and_then(OpenFile::piece))
     }
@@ -178,24 +182,21 @@ impl<'a, R: Read + Seek> Contents<'a, R> {
         for chunk in file.chunks.by_ref() {
             self.take_chunk(chunk, file.lane)?;
         }
-        // Kept for its buffer.
-        (file.used, file.data) = (0, Vec::new().into_iter());
-        file.bytes.clear();
+        // Kept for its room.
+        (file.filled, file.used, file.data) = (0, 0, Vec::new().into_iter());
         self.file = Some(file);
         Ok(())
     }
 }
 
 impl OpenFile {
-    fn new(content: &FileContent, lane: u8, bytes: Vec<u8>) -> Self {
-        let mut buffer = bytes;
-        buffer.clear();
+    fn new(content: &FileContent, lane: u8, room: Vec<u8>) -> Self {
         let plain =
             model::Content { length: content.length, hash: None, holes: content.holes.clone() };
         let mut data = plain.data().collect::<Vec<_>>().into_iter();
         let extent = data.next().unwrap_or(Extent { offset: 0, length: 0 });
         let chunks = content.each_chunk().collect::<Vec<_>>().into_iter();
-        Self { lane, chunks, data, extent, bytes: buffer, used: 0 }
+        Self { lane, chunks, data, extent, room, filled: 0, used: 0 }
     }
 
     /// As much of the chunk as goes into one extent.
@@ -203,13 +204,13 @@ impl OpenFile {
         if self.extent.length == 0 {
             self.extent = self.data.next()?;
         }
-        let left = self.bytes.len() - self.used;
+        let left = self.filled - self.used;
         let take = usize::try_from(self.extent.length).unwrap_or(usize::MAX).min(left);
         let offset = self.extent.offset;
         self.extent.offset += take as u64;
         self.extent.length -= take as u64;
         self.used += take;
-        Some(Piece { offset, data: &self.bytes[self.used - take..self.used] })
+        Some(Piece { offset, data: &self.room[self.used - take..self.used] })
     }
 }
 

@@ -28,10 +28,11 @@ pub(crate) struct FrameReader {
 /// Bytes on their way through the x86 filter.
 #[derive(Default)]
 struct Filter {
-    bytes: Vec<u8>,
-    /// Where in the frame `bytes` starts.
+    room: Vec<u8>,
+    /// Where in the frame `room` starts.
     position: u64,
-    /// Up to where they are decided, and up to where given out.
+    /// Up to where bytes stand in it, up to where they are decided, and up to where given out.
+    filled: usize,
     done: usize,
     used: usize,
 }
@@ -78,7 +79,7 @@ impl FrameReader {
             }
             let take = (filter.done - filter.used).min(out.len() - filled);
             out[filled..filled + take]
-                .copy_from_slice(&filter.bytes[filter.used..filter.used + take]);
+                .copy_from_slice(&filter.room[filter.used..filter.used + take]);
             filter.used += take;
             filled += take;
         }
@@ -92,20 +93,22 @@ impl FrameReader {
         source: &mut Source<R>,
         filter: &mut Filter,
     ) -> Result<(), ReadError> {
-        filter.bytes.drain(..filter.used);
+        filter.room.copy_within(filter.used..filter.filled, 0);
         filter.position += filter.used as u64;
-        let kept = filter.bytes.len();
+        let kept = filter.filled - filter.used;
         let left = self.frame.plain - self.unpacked;
         let take = usize::try_from(left).unwrap_or(FILTER).min(FILTER);
         if take == 0 && kept == 0 {
             return Err(self.damage(source, "it ends too early".into()));
         }
-        filter.bytes.resize(kept + take, 0);
-        self.unpack(source, &mut filter.bytes[kept..])?;
-        filter.used = 0;
-        filter.done = calls::decode(&mut filter.bytes, 0, filter.position);
+        (filter.filled, filter.used) = (kept + take, 0);
+        if filter.room.len() < filter.filled {
+            filter.room.resize(filter.filled, 0);
+        }
+        self.unpack(source, &mut filter.room[kept..filter.filled])?;
+        filter.done = calls::decode(&mut filter.room[..filter.filled], 0, filter.position);
         if self.unpacked == self.frame.plain {
-            filter.done = filter.bytes.len();
+            filter.done = filter.filled;
         }
         Ok(())
     }

@@ -1,24 +1,33 @@
 //! `--extract`: the package's files as plain files.
 
+mod writer;
+
 use std::{
-    fs::{self, DirBuilder, File, OpenOptions},
+    fs::{self, DirBuilder, File},
     io,
-    os::unix::{
-        ffi::OsStrExt as _,
-        fs::{DirBuilderExt as _, FileExt as _, OpenOptionsExt as _},
-    },
+    os::unix::fs::DirBuilderExt as _,
     path::{Path, PathBuf},
-    time::{Duration, SystemTime},
+    sync::mpsc,
+    thread,
 };
 
-use model::{ExpandError, MachinePath, Meta, Part, Template, escape};
+use model::{ExpandError, MachinePath, Part, Template, escape};
 use operate::Exit;
 use package::{Contents, Header, Node, Origin, PackageReader, ReadError, Record, Totals};
 
+use self::writer::{Job, Recalled, Writer};
 use crate::{
     answer::{Answer, of_read},
     request::Request,
 };
+
+/// Content is handed over in pieces of so many bytes at most.
+const PIECE: usize = 256 << 10;
+/// Jobs go to the writer together when they hold so many bytes, or are so many: waking it takes time.
+const BATCH_BYTES: usize = 512 << 10;
+const BATCH_JOBS: usize = 256;
+/// So many batches wait for the writer at most.
+const WAITING: usize = 8;
 
 /// Files that could not be extracted.
 #[derive(Debug, thiserror::Error)]
@@ -39,6 +48,8 @@ pub(crate) enum ExtractError {
     Variable(#[from] ExpandError),
     #[error("`{to}` is no place for files: {reason}")]
     Place { to: String, reason: String },
+    #[error("writing stopped before all files were written")]
+    Stopped,
     #[error("{found} of {expected} files came out")]
     Short { found: u64, expected: u64 },
 }
@@ -99,10 +110,8 @@ fn extract(
     // Files are made with their modes, so that these need no second call.
     rustix::process::umask(rustix::fs::Mode::empty());
     DirBuilder::new().recursive(true).mode(0o755).create(&partial).map_err(at(&partial))?;
-    let result =
-        Extraction { root: partial.clone(), places, totals: Totals::default(), last: None }
-            .run(answer, request, package)
-            .and_then(|totals| fs::rename(&partial, folder).map_err(at(folder)).map(|()| totals));
+    let result = unpack_and_write(answer, request, package, Writer::new(partial.clone(), places))
+        .and_then(|totals| fs::rename(&partial, folder).map_err(at(folder)).map(|()| totals));
     if result.is_err() {
         let _ = fs::remove_dir_all(&partial);
     }
@@ -141,15 +150,43 @@ fn expand(template: &Template, header: &Header, request: &Request) -> Result<Vec
     template.expand(|_| None)
 }
 
-struct Extraction {
-    root: PathBuf,
-    places: Vec<MachinePath>,
-    totals: Totals,
-    /// The folder made last, which most often is the next one wanted.
-    last: Option<PathBuf>,
+/// Unpacks here and writes in another thread: neither waits for the other as long as both have work.
+fn unpack_and_write(
+    answer: &Answer,
+    request: &Request,
+    package: &mut PackageReader<File>,
+    writer: Writer,
+) -> Result<Totals, ExtractError> {
+    let (jobs, todo) = mpsc::sync_channel(WAITING);
+    let (reply, replies) = mpsc::sync_channel(1);
+    thread::scope(|scope| {
+        let writing = thread::Builder::new()
+            .spawn_scoped(scope, move || writer.run(&todo, &reply))
+            .map_err(|source| ExtractError::Write { path: "a thread".to_owned(), source })?;
+        let (batch, totals) = (Batch::default(), Totals::default());
+        let read = Unpacking { jobs, batch, replies, totals }.run(answer, request, package);
+        // Why nothing more was written is the better reason to give than that it was not.
+        writing.join().unwrap_or(Err(ExtractError::Stopped))?;
+        read
+    })
 }
 
-impl Extraction {
+/// The half that reads.
+struct Unpacking {
+    jobs: mpsc::SyncSender<Vec<Job>>,
+    batch: Batch,
+    replies: mpsc::Receiver<Recalled>,
+    totals: Totals,
+}
+
+/// Jobs that go to the writer together.
+#[derive(Default)]
+struct Batch {
+    jobs: Vec<Job>,
+    bytes: usize,
+}
+
+impl Unpacking {
     fn run(
         mut self,
         answer: &Answer,
@@ -159,35 +196,34 @@ impl Extraction {
         let header = package.header().clone();
         let expected = header.totals;
         let mut progress = answer.progress("extracting", request.silent);
+        let mut has_links = false;
         let mut contents = package.contents();
         while let Some(record) = contents.next_record()? {
             self.totals.records += 1;
+            let tree = record.tree;
             match &record.node {
                 Node::File(content) => {
-                    self.file(&mut contents, &record, content.length)?;
+                    let bytes = content.data_length();
+                    self.file(&mut contents, record)?;
                     self.totals.files += 1;
-                    self.totals.bytes += content.data_length();
+                    self.totals.bytes += bytes;
                     progress.at(self.totals.bytes, expected.bytes);
                 }
                 Node::Directory | Node::Carrier => {
-                    self.folder(&self.path(record.tree, &record.path))?;
+                    self.hand(Job::Folder { tree, path: record.path })?;
                 }
-                Node::HardLink { tree, path } => self.hard_link(&record, *tree, path)?,
+                Node::HardLink { tree: first_tree, path } => {
+                    let first = (*first_tree, path.clone());
+                    self.hand(Job::HardLink { tree, path: record.path, first })?;
+                }
+                Node::Symlink(_) => has_links = true,
                 _ => {}
             }
         }
-        // Links last: no file is ever written through one. Then the folders' own metadata.
-        for record in package.records() {
-            let record = record?;
-            if let Node::Symlink(target) = &record.node {
-                let target = target.expand(|name| request.variables.get(name).map(String::as_str));
-                let target = target.unwrap_or_default();
-                let path = self.path(record.tree, &record.path);
-                self.parent(&path)?;
-                std::os::unix::fs::symlink(std::ffi::OsStr::from_bytes(&target), &path)
-                    .map_err(wrong(&path))?;
-            }
+        if has_links {
+            self.links(request, package)?;
         }
+        self.hand_over()?;
         if self.totals == expected {
             Ok(self.totals)
         } else {
@@ -195,96 +231,67 @@ impl Extraction {
         }
     }
 
-    fn path(&self, tree: u32, path: &[u8]) -> PathBuf {
-        let place = self.places.get(tree as usize).map_or(&b""[..], MachinePath::relative);
-        let mut full = self.root.clone();
-        for part in [place, path] {
-            if !part.is_empty() {
-                full.push(std::ffi::OsStr::from_bytes(part));
-            }
-        }
-        full
-    }
-
     fn file(
         &mut self,
         contents: &mut Contents<'_, File>,
-        record: &Record,
-        length: u64,
+        record: Record,
     ) -> Result<(), ExtractError> {
-        let path = self.path(record.tree, &record.path);
-        self.parent(&path)?;
-        let file = OpenOptions::new()
-            .write(true)
-            .create_new(true)
-            .mode(u32::from(record.meta.mode & 0o777))
-            .open(&path)
-            .map_err(wrong(&path))?;
-        let mut recall = |origin: &Origin, buffer: &mut [u8]| {
-            let path = self.path(origin.tree, &origin.path);
-            File::open(path).is_ok_and(|file| file.read_exact_at(buffer, origin.offset).is_ok())
-        };
-        let mut end = 0;
-        while let Some(piece) = contents.piece(&mut recall)? {
-            file.write_all_at(piece.data, piece.offset).map_err(wrong(&path))?;
-            end = piece.offset + piece.data.len() as u64;
-        }
-        if end < length {
-            file.set_len(length).map_err(wrong(&path))?;
-        }
-        file.set_modified(time(&record.meta)).map_err(wrong(&path))
-    }
-
-    fn hard_link(&mut self, record: &Record, tree: u32, first: &[u8]) -> Result<(), ExtractError> {
-        let path = self.path(record.tree, &record.path);
-        self.parent(&path)?;
-        fs::hard_link(self.path(tree, first), &path).map_err(wrong(&path))
-    }
-
-    fn parent(&mut self, path: &Path) -> Result<(), ExtractError> {
-        match path.parent() {
-            Some(parent) if self.last.as_deref() != Some(parent) => {
-                self.folder(parent)?;
-                self.last = Some(parent.to_owned());
-                Ok(())
+        let Record { tree, path, node, meta } = record;
+        let length = if let Node::File(content) = &node { content.length } else { 0 };
+        self.hand(Job::File { tree, path, meta, length })?;
+        while let Some(piece) =
+            contents.piece(&mut |origin: &Origin, buffer: &mut [u8]| self.recall(origin, buffer))?
+        {
+            let mut offset = piece.offset;
+            for bytes in piece.data.chunks(PIECE) {
+                self.hand(Job::Data { offset, bytes: bytes.to_vec() })?;
+                offset += bytes.len() as u64;
             }
-            _ => Ok(()),
+        }
+        Ok(())
+    }
+
+    /// Asks the writer, who has written everything handed over so far by the time it answers.
+    fn recall(&mut self, origin: &Origin, buffer: &mut [u8]) -> bool {
+        let job = Job::Recall { origin: origin.clone(), length: buffer.len() };
+        let handed = self.hand(job).and_then(|()| self.hand_over()).ok();
+        let recalled = handed.and_then(|()| self.replies.recv().ok()).flatten();
+        recalled.is_some_and(|bytes| {
+            buffer.copy_from_slice(&bytes);
+            true
+        })
+    }
+
+    /// Links last: no file is ever written through one.
+    fn links(
+        &mut self,
+        request: &Request,
+        package: &mut PackageReader<File>,
+    ) -> Result<(), ExtractError> {
+        for record in package.records() {
+            let Record { tree, path, node, .. } = record?;
+            if let Node::Symlink(target) = &node {
+                let target = target.expand(|name| request.variables.get(name).map(String::as_str));
+                self.hand(Job::Symlink { tree, path, target: target.unwrap_or_default() })?;
+            }
+        }
+        Ok(())
+    }
+
+    fn hand(&mut self, job: Job) -> Result<(), ExtractError> {
+        if let Job::Data { bytes, .. } = &job {
+            self.batch.bytes += bytes.len();
+        }
+        self.batch.jobs.push(job);
+        if self.batch.bytes >= BATCH_BYTES || self.batch.jobs.len() >= BATCH_JOBS {
+            self.hand_over()
+        } else {
+            Ok(())
         }
     }
 
-    fn folder(&mut self, path: &Path) -> Result<(), ExtractError> {
-        match DirBuilder::new().mode(0o755).create(path) {
-            Err(error) if error.kind() == io::ErrorKind::NotFound => {
-                self.parent(path)?;
-                self.folder(path)
-            }
-            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
-                if fs::symlink_metadata(path).is_ok_and(|metadata| metadata.is_dir()) {
-                    Ok(())
-                } else {
-                    Err(wrong(path)(error))
-                }
-            }
-            other => other.map_err(wrong(path)),
-        }
+    fn hand_over(&mut self) -> Result<(), ExtractError> {
+        let batch = std::mem::take(&mut self.batch);
+        self.jobs.send(batch.jobs).map_err(|_| ExtractError::Stopped)
     }
-}
-
-fn wrong(path: &Path) -> impl FnOnce(io::Error) -> ExtractError {
-    let path = escape(path.as_os_str().as_bytes());
-    move |source| match source.kind() {
-        io::ErrorKind::AlreadyExists => ExtractError::Collision { path },
-        _ => ExtractError::Write { path, source },
-    }
-}
-
-fn time(meta: &Meta) -> SystemTime {
-    let nanoseconds = Duration::from_nanos(meta.modified.nanoseconds.into());
-    let seconds = Duration::from_secs(meta.modified.seconds.unsigned_abs());
-    let whole = if meta.modified.seconds < 0 {
-        SystemTime::UNIX_EPOCH.checked_sub(seconds)
-    } else {
-        SystemTime::UNIX_EPOCH.checked_add(seconds)
-    };
-    whole.and_then(|time| time.checked_add(nanoseconds)).unwrap_or(SystemTime::UNIX_EPOCH)
 }

@@ -12,6 +12,8 @@ use rustix::{
 /// Called by the C library, which keeps the arguments for [`std::env::args_os`] too.
 #[cfg_attr(not(test), unsafe(no_mangle))]
 #[cfg_attr(not(test), expect(unsafe_code, reason = "the C library looks for the name `main`"))]
+#[cfg_attr(test, expect(dead_code, reason = "tests start elsewhere"))]
+#[expect(clippy::disallowed_methods, reason = "this is `main`")]
 extern "C" fn main(_: libc::c_int, _: *const *const libc::c_char) -> libc::c_int {
     open_standard_streams();
     ignore_broken_pipes();

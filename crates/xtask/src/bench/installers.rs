@@ -1,7 +1,8 @@
 //! Installers against tar and makeself, with ten thousand real files.
 
 use std::{
-    fs,
+    fs::{self, File},
+    io::{Read as _, Seek as _, SeekFrom},
     path::{Path, PathBuf},
     process::Command,
     time::{Duration, Instant},
@@ -9,7 +10,7 @@ use std::{
 
 use anyhow::Result;
 
-use super::{Bench, Row, built, median, ratio, remove, seconds, trees};
+use super::{Bench, Row, built, median, ratio, seconds, trees};
 use crate::command::{command, run_quietly};
 
 const FILES: usize = 10_000;
@@ -21,15 +22,16 @@ const SCRIPT: &str = "format = 1\n\n[package]\nname = \"bench\"\nversion = \"1\"
 
 pub(super) fn rows(bench: &Bench) -> Result<Vec<Row>> {
     let contest = Contest::prepare(bench)?;
-    Ok(vec![contest.install(bench)?, contest.size()?, contest.unpack(bench)?])
+    Ok(vec![contest.install(bench)?, contest.stub()?, contest.size()?, contest.unpack(bench)?])
 }
 
 struct Contest {
     installer: PathBuf,
     archive: PathBuf,
     makeself: PathBuf,
-    /// Where all of them put things.
-    target: PathBuf,
+    /// Where all of them put things: a new folder each turn, none removed before the last. For minutes ext4 goes
+    /// around the inodes of removed files, one by one; whoever writes thousands of files then measures that.
+    targets: PathBuf,
 }
 
 impl Contest {
@@ -54,21 +56,20 @@ impl Contest {
                 .arg(&makeself)
                 .args(["bench", "true"]),
         )?;
-        remove(&project)?;
-        Ok(Self { installer, archive, makeself, target: at("target") })
+        Ok(Self { installer, archive, makeself, targets: at("targets") })
     }
 
     /// Durable at the end, both of them: ours by itself, tar's by a sync of the file system.
     fn install(&self, bench: &Bench) -> Result<Row> {
         println!("install against tar");
         let (mut ours, mut theirs) = (Vec::new(), Vec::new());
-        for _ in 0..bench.turns {
-            ours.push(self.turn(|target| {
+        for turn in 0..bench.turns {
+            ours.push(self.turn("install-ours", turn, |target| {
                 let mut one = Command::new(&self.installer);
                 one.arg("--silent").arg("--root").arg(target);
                 vec![one]
             })?);
-            theirs.push(self.turn(|target| {
+            theirs.push(self.turn("install-theirs", turn, |target| {
                 let mut tar = command("tar", ["--zstd", "-xf"]);
                 tar.arg(&self.archive).arg("-C").arg(target);
                 let mut sync = command("sync", ["--file-system"]);
@@ -84,6 +85,24 @@ impl Contest {
             ratio: ratio(ours, theirs),
             bar: 1.5,
             unit: "",
+        })
+    }
+
+    /// The program in front of every installer, as long as the installer's trailer says (docs/formats/package.md §3).
+    fn stub(&self) -> Result<Row> {
+        const TRAILER: i64 = 120;
+        let mut file = File::open(&self.installer)?;
+        file.seek(SeekFrom::End(8 - TRAILER))?;
+        let mut length = [0; 8];
+        file.read_exact(&mut length)?;
+        let length = u64::from_le_bytes(length);
+        Ok(Row {
+            what: "stub".to_owned(),
+            measured: format!("{length} bytes"),
+            peer: "–".to_owned(),
+            ratio: length as f64 / f64::from(1 << 20),
+            bar: 2.0,
+            unit: " MiB",
         })
     }
 
@@ -103,13 +122,13 @@ impl Contest {
     fn unpack(&self, bench: &Bench) -> Result<Row> {
         println!("unpack against makeself");
         let (mut ours, mut theirs) = (Vec::new(), Vec::new());
-        for _ in 0..bench.turns {
-            ours.push(self.turn(|target| {
+        for turn in 0..bench.turns {
+            ours.push(self.turn("unpack-ours", turn, |target| {
                 let mut one = Command::new(&self.installer);
                 one.arg("--silent").arg("--extract").arg(target.join("new"));
                 vec![one]
             })?);
-            theirs.push(self.turn(|target| {
+            theirs.push(self.turn("unpack-theirs", turn, |target| {
                 let mut one = command("sh", [&self.makeself]);
                 one.args(["--quiet", "--noexec", "--nox11", "--target"]).arg(target.join("new"));
                 vec![one]
@@ -127,11 +146,16 @@ impl Contest {
     }
 
     /// How long the commands take on an empty target, with nothing left to write from before.
-    fn turn(&self, commands: impl FnOnce(&Path) -> Vec<Command>) -> Result<Duration> {
-        remove(&self.target)?;
-        fs::create_dir_all(&self.target)?;
-        run_quietly(command("sync", ["--file-system"]).arg(&self.target))?;
-        let mut commands = commands(&self.target);
+    fn turn(
+        &self,
+        name: &str,
+        number: usize,
+        commands: impl FnOnce(&Path) -> Vec<Command>,
+    ) -> Result<Duration> {
+        let target = self.targets.join(format!("{name}-{number}"));
+        fs::create_dir_all(&target)?;
+        run_quietly(command("sync", ["--file-system"]).arg(&target))?;
+        let mut commands = commands(&target);
         let begun = Instant::now();
         for one in &mut commands {
             run_quietly(one)?;
