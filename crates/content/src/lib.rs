@@ -9,12 +9,20 @@
 
 #![forbid(unsafe_code)]
 
+mod align;
+mod delta;
 mod index;
 mod manifest;
 mod object;
 mod plan;
+mod similar;
 
+pub use delta::{
+    BaseFile, DELTA_FORMAT, Data, DeltaHead, DeltaReader, DeltaWriter, Effort, Outline,
+    OutlineNode, ReadDeltaError, Recipe, SEGMENT, WriteDeltaError, lane_of,
+};
 pub use index::{DeltaEntry, INDEX_FORMAT, Index, ReadIndexError, Release};
 pub use manifest::{MANIFEST_FORMAT, Manifest, PackFrame, ReadManifestError, Run};
 pub use object::{Object, ObjectKind, ParseObjectError};
 pub use plan::{Cost, Plan, Route, Way};
+pub use similar::{Bases, Found};

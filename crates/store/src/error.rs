@@ -1,8 +1,10 @@
 use std::{io, path::PathBuf};
 
-use content::{Object, ReadIndexError};
+use content::{Object, ReadIndexError, WriteDeltaError};
 use model::{PackageName, Version};
 use package::{OpenError, ReadError};
+
+use crate::{follow::FollowError, unpacked::UnpackError};
 
 /// A distribution point that cannot be opened.
 #[derive(Debug, thiserror::Error)]
@@ -112,6 +114,18 @@ pub enum PublishError {
         #[source]
         source: ReadError,
     },
+    /// A package cannot be unpacked to compare it.
+    #[error("unpacking the package `{path}` stopped", path = path.display())]
+    Unpack {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        #[source]
+        source: UnpackError,
+    },
+    /// A delta cannot be written.
+    #[error(transparent)]
+    Delta(WriteDeltaError),
     /// Something else has this version already.
     #[error(
         "version `{version}` of `{name}` is published with other content: give it another version, or say `--replace`"
@@ -164,7 +178,16 @@ pub enum FetchError {
         /// What was used.
         object: Object,
     },
-    /// The package that was fetched cannot be written.
-    #[error("writing the package stopped")]
-    Write(#[source] package::WriteError),
+    /// The base is not what it was, or cannot be read.
+    #[error("the package `{path}` that is here already is of no use", path = path.display())]
+    Base {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        #[source]
+        source: UnpackError,
+    },
+    /// A delta could not be followed.
+    #[error("following a delta stopped")]
+    Follow(#[source] FollowError),
 }

@@ -10,9 +10,11 @@ use package::PackageReader;
 
 use crate::{
     FetchError, Point, PointError, Progress,
-    partial::{discard, fetch_object},
+    follow::follow,
+    partial::{discard, fetch_object, partial_path},
     point::damaged,
     releases::releases,
+    unpacked::Unpacked,
 };
 
 /// What is fetched, and from what.
@@ -115,9 +117,44 @@ impl Wanted<'_> {
     fn go(&self, way: &Way, to: &Path, progress: Progress<'_>) -> Result<(), FetchError> {
         match way {
             Way::Copy => self.copy(to),
-            Way::Delta { .. } => Err(FetchError::NotTheRelease { object: self.release.manifest }),
+            Way::Delta { base, object, .. } => self.delta(*base, object, to, progress),
             Way::Whole { object } => fetch_whole(self.point, &self.release, object, to, progress),
         }
+    }
+
+    fn delta(
+        &self,
+        base: Hash,
+        object: &Object,
+        to: &Path,
+        progress: Progress<'_>,
+    ) -> Result<(), FetchError> {
+        let Some((_, path)) = self.have.iter().find(|(have, _)| *have == base) else {
+            return Err(FetchError::NotTheRelease { object: *object });
+        };
+        let folder = folder_of(to);
+        let old = Unpacked::open(path, folder)
+            .map_err(|source| FetchError::Base { path: path.clone(), source })?;
+        let mut done = 0;
+        let delta = fetch_object(self.point, object, folder, &mut |bytes| {
+            done += bytes;
+            progress("fetching", done, object.length);
+        })?;
+        let made = partial_path(object, folder).with_extension("made");
+        let cannot = |source| PointError::File { doing: "reading", path: delta.clone(), source };
+        let input = BufReader::with_capacity(1 << 20, File::open(&delta).map_err(cannot)?);
+        let (mut done, of) = (0, self.release.totals.bytes);
+        let result = follow(input, &old, self.release.identity, &made, &mut |bytes| {
+            done += bytes;
+            progress("applying", done, of);
+        });
+        discard(&delta)?;
+        if let Err(error) = result {
+            discard(&made)?;
+            return Err(FetchError::Follow(error));
+        }
+        finish(&made, to)?;
+        Ok(())
     }
 
     fn copy(&self, to: &Path) -> Result<(), FetchError> {
@@ -171,8 +208,7 @@ fn fetch_whole(
     to: &Path,
     progress: Progress<'_>,
 ) -> Result<(), FetchError> {
-    let folder =
-        to.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    let folder = folder_of(to);
     let mut done = 0;
     let partial = fetch_object(point, pack, folder, &mut |bytes| {
         done += bytes;
@@ -188,6 +224,10 @@ fn fetch_whole(
     drop(reader);
     finish(&partial, to)?;
     Ok(())
+}
+
+fn folder_of(file: &Path) -> &Path {
+    file.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."))
 }
 
 /// Gives what is whole and durable its name.

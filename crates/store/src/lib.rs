@@ -13,18 +13,23 @@ mod check;
 mod collect;
 mod error;
 mod fetch;
+mod follow;
+mod make_delta;
 mod partial;
 mod point;
 mod publish;
 mod releases;
+mod unpacked;
 
 pub use check::{Finding, Found, Repaired, repair, verify};
 pub use collect::{Collected, collect};
 pub use error::{FetchError, OpenPointError, PointError, PublishError};
 pub use fetch::{FetchOptions, Fetched, Wanted, wanted};
+pub use follow::FollowError;
 pub use point::{Listed, Point};
 pub use publish::{PublishOptions, Published, publish};
 pub use releases::{names, releases};
+pub use unpacked::UnpackError;
 
 /// Is told what is being done, and how many bytes of how many are done.
 pub type Progress<'a> = &'a mut dyn FnMut(&str, u64, u64);

@@ -2,17 +2,25 @@ use std::{
     fs::File,
     io::{BufReader, Read, Seek, SeekFrom},
     path::Path,
-    time::Duration,
+    thread,
+    time::{Duration, Instant},
 };
 
-use content::{Manifest, Object, ObjectKind, Release};
-use model::{Hasher, Version};
+use content::{DeltaEntry, Index, Manifest, Object, ObjectKind, Release};
+use model::{Hash, Hasher, PackageName, Version};
 use package::PackageReader;
+use tempfile::NamedTempFile;
+
+/// Deltas are made from so many releases, unless somebody says which.
+const LAST: usize = 3;
 
 use crate::{
     Point, PointError, Progress, PublishError,
     collect::Lock,
+    make_delta::{Making, make_delta},
+    partial::fetch_object,
     releases::{record, recorded},
+    unpacked::Unpacked,
 };
 
 /// How a package is published.
@@ -24,6 +32,8 @@ pub struct PublishOptions {
     pub budget: Option<Duration>,
     /// Whether other content under the same version is replaced.
     pub replace: bool,
+    /// Threads that compare files, each with up to 400 MiB of memory; `None` stands for one for each processor.
+    pub workers: Option<usize>,
 }
 
 /// What came of a publish.
@@ -66,6 +76,7 @@ pub fn publish(
     let manifest = Manifest::of(&mut reader, pack)
         .map_err(|source| PublishError::Read { path: package.to_owned(), source })?;
     let bytes = manifest.to_bytes();
+    let deltas = deltas(point, &name, &known, identity, package, pack, options, progress)?;
     let release = Release {
         version,
         architecture: reader.header().architecture.clone(),
@@ -73,7 +84,7 @@ pub fn publish(
         manifest: Object::of(ObjectKind::Manifest, &bytes),
         totals: reader.header().totals,
         packs: vec![pack],
-        deltas: Vec::new(),
+        deltas: deltas.iter().map(|(entry, _)| entry.clone()).collect(),
     };
     let mut written = 0;
     if !point.has(&pack)? {
@@ -84,6 +95,12 @@ pub fn publish(
         })?;
         written += pack.length;
     }
+    for (entry, file) in &deltas {
+        if !point.has(&entry.object)? {
+            written += entry.object.length;
+            point.write_object(&entry.object, file.path(), &mut |_| {})?;
+        }
+    }
     if !point.has(&release.manifest)? {
         written += release.manifest.length;
         point.write_small(&release.manifest.path(), bytes)?;
@@ -93,6 +110,89 @@ pub fn publish(
         record(point, &name, &release, &replaced)?;
     }
     Ok(Published { release, written, already })
+}
+
+/// The releases to make deltas from.
+fn choose_bases<'k>(
+    name: &PackageName,
+    known: &'k Index,
+    identity: Hash,
+    options: &PublishOptions,
+) -> Result<Vec<&'k Release>, PublishError> {
+    let others = || known.releases.iter().filter(|release| release.identity != identity);
+    match &options.bases {
+        None => Ok(others().rev().take(LAST).collect()),
+        Some(versions) => versions
+            .iter()
+            .map(|version| {
+                others().find(|release| release.version.as_str() == version.as_str()).ok_or_else(
+                    || PublishError::NoBase { name: name.clone(), version: version.clone() },
+                )
+            })
+            .collect(),
+    }
+}
+
+/// Makes the deltas that are not there yet, each in a file of its own.
+#[expect(
+    clippy::too_many_arguments,
+    reason = "each is a thing of its own, and there is one caller"
+)]
+fn deltas(
+    point: &Point,
+    name: &PackageName,
+    known: &Index,
+    identity: Hash,
+    package: &Path,
+    pack: Object,
+    options: &PublishOptions,
+    progress: Progress<'_>,
+) -> Result<Vec<(DeltaEntry, NamedTempFile)>, PublishError> {
+    let bases = choose_bases(name, known, identity, options)?;
+    if bases.is_empty() {
+        return Ok(Vec::new());
+    }
+    let folder = tempfile::tempdir().map_err(|source| scratch(&std::env::temp_dir(), source))?;
+    let unpack = |path: &Path| {
+        Unpacked::open(path, folder.path())
+            .map_err(|source| PublishError::Unpack { path: path.to_owned(), source })
+    };
+    let new = unpack(package)?;
+    let mut made = Vec::new();
+    let began = Instant::now();
+    for (number, base) in bases.iter().enumerate() {
+        let Some(base_pack) = base.packs.first() else { continue };
+        let file = fetch_object(point, base_pack, folder.path(), &mut |_| {})?;
+        let old = unpack(&file)?;
+        std::fs::remove_file(&file).map_err(|source| scratch(&file, source))?;
+        let out = NamedTempFile::new().map_err(|source| scratch(&std::env::temp_dir(), source))?;
+        // Each delta has its share of the time that is left.
+        let share = options.budget.map(|budget| {
+            let left = bases.len() - number;
+            budget.saturating_sub(began.elapsed()) / u32::try_from(left).unwrap_or(1)
+        });
+        let making = Making {
+            workers: options
+                .workers
+                .unwrap_or_else(|| thread::available_parallelism().map_or(1, usize::from)),
+            budget: share.map(|share| (Instant::now(), share)),
+        };
+        let doing = format!("delta from {}", base.version);
+        let (hash, length) = make_delta(&old, &new, out.as_file(), &making, &mut |done| {
+            progress(&doing, done, new.length);
+        })
+        .map_err(PublishError::Delta)?;
+        // One that saves next to nothing is not worth its place.
+        if length < pack.length - pack.length / 20 {
+            let object = Object { kind: ObjectKind::Delta, hash, length };
+            made.push((DeltaEntry { base: base.identity, object }, out));
+        }
+    }
+    Ok(made)
+}
+
+fn scratch(path: &Path, source: std::io::Error) -> PointError {
+    PointError::File { doing: "using", path: path.to_owned(), source }
 }
 
 fn open(path: &Path) -> Result<PackageReader<BufReader<File>>, PublishError> {
