@@ -37,7 +37,7 @@ impl<'o> Seeds<'o> {
     /// Indexes `old`, which is shorter than 4 GiB. Needs 4 to 8 bytes of memory for each `step` of it.
     pub(crate) fn new(old: &'o [u8], step: usize) -> Self {
         let count = old.len().saturating_sub(SEED - 1).div_ceil(step);
-        let bits = (usize::BITS - count.leading_zeros()).clamp(10, 26);
+        let bits = (usize::BITS - count.leading_zeros()).clamp(10, 23);
         let mut heads = vec![0_u32; 1 << bits];
         let mut chain = vec![0_u32; count];
         let shift = 64 - bits;

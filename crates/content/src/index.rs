@@ -126,6 +126,9 @@ impl Index {
         let rest = bytes.strip_prefix(START).ok_or_else(|| damaged("it does not start as one"))?;
         let (format, rest) = rest.split_first_chunk().ok_or_else(|| damaged("it is cut off"))?;
         let format = u32::from_le_bytes(*format);
+        if format == 0 {
+            return Err(damaged("there is no format 0"));
+        }
         if format > INDEX_FORMAT {
             return Err(ReadIndexError::NewerFormat { found: format, known: INDEX_FORMAT });
         }

@@ -157,6 +157,9 @@ impl Manifest {
             .ok_or_else(|| damaged("it does not start as one".to_owned()))?;
         let (format, rest) = rest.split_first_chunk().ok_or_else(short)?;
         let format = u32::from_le_bytes(*format);
+        if format == 0 {
+            return Err(damaged("there is no format 0".to_owned()));
+        }
         if format > MANIFEST_FORMAT {
             return Err(ReadManifestError::NewerFormat { found: format, known: MANIFEST_FORMAT });
         }

@@ -70,6 +70,9 @@ impl<R: Read> DeltaReader<R> {
             return Err(damaged("it does not start as one"));
         }
         let format = u32::from_le_bytes([start[8], start[9], start[10], start[11]]);
+        if format == 0 {
+            return Err(damaged("there is no format 0"));
+        }
         if format > DELTA_FORMAT {
             return Err(ReadDeltaError::NewerFormat { found: format, known: DELTA_FORMAT });
         }

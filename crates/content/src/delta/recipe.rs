@@ -19,7 +19,7 @@ impl Effort {
     pub(crate) fn level(self) -> i32 {
         match self {
             Self::Full => 19,
-            Self::Less => 9,
+            Self::Less => 12,
             Self::None => 3,
         }
     }
