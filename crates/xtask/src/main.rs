@@ -53,6 +53,8 @@ enum Prove {
 enum Bench {
     /// Observers and installers.
     Capture(bench::Args),
+    /// Updates and first installs from a content store.
+    Store(bench::store::Args),
 }
 
 fn main() -> ExitCode {
@@ -61,6 +63,7 @@ fn main() -> ExitCode {
         Chore::Test(args) => test::run(&args),
         Chore::Prove(Prove::Capture(args)) => prove::run(&args),
         Chore::Bench(Bench::Capture(args)) => bench::run(&args),
+        Chore::Bench(Bench::Store(args)) => bench::store::run(&args),
     };
     match done {
         Ok(()) => ExitCode::SUCCESS,
