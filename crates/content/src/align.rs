@@ -84,8 +84,9 @@ impl<'o> Seeds<'o> {
 fn hash(bytes: &[u8], shift: u32) -> usize {
     let mut seed = [0; SEED];
     seed.copy_from_slice(&bytes[..SEED]);
-    // Fits: at most 26 bits are left.
-    (u64::from_le_bytes(seed).wrapping_mul(0x9e37_79b9_7f4a_7c15) >> shift) as usize
+    let hash = u64::from_le_bytes(seed).wrapping_mul(0x9e37_79b9_7f4a_7c15) >> shift;
+    // At most 23 bits are left.
+    usize::try_from(hash).unwrap_or(0)
 }
 
 /// How many bytes are equal at the start of both.

@@ -325,9 +325,7 @@ impl Point {
     }
 
     fn key(&self, path: &str) -> Key {
-        path.split('/')
-            .filter(|part| !part.is_empty())
-            .fold(self.root.clone(), |key, part| key.join(part))
+        path.split('/').filter(|part| !part.is_empty()).fold(self.root.clone(), Key::join)
     }
 
     fn request(&self) {

@@ -47,6 +47,8 @@ enum Chore {
 enum Prove {
     /// Captured, compiled, installed elsewhere, run, killed, taken off: no trace left.
     Capture(prove::Args),
+    /// Published, updated, cut off, damaged, killed: and never a wrong byte.
+    Store(prove::store::Args),
 }
 
 #[derive(Subcommand)]
@@ -62,6 +64,7 @@ fn main() -> ExitCode {
         Chore::Tidy(args) => tidy::run(&args),
         Chore::Test(args) => test::run(&args),
         Chore::Prove(Prove::Capture(args)) => prove::run(&args),
+        Chore::Prove(Prove::Store(args)) => prove::store::run(&args),
         Chore::Bench(Bench::Capture(args)) => bench::run(&args),
         Chore::Bench(Bench::Store(args)) => bench::store::run(&args),
     };

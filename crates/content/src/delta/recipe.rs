@@ -41,6 +41,9 @@ pub struct BaseFile<'b> {
     pub bytes: &'b [u8],
 }
 
+/// Takes bytes of a stream.
+pub(crate) type Put<'p, E> = &'p mut dyn FnMut(Stream, &[u8]) -> Result<(), E>;
+
 /// The streams of a segment of a file.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Recipe {
@@ -74,7 +77,7 @@ impl Recipe {
                 // Bounds the index's memory by 4 bytes for each 4 of the base.
                 let step = match base.bytes.len() {
                     ..=0x40_0000 => 1,
-                    ..=0x200_0000 => 2,
+                    0x40_0001..=0x200_0000 => 2,
                     _ => 4,
                 };
                 align(&Seeds::new(base.bytes, step), new)
@@ -118,11 +121,7 @@ impl Recipe {
     }
 
     /// Hands the streams out in the order a reader needs them; `expected` is where the base's data is thought to go on.
-    pub(crate) fn pour<E>(
-        mut self,
-        expected: &mut u64,
-        put: &mut dyn FnMut(Stream, &[u8]) -> Result<(), E>,
-    ) -> Result<(), E> {
+    pub(crate) fn pour<E>(mut self, expected: &mut u64, put: Put<'_, E>) -> Result<(), E> {
         // §6.3: the bytes after the last difference are a run too.
         if let Some(last) = self.stretches.last_mut() {
             put_number(self.zeros, &mut self.runs);

@@ -254,9 +254,8 @@ pub(super) fn skips(mounts: &Mounts) -> Vec<Skip> {
         .filter(|(path, _)| !mounts.own.contains(*path))
         // What is mounted inside a visitor is no news.
         .filter(|(path, _)| {
-            path.ancestors().all(|folder| {
-                mounts.own.contains(&folder) || !mounts.points.contains_key(&folder)
-            })
+            path.ancestors()
+                .all(|folder| mounts.own.contains(&folder) || !mounts.points.contains_key(&folder))
         })
         .map(|(path, mount)| Skip {
             path: path.clone(),

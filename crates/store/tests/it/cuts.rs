@@ -10,7 +10,9 @@ use crate::{
 #[test]
 fn an_update_over_http_takes_two_requests() {
     let place = place();
-    ["1", "2"].iter().for_each(|version| drop(place.publish(&program(version))));
+    for version in ["1", "2"] {
+        place.publish(&program(version));
+    }
     let server = Server::start(&place.path("dp"));
     let point = Point::open(&server.url, []).unwrap();
     let old = place.path("1.package");

@@ -1,6 +1,6 @@
 //! Updates and first installs: bytes and processor time beside the tools people use for it, on real software.
 
-mod data;
+pub(crate) mod data;
 mod peers;
 
 use std::{
@@ -9,7 +9,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use anyhow::{Context as _, Result, bail, ensure};
+use anyhow::{Context as _, Result, ensure};
 
 use self::{data::Pair, peers::Cost};
 use crate::{command::command, debian, workspace};
@@ -161,7 +161,8 @@ first install, bytes | seconds to make the update |\n|---|---|---|---|---|\n"
     if !args.alone && args.only.is_none() && args.folders.is_none() {
         fs::write(workspace::root().join("docs/bench-store.md"), &text)?;
     }
-    if missed > 0 { bail!("{missed} bars are missed") } else { Ok(()) }
+    ensure!(missed == 0, "{missed} bars are missed");
+    Ok(())
 }
 
 /// Holds the sums against the bars; says how many are missed.
