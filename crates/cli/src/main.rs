@@ -8,6 +8,7 @@ mod leaks;
 mod machine;
 mod project;
 mod script;
+mod store;
 mod tour;
 
 use std::process::ExitCode;
@@ -44,6 +45,12 @@ enum Command {
     List(machine::List),
     /// End what a crash interrupted.
     Recover(machine::Recover),
+    /// Publish a package into a distribution point.
+    Publish(store::Publish),
+    /// Fetch a package from a distribution point.
+    Fetch(store::Fetch),
+    /// Look after a distribution point.
+    Dp(store::Dp),
     /// Write completions for a shell to standard output.
     Completions(help::Completions),
     /// Write manual pages to a folder.
@@ -68,6 +75,9 @@ fn main() -> ExitCode {
         Command::Verify(args) => machine::verify(args),
         Command::List(args) => machine::list(args),
         Command::Recover(args) => machine::recover(args),
+        Command::Publish(args) => store::publish(&args),
+        Command::Fetch(args) => store::fetch(&args),
+        Command::Dp(args) => store::dp(&args),
         Command::Completions(args) => help::completions(&args, Arguments::command()),
         Command::Man(args) => help::man(&args, Arguments::command()),
         Command::Enter(inside) => capture::enter(&inside),

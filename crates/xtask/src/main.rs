@@ -47,12 +47,16 @@ enum Chore {
 enum Prove {
     /// Captured, compiled, installed elsewhere, run, killed, taken off: no trace left.
     Capture(prove::Args),
+    /// Published, updated, cut off, damaged, killed: and never a wrong byte.
+    Store(prove::store::Args),
 }
 
 #[derive(Subcommand)]
 enum Bench {
     /// Observers and installers.
     Capture(bench::Args),
+    /// Updates and first installs from a content store.
+    Store(bench::store::Args),
 }
 
 fn main() -> ExitCode {
@@ -60,7 +64,9 @@ fn main() -> ExitCode {
         Chore::Tidy(args) => tidy::run(&args),
         Chore::Test(args) => test::run(&args),
         Chore::Prove(Prove::Capture(args)) => prove::run(&args),
+        Chore::Prove(Prove::Store(args)) => prove::store::run(&args),
         Chore::Bench(Bench::Capture(args)) => bench::run(&args),
+        Chore::Bench(Bench::Store(args)) => bench::store::run(&args),
     };
     match done {
         Ok(()) => ExitCode::SUCCESS,

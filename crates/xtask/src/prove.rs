@@ -7,6 +7,7 @@ mod programs;
 mod roots;
 mod services;
 mod simulated;
+pub(crate) mod store;
 mod tree;
 
 use std::{fmt::Write as _, fs, path::PathBuf};
