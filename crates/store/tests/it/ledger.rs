@@ -65,7 +65,7 @@ fn rich(version: &str) -> Vec<u8> {
     let link = Node::HardLink { tree: 0, path: b"set-id".to_vec() };
     writer.record(&record("set-id-too", link, plain(0o4755))).unwrap();
     let length = 10_000_000_000_u64;
-    let data = noise(8192, 5 + version.as_bytes()[0] as u64);
+    let data = noise(8192, 5 + u64::from(version.as_bytes()[0]));
     let holes = vec![Extent { offset: 4096, length: length - 8192 }];
     let file = writer.content(0, b"sparse", length, holes, &mut &*data).unwrap();
     writer.record(&record("sparse", Node::File(file), plain(0o644))).unwrap();

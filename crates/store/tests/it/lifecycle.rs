@@ -146,7 +146,7 @@ fn a_collection_marks_then_sweeps_and_takes_nothing_needed() {
     let lost = place.path("dp").join(content::ObjectKind::Pack.path(model::Hash::of(b"lost")));
     std::fs::create_dir_all(lost.parent().unwrap()).unwrap();
     std::fs::write(&lost, b"lost").unwrap();
-    let long = Duration::from_secs(3600);
+    let long = Duration::from_hours(1);
     let first = collect(&place.point, long).unwrap();
     assert_eq!((first.marked.len(), first.swept.len()), (1, 0));
     let second = collect(&place.point, long).unwrap();

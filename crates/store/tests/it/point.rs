@@ -36,7 +36,7 @@ pub(crate) fn program(version: &str) -> Sample {
     let mut code = b"\x7fELF".to_vec();
     code.extend(noise(900_000, 1));
     for at in (0..code.len()).step_by(5000) {
-        code[at] ^= version.len() as u8 + version.as_bytes()[version.len() - 1];
+        code[at] ^= version.bytes().fold(0, u8::wrapping_add);
     }
     sample.file(tree, "program", &code);
     sample.file(tree, "same", &noise(100_000, 2));
