@@ -47,6 +47,8 @@ enum Chore {
 enum Prove {
     /// Captured, compiled, installed elsewhere, run, killed, taken off: no trace left.
     Capture(prove::Args),
+    /// As .deb and .rpm, by the real apt-get and dnf, from signed repositories.
+    Exports(prove::exports::Args),
 }
 
 #[derive(Subcommand)]
@@ -60,6 +62,7 @@ fn main() -> ExitCode {
         Chore::Tidy(args) => tidy::run(&args),
         Chore::Test(args) => test::run(&args),
         Chore::Prove(Prove::Capture(args)) => prove::run(&args),
+        Chore::Prove(Prove::Exports(args)) => prove::exports::run(&args),
         Chore::Bench(Bench::Capture(args)) => bench::run(&args),
     };
     match done {

@@ -46,7 +46,7 @@ pub(crate) fn sample() -> Sample {
     sample.node(tree, "hello-again", twin, Sample::meta(0o755));
     sample.node(tree, "hi", Node::Symlink(template("${prefix}/hello")), Sample::meta(0o777));
     let owned = Meta { owner: Owner::Name("hello".into()), ..Sample::meta(0o4750) };
-    sample.file_with(tree, &"long/".repeat(30), b"far", owned);
+    sample.file_with(tree, "long/".repeat(30).trim_end_matches('/'), b"far", owned);
     let etc = sample.tree("/etc/hello");
     sample.node(etc, "", Node::Carrier, Sample::meta(0o755));
     sample.file(etc, "hello.conf", b"a = 1\n");
