@@ -2,6 +2,7 @@
 
 mod capture;
 mod compile;
+mod export;
 mod help;
 mod idle;
 mod leaks;
@@ -31,6 +32,8 @@ enum Command {
     Script(script::Args),
     /// Make an installer of a project folder.
     Compile(compile::Args),
+    /// Put .deb or .rpm files into a signed repository.
+    Export(export::Args),
     /// Record what an installer does.
     Capture(capture::Args),
     /// Install a package, or update to it.
@@ -68,6 +71,7 @@ fn main() -> ExitCode {
         Command::Compile(args) => {
             compile::run(&args, std::env::var("SOURCE_DATE_EPOCH").ok().as_deref())
         }
+        Command::Export(args) => export::run(&args),
         Command::Capture(args) => capture::run(args),
         Command::Install(args) => machine::install(args),
         Command::Uninstall(args) => machine::uninstall(args),

@@ -13,6 +13,7 @@
 #![forbid(unsafe_code)]
 
 mod account;
+mod apt;
 mod capabilities;
 mod condition;
 mod control;
@@ -23,14 +24,19 @@ mod identity;
 mod pattern;
 mod payload;
 mod plan;
+mod read_deb;
+mod repodata;
 mod rpm;
 mod scripts;
 mod shell;
 mod step;
 mod values;
 
+pub use apt::{Deb, Listed, apt_index, apt_release};
 pub use deb::write_deb;
 pub use error::{ExportError, Remark};
+pub use read_deb::{DebError, read_deb};
+pub use repodata::{RpmIndex, rpm_index_of_indexes};
 pub use rpm::{Dependency, Rpm, RpmError, read_rpm, sign_rpm, write_rpm};
 
 /// Which package system.

@@ -6,7 +6,7 @@ use std::{
 };
 
 use model::{Export, Owner, Time};
-use package::{Header, PackageReader};
+use package::{Action, Header, PackageReader};
 
 use crate::{
     ExportError, Remark, System, capabilities,
@@ -60,6 +60,19 @@ pub(crate) fn plan<R: Read + Seek>(
     };
     if !plan.phases.accounts.is_empty() {
         plan.needs.insert(if system == System::Deb { "passwd" } else { "/usr/sbin/useradd" });
+    }
+    if system == System::Rpm
+        && header.steps.iter().any(|step| matches!(step.action, Action::Alternative(_)))
+    {
+        plan.needs.insert("/usr/sbin/update-alternatives");
+    }
+    // A folder without a time of its own has that of what is made on the way.
+    let time = i64::try_from(plan.time).unwrap_or(0);
+    for item in plan.items.iter_mut().flatten() {
+        let is_folder = matches!(item.node, ItemNode::Directory | ItemNode::Carrier);
+        if is_folder && item.meta.modified == Time::default() {
+            item.meta.modified.seconds = time;
+        }
     }
     plan.finish_entries(system, &mut refusals);
     if refusals.is_empty() {

@@ -49,6 +49,8 @@ enum Prove {
     Capture(prove::Args),
     /// Published, updated, cut off, damaged, killed: and never a wrong byte.
     Store(prove::store::Args),
+    /// As .deb and .rpm, by the real apt-get and dnf, from signed repositories.
+    Exports(prove::exports::Args),
 }
 
 #[derive(Subcommand)]
@@ -65,6 +67,7 @@ fn main() -> ExitCode {
         Chore::Test(args) => test::run(&args),
         Chore::Prove(Prove::Capture(args)) => prove::run(&args),
         Chore::Prove(Prove::Store(args)) => prove::store::run(&args),
+        Chore::Prove(Prove::Exports(args)) => prove::exports::run(&args),
         Chore::Bench(Bench::Capture(args)) => bench::run(&args),
         Chore::Bench(Bench::Store(args)) => bench::store::run(&args),
     };

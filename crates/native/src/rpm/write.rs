@@ -1,9 +1,9 @@
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, BTreeSet},
     io::{self, Read, Seek, SeekFrom, Write},
 };
 
-use model::MachinePath;
+use model::{MachinePath, Meta, Time};
 use package::{Node, PackageReader};
 use sha1::Sha1;
 use sha2::{Digest, Sha256};
@@ -153,8 +153,10 @@ struct Files {
 
 struct Packed {
     item: Item,
-    /// The position among the records of the entry that has the content: its own, but for hard links.
-    content: usize,
+    /// Its position among the records; none for a folder that is only on the way.
+    record: Option<usize>,
+    /// The record that has a file's content: its own, but for hard links.
+    content: Option<usize>,
     length: u64,
     digest: String,
     configuration: bool,
@@ -163,52 +165,25 @@ struct Packed {
 impl Files {
     fn of(plan: &mut Plan) -> Self {
         let mut all: Vec<Packed> = Vec::new();
-        let mut origin = Vec::new();
         let mut remarks = Vec::new();
-        for (position, item) in plan.items.iter().enumerate() {
+        for (record, item) in plan.items.iter().enumerate() {
             let Some(item) = item else { continue };
-            let is_standard = STANDARD.iter().any(|one| item.path.as_bytes() == one.as_bytes());
-            let (content, length) = match &item.node {
-                ItemNode::Carrier if is_standard => continue,
-                ItemNode::Directory if is_standard => {
-                    let text = format!(
-                        "`{}` belongs to the system: its mode and owner are not ours to say",
-                        item.path
-                    );
-                    remarks.push(Remark::new(item.step, text));
-                    continue;
-                }
-                // Made by a script.
-                ItemNode::Fifo | ItemNode::Device { .. } => continue,
-                ItemNode::File(file) => (position, file.length),
-                ItemNode::HardLink(first) => {
-                    let first_item = plan.items.get(*first).and_then(Option::as_ref);
-                    let length = match first_item.map(|item| &item.node) {
-                        Some(ItemNode::File(file)) => file.length,
-                        _ => continue,
-                    };
-                    (*first, length)
-                }
-                ItemNode::Symlink(target) => (position, target.len() as u64),
-                ItemNode::Directory | ItemNode::Carrier => (position, 0),
-            };
-            let configuration = plan.is_configuration(item);
-            let digest = String::new();
-            all.push(Packed { item: item.clone(), content, length, digest, configuration });
-            origin.push(position);
+            if is_standard(&item.path) && item.node == ItemNode::Directory {
+                let text =
+                    format!("`{}` belongs to the system, which says its mode and owner", item.path);
+                remarks.push(Remark::new(item.step, text));
+            }
+            all.extend(Packed::of(plan, record, item));
         }
         plan.remarks.extend(remarks);
-        let mut order: Vec<usize> = (0..all.len()).collect();
-        order.sort_by(|one, other| {
-            all[*one].item.path.as_bytes().cmp(all[*other].item.path.as_bytes())
-        });
-        let at = order.iter().enumerate().map(|(new, old)| (origin[*old], new)).collect();
-        let mut packed: Vec<Option<Packed>> = all.into_iter().map(Some).collect();
-        let all: Vec<Packed> = order.into_iter().filter_map(|old| packed[old].take()).collect();
+        all.extend(on_the_way(&all, plan.time));
+        all.sort_by(|one, other| one.item.path.as_bytes().cmp(other.item.path.as_bytes()));
         let mut links: BTreeMap<usize, Vec<usize>> = BTreeMap::new();
+        let mut at = BTreeMap::new();
         for (here, file) in all.iter().enumerate() {
-            if matches!(file.item.node, ItemNode::File(_) | ItemNode::HardLink(_)) {
-                links.entry(file.content).or_default().push(here);
+            at.extend(file.record.map(|record| (record, here)));
+            if let Some(content) = file.content {
+                links.entry(content).or_default().push(here);
             }
         }
         let are_long = all.iter().any(|file| file.length > u64::from(u32::MAX));
@@ -220,6 +195,9 @@ impl Files {
         package: &mut PackageReader<R>,
         mut archive: Archive<W>,
     ) -> io::Result<Archive<W>> {
+        for (here, file) in self.all.iter().enumerate().filter(|(_, file)| file.record.is_none()) {
+            archive.entry(self.head(here, 1), file.item.path.as_bytes(), 0, &mut io::empty())?;
+        }
         let mut contents = package.contents();
         let mut position = 0;
         while let Some(record) = contents.next_record().map_err(io::Error::other)? {
@@ -268,7 +246,7 @@ impl Files {
         let file = &self.all[here];
         Head {
             position: to_u32(here),
-            inode: self.inode(file),
+            inode: self.inode(here),
             mode: mode(&file.item).into(),
             links: to_u32(links),
             modified: modified(&file.item),
@@ -276,9 +254,58 @@ impl Files {
     }
 
     /// The same for all names of a file.
-    fn inode(&self, file: &Packed) -> u32 {
-        self.at.get(&file.content).map_or(0, |at| to_u32(at + 1))
+    fn inode(&self, here: usize) -> u32 {
+        let names = self.all[here].content.and_then(|content| self.links.get(&content));
+        to_u32(names.and_then(|names| names.first()).copied().unwrap_or(here) + 1)
     }
+}
+
+impl Packed {
+    /// What an item is in the payload; `None` for what a script makes and for folders of the system.
+    fn of(plan: &Plan, record: usize, item: &Item) -> Option<Self> {
+        let (content, length) = match &item.node {
+            ItemNode::Carrier | ItemNode::Directory if is_standard(&item.path) => return None,
+            ItemNode::Fifo | ItemNode::Device { .. } => return None,
+            ItemNode::File(file) => (Some(record), file.length),
+            ItemNode::HardLink(first) => match plan.items.get(*first)?.as_ref()?.node {
+                ItemNode::File(ref file) => (Some(*first), file.length),
+                _ => return None,
+            },
+            ItemNode::Symlink(target) => (None, target.len() as u64),
+            ItemNode::Directory | ItemNode::Carrier => (None, 0),
+        };
+        let configuration = plan.is_configuration(item);
+        let (record, digest) = (Some(record), String::new());
+        Some(Self { item: item.clone(), record, content, length, digest, configuration })
+    }
+}
+
+/// Folders that entries need and none of them is, so that they go with the package.
+fn on_the_way(all: &[Packed], time: u64) -> Vec<Packed> {
+    let there: BTreeSet<&MachinePath> = all.iter().map(|file| &file.item.path).collect();
+    let mut missing = BTreeMap::new();
+    for file in all {
+        for folder in file.item.path.ancestors() {
+            if !is_standard(&folder) && !there.contains(&folder) {
+                missing.insert(folder, file.item.step);
+            }
+        }
+    }
+    let seconds = i64::try_from(time).unwrap_or(0);
+    let meta = Meta::of_root(0o755, Time { seconds, nanoseconds: 0 });
+    let made = missing.into_iter().map(|(path, step)| Packed {
+        item: Item { path, node: ItemNode::Carrier, meta: meta.clone(), step },
+        record: None,
+        content: None,
+        length: 0,
+        digest: String::new(),
+        configuration: false,
+    });
+    made.collect()
+}
+
+fn is_standard(path: &MachinePath) -> bool {
+    STANDARD.iter().any(|one| path.as_bytes() == one.as_bytes())
 }
 
 fn header(plan: &Plan, files: &Files, level: i32) -> Header {
@@ -388,7 +415,8 @@ fn set_files(header: &mut Header, files: &Files) {
     header.set(tags::FILE_GROUPS, Value::texts(all.iter().map(group)));
     header.set(tags::FILE_VERIFY, numbers(&|_| u32::MAX));
     header.set(tags::FILE_DEVICES, numbers(&|_| 1));
-    header.set(tags::FILE_INODES, numbers(&|file| files.inode(file)));
+    let inodes = (0..all.len()).map(|here| files.inode(here)).collect();
+    header.set(tags::FILE_INODES, Value::Numbers(inodes));
     header.set(tags::FILE_LANGUAGES, Value::texts(all.iter().map(|_| "")));
     let mut folders: Vec<Vec<u8>> = Vec::new();
     let mut indexes = Vec::with_capacity(all.len());

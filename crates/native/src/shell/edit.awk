@@ -109,7 +109,6 @@ function add_folder(    count, at, joined) {
 }
 function take_folder(    count, at, i, ours, joined, few, was) {
   was = find(old, olds)
-  if (was) { pair(old[found[was]]); if (listed(pv)) return }
   count = find(line, n)
   if (!count) exit 3
   at = found[count]; pair(line[at]); count = list(pv)
@@ -136,7 +135,6 @@ function apply(    count, at, i) {
 }
 function take_back(    count, at, i, start, stop) {
   if (op == "add") {
-    if (block_at(old, olds)) return
     at = block_at(line, n)
     if (!at) exit 3
     for (i = 1; i <= blocks; i++) drop(at)
@@ -150,7 +148,6 @@ function take_back(    count, at, i, start, stop) {
   } else if (op == "path") take_folder()
   else {
     count = find(old, olds); was = count ? old[found[count]] : ""
-    if (count && pair(was) && pv == value) return
     at = find(line, n)
     if (!at) exit 3
     at = found[at]; pair(line[at])
@@ -164,6 +161,19 @@ function take_back(    count, at, i, start, stop) {
     if (olds && !blank(old[olds]) && start > 1 && blank(line[start - 1])) drop(start - 1)
   }
 }
+# Whether the older text was as the edit makes it: then nothing of it is ours.
+function was_so(    i, now, count, same) {
+  count = n
+  for (i = 1; i <= n; i++) now[i] = line[i]
+  for (i = 1; i <= olds; i++) line[i] = old[i]
+  n = olds
+  apply()
+  same = n == olds
+  for (i = 1; i <= n && same; i++) same = line[i] == old[i]
+  n = count
+  for (i = 1; i <= n; i++) line[i] = now[i]
+  return same
+}
 BEGIN {
   op = ENVIRON["OP"]; ini = ENVIRON["INI"]; section = ENVIRON["SECTION"]; key = ENVIRON["KEY"]
   value = ENVIRON["VALUE"]; folder = ENVIRON["FOLDER"]; first = ENVIRON["FIRST"]; after = ENVIRON["AFTER"]
@@ -175,7 +185,7 @@ BEGIN {
 END {
   if (ENVIRON["UNDO"]) {
     while ((getline text < ENVIRON["BEFORE"]) > 0) { sub(/\r$/, "", text); old[++olds] = text }
-    take_back()
+    if (!was_so()) take_back()
   } else apply()
   for (i = 1; i <= n; i++) printf "%s%s\n", line[i], cr
 }

@@ -97,17 +97,19 @@ set_metadata() {
 }
 reset_metadata() {
   [ "$(stat -c '%a %u:%g %Y' "$1" 2>/dev/null)" = "$(cat "$unit/after")" ] || { say "left as others changed it: $1"; return 0; }
-  read -r mode who when < "$unit/before"
-  chown -h "$who" "$1"
-  chmod "$mode" "$1"
-  touch -h -d "@$when" "$1"
+  path=$1
+  set -- $(cat "$unit/before")
+  chown -h "$2" "$path"
+  chmod "$1" "$path"
+  touch -h -d "@$3" "$path"
 }
 own() {
   who=$1
   shift
+  # What an administrator said of a path stands.
+  if dpkg-statoverride --list >/dev/null 2>&1; then overrides=1; else overrides=; fi
   for path; do
-    if [ -s /var/lib/dpkg/statoverride ] && dpkg-statoverride --list "$path" >/dev/null; then continue; fi
-    chown -h "$who" "$path"
+    [ -n "$overrides" ] && dpkg-statoverride --list "$path" >/dev/null || chown -h "$who" "$path"
   done
 }
 is_running() { [ -d /run/systemd/system ]; }

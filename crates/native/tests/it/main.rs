@@ -1,0 +1,4 @@
+mod edits;
+mod exports;
+mod refusals;
+mod support;
