@@ -188,7 +188,7 @@ const MEANT: [(&str, &str); 5] = [
 ];
 
 fn rpmlint(rpm: &Path) -> Result<String> {
-    let output = captured(command("rpmlint", [rpm]))?;
+    let output = captured(&mut command("rpmlint", [rpm]))?;
     let text = String::from_utf8_lossy(&output.stdout).into_owned();
     let errors: Vec<&str> = text.lines().filter(|line| line.contains(": E: ")).collect();
     let meant = |line: &&&str| MEANT.iter().any(|(tag, _)| line.contains(&format!(": E: {tag}")));
