@@ -51,7 +51,7 @@ pub enum System {
 /// How hard to pack.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Settings {
-    /// 0 to 9 for xz, 1 to 22 for zstd; more than the packer has means its most.
+    /// 0 to 6 for xz, 1 to 19 for zstd; more means the most.
     pub level: u32,
     /// Blocks packed at the same time.
     pub workers: u32,
