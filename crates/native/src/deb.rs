@@ -275,7 +275,8 @@ impl<W: Write> Tar<W> {
         header.set_mode(mode.into());
         header.set_mtime(self.time);
         header.set_size(size);
-        (header.set_uid(0), header.set_gid(0));
+        header.set_uid(0);
+        header.set_gid(0);
         let named = header.set_username("root").and_then(|()| header.set_groupname("root"));
         debug_assert!(named.is_ok(), "the name is short");
         header

@@ -37,7 +37,7 @@ pub use deb::write_deb;
 pub use error::{ExportError, Remark};
 pub use read_deb::{DebError, read_deb};
 pub use repodata::{RpmIndex, rpm_index_of_indexes};
-pub use rpm::{Dependency, Rpm, RpmError, read_rpm, sign_rpm, write_rpm};
+pub use rpm::{Dependency, Rpm, RpmError, Sign, read_rpm, sign_rpm, write_rpm};
 
 /// Which package system.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
