@@ -18,7 +18,13 @@ use clap::{CommandFactory, Parser, Subcommand};
 
 /// From any installer to a package that installs, rolls back and uninstalls exactly.
 #[derive(Parser)]
-#[command(name = "packhorse", version, about)]
+#[command(
+    name = "packhorse",
+    version,
+    after_help = "Examples:\n  packhorse tour\n  packhorse capture run -o redis -- make -C redis-7 install\n  \
+packhorse compile redis -o redis.run\n  packhorse install redis.run\n  packhorse uninstall redis\n\n\
+Every command has examples of its own: packhorse COMMAND --help"
+)]
 struct Arguments {
     #[command(subcommand)]
     command: Command,

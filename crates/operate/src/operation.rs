@@ -130,7 +130,10 @@ pub fn uninstall_package(target: &mut Target, name: &PackageName, show: &mut Sho
             } else {
                 (
                     Exit::Leftovers,
-                    format!("{name} is uninstalled; {} things stay", gone.leftovers.len()),
+                    match gone.leftovers.len() {
+                        1 => format!("{name} is uninstalled; one thing stays"),
+                        count => format!("{name} is uninstalled; {count} things stay"),
+                    },
                 )
             };
             let mut report = Report::new(exit, message);
@@ -212,8 +215,10 @@ pub fn verify_package(target: &Target, name: &PackageName) -> Report {
             format!("{name} {} is as it was installed", own.receipt.header.version),
         ),
         Ok(differences) => {
-            let message =
-                format!("{name} differs in {} places from what was installed", differences.len());
+            let message = match differences.len() {
+                1 => format!("{name} differs in one place from what was installed"),
+                count => format!("{name} differs in {count} places from what was installed"),
+            };
             let mut report = Report::new(Exit::Failed, message);
             report.differences = differences;
             report

@@ -9,3 +9,4 @@ mod large;
 mod names;
 mod projects;
 mod sandbox;
+mod start;
