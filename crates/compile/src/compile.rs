@@ -157,6 +157,8 @@ impl<'a, W: Write> Compilation<'a, W> {
                 StepKind::Edit(edit) => Action::Edit(edit.clone()),
                 StepKind::Account(account) => Action::Account(account.clone()),
                 StepKind::Service(service) => Action::Service(service.clone()),
+                StepKind::Registry(step) => Action::Registry(step.clone()),
+                StepKind::Setup(setup) => Action::Setup(setup.clone()),
                 StepKind::Alternative(alternative) => Action::Alternative(alternative.clone()),
                 StepKind::Trigger { name } => Action::Trigger(name.clone()),
                 StepKind::Run(run) => Action::Run(run.clone()),

@@ -3,7 +3,7 @@ use std::collections::BTreeMap;
 use minicbor::{Decode, Encode};
 use model::{
     AccountStep, Alternative, Architecture, Condition, EditStep, Meta, PackageName, Program,
-    ReplaceRule, RunStep, ServiceStep, Template, Variable, Version,
+    RegistryStep, ReplaceRule, RunStep, ServiceStep, SetupStep, Template, Variable, Version,
 };
 use serde::{Deserialize, Serialize};
 
@@ -118,6 +118,12 @@ pub enum Action {
     /// A program.
     #[n(8)]
     Run(#[n(0)] RunStep),
+    /// A registry key and its values.
+    #[n(9)]
+    Registry(#[n(0)] RegistryStep),
+    /// A Windows service or driver.
+    #[n(10)]
+    Setup(#[n(0)] SetupStep),
 }
 
 /// How much payload a package has.

@@ -70,7 +70,7 @@ impl Answer {
         } else {
             self.say(&format!("error: {sentence}"));
         }
-        exit.into()
+        crate::sys::code(exit)
     }
 
     /// A bar on a terminal, nothing elsewhere.

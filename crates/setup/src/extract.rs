@@ -1,12 +1,8 @@
 //! `--extract`: the package's files as plain files.
 
 use std::{
-    fs::{self, DirBuilder, File, OpenOptions},
+    fs::{self, File},
     io,
-    os::unix::{
-        ffi::OsStrExt as _,
-        fs::{DirBuilderExt as _, FileExt as _, OpenOptionsExt as _},
-    },
     path::{Path, PathBuf},
     process::ExitCode,
     time::{Duration, SystemTime},
@@ -19,6 +15,7 @@ use package::{Contents, Header, Node, Origin, PackageReader, ReadError, Record, 
 use crate::{
     answer::{Answer, of_read},
     request::Request,
+    sys,
 };
 
 /// Files that could not be extracted.
@@ -62,7 +59,7 @@ pub(crate) fn run(
                 let Totals { files, bytes, .. } = totals;
                 answer.text(&format!("{files} files with {bytes} bytes in {}", folder.display()));
             }
-            Exit::Done.into()
+            sys::code(Exit::Done)
         }
         Err(error) => {
             let exit = match &error {
@@ -98,8 +95,8 @@ fn extract(
         move |source| ExtractError::Write { path, source }
     };
     // Files are made with their modes, so that these need no second call.
-    rustix::process::umask(rustix::fs::Mode::empty());
-    DirBuilder::new().recursive(true).mode(0o755).create(&partial).map_err(at(&partial))?;
+    sys::own_modes();
+    sys::make_folders(&partial).map_err(at(&partial))?;
     let result =
         Extraction { root: partial.clone(), places, totals: Totals::default(), last: None }
             .run(answer, request, package)
@@ -185,8 +182,7 @@ impl Extraction {
                 let target = target.unwrap_or_default();
                 let path = self.path(record.tree, &record.path);
                 self.parent(&path)?;
-                std::os::unix::fs::symlink(std::ffi::OsStr::from_bytes(&target), &path)
-                    .map_err(wrong(&path))?;
+                sys::symlink(&target, &path).map_err(wrong(&path))?;
             }
         }
         if self.totals == expected {
@@ -200,8 +196,13 @@ impl Extraction {
         let place = self.places.get(tree as usize).map_or(&b""[..], MachinePath::relative);
         let mut full = self.root.clone();
         for part in [place, path] {
-            if !part.is_empty() {
-                full.push(std::ffi::OsStr::from_bytes(part));
+            for part in part.split(|&byte| byte == b'/').filter(|part| !part.is_empty()) {
+                // A drive becomes a plain folder.
+                let part = match part {
+                    [letter, b':'] => std::slice::from_ref(letter),
+                    part => part,
+                };
+                full.push(sys::name(part));
             }
         }
         full
@@ -215,19 +216,15 @@ impl Extraction {
     ) -> Result<(), ExtractError> {
         let path = self.path(record.tree, &record.path);
         self.parent(&path)?;
-        let file = OpenOptions::new()
-            .write(true)
-            .create_new(true)
-            .mode(u32::from(record.meta.mode & 0o777))
-            .open(&path)
-            .map_err(wrong(&path))?;
+        let file = sys::make_file(&path, record.meta.mode).map_err(wrong(&path))?;
         let mut recall = |origin: &Origin, buffer: &mut [u8]| {
             let path = self.path(origin.tree, &origin.path);
-            File::open(path).is_ok_and(|file| file.read_exact_at(buffer, origin.offset).is_ok())
+            File::open(path)
+                .is_ok_and(|file| sys::read_exact_at(&file, buffer, origin.offset).is_ok())
         };
         let mut end = 0;
         while let Some(piece) = contents.piece(&mut recall)? {
-            file.write_all_at(piece.data, piece.offset).map_err(wrong(&path))?;
+            sys::write_all_at(&file, piece.data, piece.offset).map_err(wrong(&path))?;
             end = piece.offset + piece.data.len() as u64;
         }
         if end < length {
@@ -254,7 +251,7 @@ impl Extraction {
     }
 
     fn folder(&mut self, path: &Path) -> Result<(), ExtractError> {
-        match DirBuilder::new().mode(0o755).create(path) {
+        match sys::make_folder(path) {
             Err(error) if error.kind() == io::ErrorKind::NotFound => {
                 self.parent(path)?;
                 self.folder(path)
@@ -272,7 +269,7 @@ impl Extraction {
 }
 
 fn wrong(path: &Path) -> impl FnOnce(io::Error) -> ExtractError {
-    let path = escape(path.as_os_str().as_bytes());
+    let path = escape(&sys::bytes(path.as_os_str().to_owned()));
     move |source| match source.kind() {
         io::ErrorKind::AlreadyExists => ExtractError::Collision { path },
         _ => ExtractError::Write { path, source },

@@ -7,6 +7,9 @@ mod answer;
 mod extract;
 mod perform;
 mod request;
+#[cfg_attr(windows, path = "sys/windows.rs")]
+#[cfg_attr(unix, path = "sys/linux.rs")]
+mod sys;
 
 use std::{fs::File, process::ExitCode};
 
@@ -29,7 +32,7 @@ fn main() -> ExitCode {
     let answer = Answer::new(request.json);
     if request.task == Task::Help {
         answer.text(HELP);
-        return Exit::Done.into();
+        return sys::code(Exit::Done);
     }
     match open(&answer, &request) {
         Ok(mut package) => run(&answer, &request, &mut package),
@@ -39,10 +42,7 @@ fn main() -> ExitCode {
 
 /// Opens the package in this very file and verifies it whole, before anything else.
 fn open(answer: &Answer, request: &Request) -> Result<PackageReader<File>, ExitCode> {
-    let file = File::open("/proc/self/exe").map_err(|error| {
-        answer.say("this installer reads its own file through /proc, which is not there");
-        answer.failed(Exit::Failed, &error)
-    })?;
+    let file = sys::own_file().map_err(|error| answer.failed(Exit::Failed, &error))?;
     let mut package = PackageReader::open(file)
         .map_err(|error| answer.failed(answer::of_open(&error), &error))?;
     let mut progress = answer.progress("verifying", request.silent);
@@ -62,7 +62,7 @@ fn run(answer: &Answer, request: &Request, package: &mut PackageReader<File>) ->
             } else {
                 answer.text(package::explain(header).trim_end());
             }
-            Exit::Done.into()
+            sys::code(Exit::Done)
         }
         _ => perform::perform(answer, request, package),
     }

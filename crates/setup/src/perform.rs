@@ -37,7 +37,7 @@ pub(crate) fn perform(
     show.clear();
     report.lines().lines().for_each(|line| log.line(line));
     tell(request, &report);
-    report.result.into()
+    crate::sys::code(report.result)
 }
 
 fn act(
