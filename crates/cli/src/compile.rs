@@ -2,7 +2,7 @@
 
 use std::{path::PathBuf, process::ExitCode};
 
-use compile::{CompileError, Compiled, Format, Options};
+use compile::{CompileError, Compiled, Format, Options, Target};
 use indicatif::{ProgressBar, ProgressStyle};
 use miette::Diagnostic;
 use model::Time;
@@ -21,6 +21,9 @@ pub(crate) struct Args {
     /// The file to write [default: `NAME-VERSION.run` or `.package` in the current folder].
     #[arg(short, long, value_name = "FILE")]
     output: Option<PathBuf>,
+    /// What an installer runs on; Linux when unsaid.
+    #[arg(long, value_enum)]
+    target: Option<TargetName>,
     /// What to write.
     #[arg(long, value_enum, default_value = "installer")]
     format: FormatName,
@@ -33,6 +36,14 @@ pub(crate) struct Args {
     /// Print the result as JSON.
     #[arg(long)]
     json: bool,
+}
+
+#[derive(Clone, Copy, Debug, clap::ValueEnum)]
+enum TargetName {
+    /// x86-64 Linux.
+    Linux,
+    /// x86-64 Windows.
+    Windows,
 }
 
 #[derive(Clone, Copy, Debug, clap::ValueEnum)]
@@ -77,7 +88,12 @@ fn compile_project(
         None => 315_532_800,
     };
     let workers = std::thread::available_parallelism().map_or(1, usize::from);
+    let target = match args.target {
+        Some(TargetName::Windows) => Target::Windows,
+        Some(TargetName::Linux) | None => Target::Linux,
+    };
     let (format, suffix) = match args.format {
+        FormatName::Installer if target == Target::Windows => (Format::Installer, "exe"),
         FormatName::Installer => (Format::Installer, "run"),
         FormatName::Package => (Format::Package, "package"),
     };
@@ -86,7 +102,7 @@ fn compile_project(
     } else {
         Settings { level: args.level, ..Settings::small(workers) }
     };
-    let options = Options { format, settings, time: Time { seconds, nanoseconds: 0 } };
+    let options = Options { format, target, settings, time: Time { seconds, nanoseconds: 0 } };
     let output = match &args.output {
         Some(output) => output.clone(),
         None => PathBuf::from(format!("{}.{suffix}", compile::full_name(&args.folder)?)),

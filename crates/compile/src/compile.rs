@@ -19,7 +19,7 @@ use crate::{
     payload::{Found, FoundKind, Walk, refuse},
     project::Project,
     sparse::{self, DataReader},
-    stub,
+    stub, windows_stub,
     substitute::Replacements,
 };
 
@@ -32,11 +32,23 @@ pub enum Format {
     Package,
 }
 
+/// The machines an installer runs on.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Target {
+    /// x86-64 Linux.
+    #[default]
+    Linux,
+    /// x86-64 Windows.
+    Windows,
+}
+
 /// How to compile.
 #[derive(Clone, Copy, Debug)]
 pub struct Options {
     /// What comes out.
     pub format: Format,
+    /// What an installer runs on.
+    pub target: Target,
     /// How it is packed.
     pub settings: Settings,
     /// The time of files `files.meta` says nothing about; never the checkout's.
@@ -68,7 +80,10 @@ pub fn compile(
     let temporary =
         tempfile::Builder::new().prefix(".packhorse-").tempfile_in(into).map_err(unwritable)?;
     let (stub, mode) = match options.format {
-        Format::Installer => (stub(), 0o755),
+        Format::Installer => match options.target {
+            Target::Linux => (stub(), 0o755),
+            Target::Windows => (windows_stub().ok_or(CompileError::NoStub)?, 0o755),
+        },
         Format::Package => (&[][..], 0o644),
     };
     let file = temporary.as_file().try_clone().map_err(unwritable)?;
