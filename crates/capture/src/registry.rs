@@ -37,7 +37,8 @@ impl Registry {
                 line.push_str(more.trim_start());
             }
             if let Some(rest) = line.strip_prefix('[') {
-                let (name, _) = quoted(rest, ']').ok_or_else(|| damaged("a key without its end"))?;
+                let (name, _) =
+                    quoted(rest, ']').ok_or_else(|| damaged("a key without its end"))?;
                 let found = key_of(hive, &name).ok_or_else(|| damaged("no key's name"))?;
                 self.add_key(&found);
                 key = Some(found);
@@ -49,10 +50,13 @@ impl Registry {
             } else if line.starts_with(['"', '@']) {
                 let Some(key) = &key else { continue };
                 let (name, rest) = match line.strip_prefix('"') {
-                    Some(rest) => quoted(rest, '"').ok_or_else(|| damaged("a name without its end"))?,
+                    Some(rest) => {
+                        quoted(rest, '"').ok_or_else(|| damaged("a name without its end"))?
+                    }
                     None => (Vec::new(), &line[1..]),
                 };
-                let name = String::from_utf16(&name).map_err(|_| damaged("a name that is no text"))?;
+                let name =
+                    String::from_utf16(&name).map_err(|_| damaged("a name that is no text"))?;
                 let rest = rest.strip_prefix('=').ok_or_else(|| damaged("no value"))?;
                 let value = value(rest).ok_or_else(|| damaged("no value we know"))?;
                 let setting = Setting::value(key, &name);
@@ -101,7 +105,8 @@ fn quoted(text: &str, end: char) -> Option<(Vec<u16>, &str)> {
         let mut digits = |radix: u32, most: usize, first: u32| {
             let mut number = first;
             for _ in 0..most {
-                let Some(digit) = letters.peek().and_then(|(_, letter)| letter.to_digit(radix)) else {
+                let Some(digit) = letters.peek().and_then(|(_, letter)| letter.to_digit(radix))
+                else {
                     break;
                 };
                 letters.next();
@@ -137,7 +142,10 @@ fn value(text: &str) -> Option<RegistryValue> {
     }
     if let Some(number) = text.strip_prefix("dword:") {
         let number = u32::from_str_radix(number, 16).ok()?;
-        return Some(RegistryValue { kind: RegistryValue::DWORD, data: number.to_le_bytes().into() });
+        return Some(RegistryValue {
+            kind: RegistryValue::DWORD,
+            data: number.to_le_bytes().into(),
+        });
     }
     if let Some(rest) = text.strip_prefix("str(") {
         let (kind, rest) = rest.split_once("):")?;
@@ -173,7 +181,8 @@ mod tests {
         let mut registry = Registry::default();
         registry.read("HKLM", TEXT).unwrap();
         let key = RegistryKey::new(r"HKLM\Software\X\a[b]").unwrap();
-        let value = |name: &str| registry.settings[&Setting::value(&key, name).path()].1.clone().unwrap();
+        let value =
+            |name: &str| registry.settings[&Setting::value(&key, name).path()].1.clone().unwrap();
         assert_eq!(value("").as_text().unwrap(), r#"C:\x "y""#);
         assert_eq!(value("D"), RegistryValue { kind: 4, data: vec![10, 0, 0, 0] });
         assert_eq!(value("e"), RegistryValue::text(2, "%P%€"));

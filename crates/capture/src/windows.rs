@@ -81,7 +81,9 @@ pub fn add_registry(draft: &mut Draft, before: &Registry, after: &Registry, fact
         }
     }
     for (place, (setting, _)) in &before.settings {
-        let Some(key) = setting.key().filter(|_| !after.settings.contains_key(place)) else { continue };
+        let Some(key) = setting.key().filter(|_| !after.settings.contains_key(place)) else {
+            continue;
+        };
         counted += 1;
         if let Some(rule) = rules.rule.iter().position(|rule| rule.covers(key)) {
             excluded.entry(rule).or_default().push(place.clone());
@@ -165,7 +167,8 @@ fn registry_steps(
             continue;
         }
         if change.is_gone {
-            let text = "the installer removed this key; keep the step only if no other program needs it";
+            let text =
+                "the installer removed this key; keep the step only if no other program needs it";
             draft.report.review.push(Remark::at(&Setting::Key(key.clone()).path(), text));
         }
         let values = if change.is_gone { &[][..] } else { &change.values };
@@ -174,7 +177,8 @@ fn registry_steps(
             values: values
                 .iter()
                 .map(|(name, value)| {
-                    let edit = value.as_ref().map_or(ValueEdit::Remove, |value| edit(value, folders));
+                    let edit =
+                        value.as_ref().map_or(ValueEdit::Remove, |value| edit(value, folders));
                     (Template::literal(name.as_str()), edit)
                 })
                 .collect(),
@@ -222,9 +226,8 @@ fn take_services(
     let mut steps = Vec::new();
     for key in names {
         let Some(change) = keys.get(&key) else { continue };
-        let value = |name: &str| {
-            change.values.iter().find(|(other, _)| same(other, name))?.1.as_ref()
-        };
+        let value =
+            |name: &str| change.values.iter().find(|(other, _)| same(other, name))?.1.as_ref();
         let text = |name: &str| value(name).and_then(RegistryValue::as_text).unwrap_or_default();
         let number = |name: &str| {
             let bytes = value(name)?.data.as_slice().try_into().ok()?;
@@ -303,7 +306,9 @@ impl Folders {
         let mut rest = text;
         'text: while !rest.is_empty() {
             for (folder, name) in &self.0 {
-                let ends = |tail: &str| tail.is_empty() || tail.starts_with(['\\', '"', ';', ',', '/', '\'']);
+                let ends = |tail: &str| {
+                    tail.is_empty() || tail.starts_with(['\\', '"', ';', ',', '/', '\''])
+                };
                 if let Some(tail) = strip(rest, folder).filter(|tail| ends(tail)) {
                     if !literal.is_empty() {
                         parts.push(Part::Literal(std::mem::take(&mut literal).into_bytes()));
@@ -331,7 +336,8 @@ fn strip<'t>(text: &'t str, start: &str) -> Option<&'t str> {
 
 fn generalise(kind: &mut StepKind, folders: &Folders) {
     let place = |template: &mut Template| {
-        let Some(path) = template.as_literal().and_then(|bytes| MachinePath::new(bytes).ok()) else {
+        let Some(path) = template.as_literal().and_then(|bytes| MachinePath::new(bytes).ok())
+        else {
             return;
         };
         if let Some(text) = path.on_drive().and_then(|bytes| String::from_utf8(bytes).ok()) {

@@ -19,8 +19,9 @@ use crate::{
     payload::{Found, FoundKind, Walk, refuse},
     project::Project,
     sparse::{self, DataReader},
-    stub, windows_stub,
+    stub,
     substitute::Replacements,
+    windows_stub,
 };
 
 /// What comes out.

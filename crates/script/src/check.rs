@@ -46,7 +46,9 @@ fn check_identities(script: &Script, problems: &mut Vec<Problem>) {
                     if bytes.windows(IDENTITY.len()).any(|window| window == IDENTITY))
             };
             if template.0.iter().any(says) {
-                let message = format!("`{template}` names an account by the reference machine's number for it");
+                let message = format!(
+                    "`{template}` names an account by the reference machine's number for it"
+                );
                 problems.push(
                     Problem::error(step_place(script, index).key(key), message)
                         .hint("leave it out, or say `HKCU` for whoever installs"),

@@ -59,7 +59,8 @@ pub(super) fn run(prefix: &Path, run: Run) -> Result<Answer, CaptureError> {
     }
     let prefix = fs::canonicalize(prefix)
         .map_err(|reason| WineError::Read { path: prefix.to_owned(), reason })?;
-    let wine = PROGRAMS.iter().find(|program| Path::new(program).exists()).ok_or(WineError::Missing)?;
+    let wine =
+        PROGRAMS.iter().find(|program| Path::new(program).exists()).ok_or(WineError::Missing)?;
     let temporary = run.session.is_none();
     let folder = run.session.clone().unwrap_or_else(|| fresh_folder(&run.into));
     settle(&prefix)?;
@@ -77,11 +78,19 @@ pub(super) fn run(prefix: &Path, run: Run) -> Result<Answer, CaptureError> {
     }
     let mut program = screened(wine);
     program.args(&run.command).env("WINEPREFIX", &prefix);
+    // Else Wine puts menu entries into our own home, outside the prefix.
+    if std::env::var_os("WINEDLLOVERRIDES").is_none() {
+        program.env("WINEDLLOVERRIDES", "winemenubuilder.exe=d");
+    }
     if std::env::var_os("WINEDEBUG").is_none() {
         program.env("WINEDEBUG", "-all");
     }
     let status = program.status().map_err(|reason| CaptureError::Start {
-        command: run.command.first().map(|one| one.to_string_lossy().into_owned()).unwrap_or_default(),
+        command: run
+            .command
+            .first()
+            .map(|one| one.to_string_lossy().into_owned())
+            .unwrap_or_default(),
         reason,
     })?;
     session.note_exit(status.code().unwrap_or(-1))?;
@@ -111,10 +120,9 @@ fn finish(
         facts.user = user_of(prefix).or(facts.user);
         let mut wanted = options(&run.into, folder)?;
         wanted.architecture.get_or_insert(model::Architecture::Only("x86_64".into()));
-        let draft =
-            project::write_windows(&changes, &files, &facts, &wanted, folder, |draft| {
-                capture::add_registry(draft, &before, &after, &facts);
-            })?;
+        let draft = project::write_windows(&changes, &files, &facts, &wanted, folder, |draft| {
+            capture::add_registry(draft, &before, &after, &facts);
+        })?;
         summary.changes = draft.report.counts.changes;
         report = Some(draft.report.to_string());
         summary.project = Some(folder.clone());
@@ -134,9 +142,11 @@ fn finish(
 /// Waits until nothing of Wine runs in the prefix any more: only then are its files what they will be.
 fn settle(prefix: &Path) -> Result<(), CaptureError> {
     let server = "wineserver";
-    Command::new(server).arg("-w").env("WINEPREFIX", prefix).status().map_err(|reason| {
-        CaptureError::Start { command: server.to_owned(), reason }
-    })?;
+    Command::new(server)
+        .arg("-w")
+        .env("WINEPREFIX", prefix)
+        .status()
+        .map_err(|reason| CaptureError::Start { command: server.to_owned(), reason })?;
     Ok(())
 }
 
