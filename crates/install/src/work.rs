@@ -9,7 +9,7 @@ use model::{AccountStep, Hash, MachinePath, Meta, Template, Time};
 
 use crate::{
     Accounts, Before, Claim, Counts, Facts, FileEdit, InstallError, Installed, LineChange, Options,
-    Progress, ReceiptRecord,
+    Progress, ReceiptRecord, SettingClaim,
     accounts::AccountLine,
     installed::{claims_at, removed_at, times_at},
     receipt::ReceiptWriter,
@@ -48,6 +48,8 @@ pub(crate) struct Work<'w, M: Machine + ?Sized> {
     state_device: u64,
     /// Whether a program asked for a restart.
     pub(crate) restart: bool,
+    /// Settings decided so far.
+    pub(crate) settings: BTreeMap<(bool, MachinePath), SettingClaim>,
     /// Folders that had names come and go, and their times before.
     folders: BTreeMap<MachinePath, FolderTimes>,
     /// Folders asked about by [`share_folders`](Self::share_folders).
@@ -103,6 +105,7 @@ impl<'w, M: Machine + ?Sized> Work<'w, M> {
             volume: None,
             state_device,
             restart: false,
+            settings: BTreeMap::new(),
             folders: BTreeMap::new(),
             shared: BTreeSet::new(),
             claimed: Vec::new(),
@@ -132,7 +135,12 @@ impl<'w, M: Machine + ?Sized> Work<'w, M> {
 
     /// Metadata in this machine's numbers.
     pub(crate) fn raw(&self, meta: &Meta) -> Result<RawMeta, InstallError> {
-        Ok(self.accounts.raw(meta)?)
+        let raw = self.accounts.raw(meta)?;
+        Ok(self.holdable(raw))
+    }
+
+    fn holdable(&self, wanted: RawMeta) -> RawMeta {
+        self.transaction.observe().holdable(wanted)
     }
 
     /// Makes names come and go in `folder`, in the open batch.

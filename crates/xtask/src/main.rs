@@ -15,6 +15,7 @@ mod debian;
 mod prove;
 mod test;
 mod tidy;
+mod windows;
 mod workspace;
 
 use std::process::ExitCode;
@@ -38,6 +39,8 @@ enum Chore {
     /// Take real programs through the whole journey.
     #[command(subcommand)]
     Prove(Prove),
+    /// Build the program in front of Windows installers, to be embedded in the next build.
+    Windows,
     /// Measure speed and size against peers in the same run.
     #[command(subcommand)]
     Bench(Bench),
@@ -65,6 +68,7 @@ fn main() -> ExitCode {
     let done = match Arguments::parse().chore {
         Chore::Tidy(args) => tidy::run(&args),
         Chore::Test(args) => test::run(&args),
+        Chore::Windows => windows::stub().map(|stub| println!("{}", stub.display())),
         Chore::Prove(Prove::Capture(args)) => prove::run(&args),
         Chore::Prove(Prove::Store(args)) => prove::store::run(&args),
         Chore::Prove(Prove::Exports(args)) => prove::exports::run(&args),
