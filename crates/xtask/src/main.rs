@@ -13,6 +13,7 @@ mod bench;
 mod command;
 mod debian;
 mod prove;
+mod prove_windows;
 mod test;
 mod tidy;
 mod windows;
@@ -50,6 +51,8 @@ enum Chore {
 enum Prove {
     /// Captured, compiled, installed elsewhere, run, killed, taken off: no trace left.
     Capture(prove::Args),
+    /// NSIS's installers in Wine prefixes: captured, compiled, installed elsewhere, killed, taken off.
+    Windows(prove_windows::Args),
 }
 
 #[derive(Subcommand)]
@@ -64,6 +67,7 @@ fn main() -> ExitCode {
         Chore::Test(args) => test::run(&args),
         Chore::Windows => windows::stub().map(|stub| println!("{}", stub.display())),
         Chore::Prove(Prove::Capture(args)) => prove::run(&args),
+        Chore::Prove(Prove::Windows(args)) => prove_windows::prove(&args),
         Chore::Bench(Bench::Capture(args)) => bench::run(&args),
     };
     match done {
