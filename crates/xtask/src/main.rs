@@ -13,6 +13,7 @@ mod bench;
 mod command;
 mod debian;
 mod prove;
+mod prove_windows;
 mod test;
 mod tidy;
 mod windows;
@@ -54,6 +55,8 @@ enum Prove {
     Store(prove::store::Args),
     /// As .deb and .rpm, by the real apt-get and dnf, from signed repositories.
     Exports(prove::exports::Args),
+    /// NSIS's installers in Wine prefixes: captured, compiled, installed elsewhere, killed, taken off.
+    Windows(prove_windows::Args),
 }
 
 #[derive(Subcommand)]
@@ -72,6 +75,7 @@ fn main() -> ExitCode {
         Chore::Prove(Prove::Capture(args)) => prove::run(&args),
         Chore::Prove(Prove::Store(args)) => prove::store::run(&args),
         Chore::Prove(Prove::Exports(args)) => prove::exports::run(&args),
+        Chore::Prove(Prove::Windows(args)) => prove_windows::prove(&args),
         Chore::Bench(Bench::Capture(args)) => bench::run(&args),
         Chore::Bench(Bench::Store(args)) => bench::store::run(&args),
     };

@@ -117,10 +117,10 @@ pub(super) fn read_setup(fields: &mut Fields<'_, '_, '_>) -> Option<SetupStep> {
         |key: &str| fields.parsed(key, |text| Ok::<_, String>(text.to_owned())).unwrap_or_default();
     let (display_name, description, account) =
         (text("display-name"), text("description"), text("account"));
-    let dependencies = fields
-        .list("dependencies")
+    let listed = fields.list("dependencies");
+    let dependencies = listed
         .into_iter()
-        .filter_map(|one| one.as_str().map(str::to_owned))
+        .filter_map(|one| fields.name_of("dependencies", one).map(str::to_owned))
         .collect();
     let now = fields.truth("now", false);
     Some(SetupStep {
