@@ -32,7 +32,7 @@ pub(crate) struct Args {
     /// The folder of an rpm repository.
     #[arg(long, value_name = "DIR")]
     rpm: Option<PathBuf>,
-    /// The OpenPGP key that signs it, armoured, without a password.
+    /// The `OpenPGP` key that signs it, armoured, without a password.
     #[arg(long, value_name = "FILE")]
     key: PathBuf,
     /// Make the key first, for this owner: `Name <mail@example.org>`.

@@ -91,12 +91,12 @@ pub(crate) fn put_bytes(path: &Path, bytes: &[u8]) -> Result<(), ExportRepositor
 pub(crate) fn switch(new: &Path, old: &Path) -> Result<(), ExportRepositoryError> {
     let unwritable = unwritable(old);
     sync_folder(new).map_err(&unwritable)?;
-    if !old.exists() {
-        fs::rename(new, old).map_err(&unwritable)?;
-    } else {
+    if old.exists() {
         renameat_with(CWD, new, CWD, old, RenameFlags::EXCHANGE)
             .map_err(|error| unwritable(error.into()))?;
         fs::remove_dir_all(new).map_err(&unwritable)?;
+    } else {
+        fs::rename(new, old).map_err(&unwritable)?;
     }
     sync_folder(old.parent().unwrap_or(Path::new("."))).map_err(unwritable)
 }

@@ -17,7 +17,7 @@ use pgp::{
     types::{KeyDetails as _, KeyVersion, Password, Timestamp},
 };
 
-/// A key that signs repositories: OpenPGP, RSA with 3,072 bits, since that is what every apt and rpm reads.
+/// A key that signs repositories: `OpenPGP`, RSA with 3,072 bits, since that is what every apt and rpm reads.
 pub struct Key {
     secret: SignedSecretKey,
 }

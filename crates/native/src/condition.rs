@@ -36,7 +36,7 @@ pub(crate) fn translate(
 ) -> Result<Answer, String> {
     let of = |truth| if truth { Answer::Yes } else { Answer::No };
     Ok(match condition {
-        Condition::Constant(truth) => of(*truth),
+        Condition::Constant(truth) | Condition::Holds(Value::Truth(truth)) => of(*truth),
         Condition::Not(inner) => match translate(inner, values, system)? {
             Answer::Yes => Answer::No,
             Answer::No => Answer::Yes,
@@ -44,7 +44,6 @@ pub(crate) fn translate(
         },
         Condition::All(all) => several(all, values, system, &Answer::No, " && ")?,
         Condition::Any(any) => several(any, values, system, &Answer::Yes, " || ")?,
-        Condition::Holds(Value::Truth(truth)) => of(*truth),
         Condition::Holds(Value::Fact(Fact::Exists(path))) => {
             let path = word(path, values)?;
             Answer::Asked(format!("[ -e {path} ] || [ -h {path} ]"))

@@ -16,7 +16,9 @@ use crate::{
 };
 
 /// Bytes that are packed for themselves, so that several can be at once.
-const BLOCK: u64 = 12 << 20;
+const BLOCK: u64 = 24 << 20;
+/// Beyond, xz looks back farther than a block is long, and takes the memory for it.
+const MOST: u32 = 6;
 
 /// Writes a package as a .deb to `out`. `spool` holds the packed payload meanwhile; it must be empty.
 ///
@@ -50,7 +52,7 @@ fn xz<W: Write>(out: W, settings: Settings) -> io::Result<XzEncoder<W>> {
     let stream = MtStreamBuilder::new()
         .threads(settings.workers.max(1))
         .block_size(BLOCK)
-        .preset(settings.level.min(9))
+        .preset(settings.level.min(MOST))
         .check(liblzma::stream::Check::Crc64)
         .encoder()?;
     Ok(XzEncoder::new_stream(out, stream))
@@ -273,7 +275,8 @@ impl<W: Write> Tar<W> {
         header.set_mode(mode.into());
         header.set_mtime(self.time);
         header.set_size(size);
-        (header.set_uid(0), header.set_gid(0));
+        header.set_uid(0);
+        header.set_gid(0);
         let named = header.set_username("root").and_then(|()| header.set_groupname("root"));
         debug_assert!(named.is_ok(), "the name is short");
         header

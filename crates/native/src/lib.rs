@@ -37,7 +37,7 @@ pub use deb::write_deb;
 pub use error::{ExportError, Remark};
 pub use read_deb::{DebError, read_deb};
 pub use repodata::{RpmIndex, rpm_index_of_indexes};
-pub use rpm::{Dependency, Rpm, RpmError, read_rpm, sign_rpm, write_rpm};
+pub use rpm::{Dependency, Rpm, RpmError, Sign, read_rpm, sign_rpm, write_rpm};
 
 /// Which package system.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -51,7 +51,7 @@ pub enum System {
 /// How hard to pack.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Settings {
-    /// 0 to 9 for xz, 1 to 22 for zstd; more than the packer has means its most.
+    /// 0 to 6 for xz, 1 to 19 for zstd; more means the most.
     pub level: u32,
     /// Blocks packed at the same time.
     pub workers: u32,

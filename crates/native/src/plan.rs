@@ -66,11 +66,11 @@ pub(crate) fn plan<R: Read + Seek>(
     {
         plan.needs.insert("/usr/sbin/update-alternatives");
     }
-    // A folder without a time of its own has that of what is made on the way.
+    // A folder or link without a time of its own has that of what is made on the way.
     let time = i64::try_from(plan.time).unwrap_or(0);
     for item in plan.items.iter_mut().flatten() {
-        let is_folder = matches!(item.node, ItemNode::Directory | ItemNode::Carrier);
-        if is_folder && item.meta.modified == Time::default() {
+        let is_made = !matches!(item.node, ItemNode::File(_) | ItemNode::HardLink(_));
+        if is_made && item.meta.modified == Time::default() {
             item.meta.modified.seconds = time;
         }
     }
@@ -91,11 +91,11 @@ fn export(header: &Header, system: System, remarks: &mut Vec<Remark>) -> Export 
             None,
             "`[package]` names no `maintainer`, which every .deb has: `Unknown <unknown@invalid>` stands there",
         ));
-        export.maintainer = "Unknown <unknown@invalid>".to_owned();
+        "Unknown <unknown@invalid>".clone_into(&mut export.maintainer);
     }
     if export.license.is_empty() {
         remarks.push(Remark::new(None, "`[package]` names no `license`: `unknown` stands there"));
-        export.license = "unknown".to_owned();
+        "unknown".clone_into(&mut export.license);
     }
     export
 }
@@ -159,6 +159,7 @@ impl Plan {
 
 /// What scripts must do about an entry.
 #[derive(Clone, Copy, Debug, Default)]
+#[expect(clippy::struct_excessive_bools, reason = "each is a line of a script of its own")]
 struct Needed {
     /// Made by the script altogether.
     made: bool,

@@ -8,5 +8,5 @@ mod tags;
 mod write;
 
 pub use read::{Dependency, Rpm, RpmError, read_rpm};
-pub use sign::sign_rpm;
+pub use sign::{Sign, sign_rpm};
 pub use write::write_rpm;

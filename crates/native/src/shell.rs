@@ -30,17 +30,18 @@ pub(crate) fn word(template: &Template, values: &Values) -> Result<String, Strin
     for part in &template.0 {
         match part {
             Part::Literal(bytes) => literal.push_str(&text(bytes)?),
-            Part::Variable(name) => match values.get(name) {
-                Some(value) => literal.push_str(&text(value)?),
-                None => {
-                    if !literal.is_empty() {
-                        word.push_str(&quote(&literal));
-                        literal.clear();
-                    }
-                    let asked = asked(name).ok_or_else(|| unknown(name))?;
-                    word.push_str(&format!("\"{asked}\""));
+            Part::Variable(name) => {
+                if let Some(value) = values.get(name) {
+                    literal.push_str(&text(value)?);
+                    continue;
                 }
-            },
+                if !literal.is_empty() {
+                    word.push_str(&quote(&literal));
+                    literal.clear();
+                }
+                let asked = asked(name).ok_or_else(|| unknown(name))?;
+                word.push_str(&format!("\"{asked}\""));
+            }
         }
     }
     if !literal.is_empty() || word.is_empty() {

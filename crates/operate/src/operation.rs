@@ -8,7 +8,9 @@ use install::{InstallError, Options};
 use model::{PackageName, ReplaceRule};
 use package::PackageReader;
 
-use crate::{Exit, Listed, Report, Show, Target, in_use, platform, target::now};
+use crate::{
+    Exit, Listed, Report, Show, Target, ahead::Ahead, in_use, platform, target::now,
+};
 
 /// How to install a package.
 #[derive(Clone, Debug, Default)]
@@ -28,7 +30,7 @@ pub struct InstallSettings {
 }
 
 /// Installs a package whose every byte has been checked.
-pub fn install_package<R: Read + Seek>(
+pub fn install_package<R: Read + Seek + Send>(
     target: &mut Target,
     package: &mut PackageReader<R>,
     settings: &InstallSettings,
@@ -47,6 +49,7 @@ pub fn install_package<R: Read + Seek>(
     let Target { machine: local, paths, facts, .. } = target;
     // One engine for all machines keeps an installer small.
     let machine: &mut dyn Machine = local;
+    let package = &mut Ahead(package);
     if settings.dry_run {
         return match install::plan(machine, paths, package, facts, &options, show) {
             Ok(plan) => {

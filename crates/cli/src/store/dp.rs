@@ -64,8 +64,10 @@ struct At {
 impl Args {
     fn at(&self) -> &At {
         match &self.command {
-            Command::Verify(at) | Command::List(at) => at,
-            Command::Repair { at, .. } | Command::Collect { at, .. } => at,
+            Command::Verify(at)
+            | Command::List(at)
+            | Command::Repair { at, .. }
+            | Command::Collect { at, .. } => at,
         }
     }
 

@@ -195,18 +195,18 @@ fn parse(file: &mut (impl Read + Seek), start: u64) -> Result<Parsed, RpmError> 
         let field = |at| u32_at(entry, at).unwrap_or(0);
         let value = value(store, field(4), field(8) as usize, field(12) as usize)
             .ok_or_else(|| malformed("a value lies outside its header"))?;
-        values.extend(value.map(|value| (field(0), value)));
+        values.insert(field(0), value);
     }
     Ok(Parsed { values, start, end: start + 16 + total })
 }
 
-/// The value of an index entry; the inner `None` is a kind nobody uses.
-fn value(store: &[u8], kind: u32, offset: usize, count: usize) -> Option<Option<Value>> {
+/// The value of an index entry; of kinds nobody uses, no bytes.
+fn value(store: &[u8], kind: u32, offset: usize, count: usize) -> Option<Value> {
     let rest = store.get(offset..)?;
     let numbers = |width: usize| rest.get(..count.checked_mul(width)?);
     let mut texts = rest.split(|byte| *byte == 0);
     let end = |text: &[u8]| text.len() < rest.len();
-    Some(Some(match kind {
+    Some(match kind {
         3 => Value::Numbers16(
             numbers(2)?.chunks_exact(2).map(|b| u16::from_be_bytes([b[0], b[1]])).collect(),
         ),
@@ -232,8 +232,8 @@ fn value(store: &[u8], kind: u32, offset: usize, count: usize) -> Option<Option<
                 _ => Value::Translated(all.into_iter().next()?),
             }
         }
-        _ => return Some(None),
-    }))
+        _ => Value::Bytes(Vec::new()),
+    })
 }
 
 fn u32_at(bytes: &[u8], at: usize) -> Option<u32> {

@@ -7,7 +7,10 @@ use super::{
     tags,
 };
 
-/// Copies an .rpm with a signature in it; one it has already gives way. `sign` gives the OpenPGP signature of the bytes
+/// The `OpenPGP` signature of bytes, and whether it is of the kind RSA.
+pub type Sign<'s> = &'s mut dyn FnMut(&[u8]) -> io::Result<(Vec<u8>, bool)>;
+
+/// Copies an .rpm with a signature in it; one it has already gives way. `sign` gives the `OpenPGP` signature of the bytes
 /// it is shown, and whether that is RSA's.
 ///
 /// # Errors
@@ -15,7 +18,7 @@ use super::{
 pub fn sign_rpm(
     file: &mut (impl Read + Seek),
     out: &mut impl Write,
-    sign: &mut dyn FnMut(&[u8]) -> io::Result<(Vec<u8>, bool)>,
+    sign: Sign<'_>,
 ) -> Result<(), RpmError> {
     let (signature, header) = headers(file)?;
     let mut lead = vec![0; 96];

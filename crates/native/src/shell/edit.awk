@@ -184,7 +184,11 @@ BEGIN {
 { if (NR == 1 && /\r$/) cr = "\r"; sub(/\r$/, ""); line[++n] = $0 }
 END {
   if (ENVIRON["UNDO"]) {
-    while ((getline text < ENVIRON["BEFORE"]) > 0) { sub(/\r$/, "", text); old[++olds] = text }
+    while ((getline text < ENVIRON["BEFORE"]) > 0) {
+      # Of an empty text nobody knows how its lines end but the older one.
+      if (!n && text ~ /\r$/) cr = "\r"
+      sub(/\r$/, "", text); old[++olds] = text
+    }
     if (!was_so()) take_back()
   } else apply()
   for (i = 1; i <= n; i++) printf "%s%s\n", line[i], cr

@@ -17,7 +17,7 @@ fn what_differs_by_machine_is_no_payload() {
     let tree = sample.tree("/opt/b");
     sample.file(tree, "a", b"a");
     sample.header.steps[1].when = Some(Condition::Holds(Value::Fact(Fact::Exists(template("/x")))));
-    insta::assert_snapshot!(refusal(&sample, System::Deb), @"");
+    insta::assert_snapshot!(refusal(&sample, System::Deb), @"`hello 1` cannot become a .deb: step 1: `${machine.hostname}` differs by machine, and payload is the same on all of them; step 2: its condition differs by machine, and payload is the same on all of them: make two packages, or install the files by `run`");
 }
 
 #[test]
@@ -28,7 +28,7 @@ fn every_reason_is_named_at_once() {
     let tree = sample.tree("/etc/hello");
     sample.file(tree, "hello.conf", b"b");
     sample.header.generated.push(template("/**/x"));
-    insta::assert_snapshot!(refusal(&sample, System::Deb), @"");
+    insta::assert_snapshot!(refusal(&sample, System::Deb), @"`hel_lo v1` cannot become a .deb: a .deb cannot be called `hel_lo`: two characters at least, and no `_`; `v1` is no version of a .deb: a digit first, then letters, digits, `.`, `+`, `~`, `-`; `generated`: `/**/x` would search the whole machine; step 9: `/etc/hello/hello.conf` is installed by step 3 already");
 }
 
 #[test]
@@ -48,7 +48,7 @@ fn conditions_are_asked_where_they_can_be() {
     assert!(postinst.contains(
         "if dpkg --compare-versions \"$(dpkg-query -W -f '${Version}' libc6 2>/dev/null || :)\" ge 2.0; then"
     ), "{postinst}");
-    insta::assert_snapshot!(refusal(&sample, System::Rpm), @"");
+    insta::assert_snapshot!(refusal(&sample, System::Rpm), @"`hello 1` cannot become a .rpm: step 1: its condition asks for a package, and rpm's database is locked while its scripts run");
 }
 
 #[test]

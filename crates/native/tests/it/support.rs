@@ -18,7 +18,7 @@ pub(crate) fn template(text: &str) -> Template {
 pub(crate) fn sample() -> Sample {
     let mut sample = Sample::new("hello", "1.2-3");
     sample.header.architecture = "x86-64".parse().unwrap();
-    sample.header.summary = "says hello".to_owned();
+    sample.header.summary = String::from("says hello");
     sample.header.export = Some(Box::new(model::Export {
         maintainer: "Ada Nym <ada@example.org>".to_owned(),
         homepage: "https://example.org".to_owned(),
@@ -69,7 +69,7 @@ pub(crate) fn sample() -> Sample {
         undo: Undo::Irreversible,
         limit: 60,
         wait: true,
-        exit_codes: Default::default(),
+        exit_codes: std::collections::BTreeMap::default(),
         outputs: vec![],
     }));
     sample.step(Action::Service(ServiceStep {

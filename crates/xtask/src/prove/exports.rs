@@ -159,11 +159,11 @@ fn make(shop: &Shop, findings: &mut Findings) -> Result<()> {
 
 /// No error but those the package itself overrides with a reason.
 fn lintian(deb: &Path) -> Result<String> {
-    let mut lintian =
-        command("lintian", ["--allow-root", "--fail-on", "error", "--show-overrides"]);
+    let mut lintian = command("lintian", ["--allow-root", "--show-overrides"]);
     let output = captured(lintian.arg(deb))?;
     let text = String::from_utf8_lossy(&output.stdout).into_owned();
-    ensure!(output.status.success(), "{}", tail(&output));
+    let errors: Vec<&str> = text.lines().filter(|line| line.starts_with("E:")).collect();
+    ensure!(errors.is_empty() && text.contains("O:"), "{}", tail(&output));
     let count = |mark: &str| text.lines().filter(|line| line.starts_with(mark)).count();
     Ok(format!(
         "no errors, {} warnings, {} overridden (`dir-or-file-in-opt`: /opt is where it goes)",
@@ -188,7 +188,7 @@ const MEANT: [(&str, &str); 5] = [
 ];
 
 fn rpmlint(rpm: &Path) -> Result<String> {
-    let output = captured(command("rpmlint", [rpm]))?;
+    let output = captured(&mut command("rpmlint", [rpm]))?;
     let text = String::from_utf8_lossy(&output.stdout).into_owned();
     let errors: Vec<&str> = text.lines().filter(|line| line.contains(": E: ")).collect();
     let meant = |line: &&&str| MEANT.iter().any(|(tag, _)| line.contains(&format!(": E: {tag}")));

@@ -32,7 +32,7 @@ const REPOSITORY: &str = "[packhorse]\nname=proof\nbaseurl=file:///srv/rpm\nenab
 const SYSTEM: &str = "Name: debian-root\nVersion: 1\nRelease: 1\nSummary: What a root of Debian has\nLicense: MIT\n\
                       BuildArch: noarch\nProvides: /bin/sh /usr/sbin/useradd /usr/sbin/update-alternatives\n\
                       %description\nSays to rpm what dpkg installed.\n%files\n";
-const DNF: &str = "dnf -q -y --releasever=1";
+const DNF: &str = "dnf -q -y --releasever=1 --setopt=skip_if_unavailable=0";
 
 pub(super) fn prove(workshop: &Workshop, shop: &Shop, findings: &mut Findings) -> Result<()> {
     let root = shop.file("dnf-root");
