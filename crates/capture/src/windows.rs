@@ -1,18 +1,23 @@
 //! What a Windows installer did beside files, and where everything goes on another Windows machine.
 
+mod folders;
+mod meaning;
+mod services;
+#[cfg(test)]
+mod tests;
+
 use std::collections::BTreeMap;
 
 use model::{
-    Condition, MachinePath, Part, RegistryKey, RegistryStep, RegistryValue, ServiceStart, Setting,
-    SetupStep, Template, ValueEdit,
+    Condition, MachinePath, RegistryKey, RegistryStep, RegistryValue, Setting, Template, ValueEdit,
 };
 use script::{Step, StepKind, TreeSource};
 use serde::Deserialize;
 
+use self::{folders::Folders, meaning::Meaning};
 use crate::{Draft, Excluded, Facts, Registry, Remark, Understood};
 
 const RULES: &str = include_str!("../rules/windows-registry.toml");
-const SERVICES: &str = r"HKLM\SYSTEM\CurrentControlSet\Services";
 
 #[derive(Deserialize)]
 struct RuleFile {
@@ -74,13 +79,15 @@ pub fn add_registry(draft: &mut Draft, before: &Registry, after: &Registry, fact
         }
         let change = keys.entry(key.clone()).or_default();
         match (setting, value) {
-            (Setting::Value { name, .. }, Some(value)) => {
-                change.values.push((name.to_string(), Some(value.clone())));
-            }
+            (Setting::Value { name, .. }, Some(value)) => change.values.push(ValueChange {
+                name: name.to_string(),
+                old: old.and_then(|(_, old)| old.clone()),
+                new: Some(value.clone()),
+            }),
             _ => change.is_new = true,
         }
     }
-    for (place, (setting, _)) in &before.settings {
+    for (place, (setting, value)) in &before.settings {
         let Some(key) = setting.key().filter(|_| !after.settings.contains_key(place)) else {
             continue;
         };
@@ -91,7 +98,11 @@ pub fn add_registry(draft: &mut Draft, before: &Registry, after: &Registry, fact
         }
         let change = keys.entry(key.clone()).or_default();
         match setting {
-            Setting::Value { name, .. } => change.values.push((name.to_string(), None)),
+            Setting::Value { name, .. } => change.values.push(ValueChange {
+                name: name.to_string(),
+                old: value.clone(),
+                new: None,
+            }),
             _ => change.is_gone = true,
         }
     }
@@ -106,12 +117,19 @@ pub fn add_registry(draft: &mut Draft, before: &Registry, after: &Registry, fact
             paths,
         });
     }
-    let services = take_services(&mut keys, &folders, draft);
-    let steps = registry_steps(&keys, &folders, draft);
-    if !steps.is_empty() {
-        draft.comments.steps.insert(draft.script.steps.len(), "Registry".to_owned());
+    let services = services::take(&mut keys, &folders, draft);
+    let mut steps = registry_steps(&keys, &folders, draft);
+    // What belongs together stands together, the rest first.
+    steps.sort_by_key(|(meaning, _)| *meaning);
+    let mut last = None;
+    for (meaning, one) in steps {
+        if last != Some(meaning) {
+            let title = meaning.map_or("Registry", Meaning::title);
+            draft.comments.steps.insert(draft.script.steps.len(), title.to_owned());
+            last = Some(meaning);
+        }
+        draft.script.steps.push(step(StepKind::Registry(one)));
     }
-    draft.script.steps.extend(steps.into_iter().map(StepKind::Registry).map(step));
     if !services.is_empty() {
         draft.comments.steps.insert(draft.script.steps.len(), "Services".to_owned());
     }
@@ -138,7 +156,14 @@ fn is_windows() -> Condition {
 struct KeyChange {
     is_new: bool,
     is_gone: bool,
-    values: Vec<(String, Option<RegistryValue>)>,
+    values: Vec<ValueChange>,
+}
+
+/// A value before and after.
+struct ValueChange {
+    name: String,
+    old: Option<RegistryValue>,
+    new: Option<RegistryValue>,
 }
 
 fn step(kind: StepKind) -> Step {
@@ -149,7 +174,7 @@ fn registry_steps(
     keys: &BTreeMap<RegistryKey, KeyChange>,
     folders: &Folders,
     draft: &mut Draft,
-) -> Vec<RegistryStep> {
+) -> Vec<(Option<Meaning>, RegistryStep)> {
     let mut steps = Vec::new();
     for (key, change) in keys {
         // A key that went took along what was below it; one that holds a new key comes with that.
@@ -171,24 +196,27 @@ fn registry_steps(
                 "the installer removed this key; keep the step only if no other program needs it";
             draft.report.review.push(Remark::at(&Setting::Key(key.clone()).path(), text));
         }
-        let values = if change.is_gone { &[][..] } else { &change.values };
-        steps.push(RegistryStep {
-            key: Template::literal(key.as_str()),
-            values: values
-                .iter()
-                .map(|(name, value)| {
-                    let edit =
-                        value.as_ref().map_or(ValueEdit::Remove, |value| edit(value, folders));
-                    (Template::literal(name.as_str()), edit)
-                })
-                .collect(),
-            remove: change.is_gone,
-        });
+        let meaning = Meaning::of(key);
+        let mut values = Vec::new();
+        for change in change.values.iter().filter(|_| !change.is_gone) {
+            let setting = Setting::value(key, &change.name);
+            if let Some(what) = meaning.and_then(|meaning| meaning.sentence(key, &change.name)) {
+                draft.report.counts.understood += 1;
+                draft.report.understood.push(Understood { path: setting.path(), r#as: what });
+            }
+            values.push((Template::literal(change.name.as_str()), edit(change, folders)));
+        }
+        let key = Template::literal(key.as_str());
+        steps.push((meaning, RegistryStep { key, values, remove: change.is_gone }));
     }
     steps
 }
 
-fn edit(value: &RegistryValue, folders: &Folders) -> ValueEdit {
+fn edit(change: &ValueChange, folders: &Folders) -> ValueEdit {
+    let Some(value) = &change.new else { return ValueEdit::Remove };
+    if let Some(added) = change.old.as_ref().and_then(|old| meaning::added_to_list(old, value)) {
+        return ValueEdit::AddToPath(added.iter().map(|one| folders.within(one)).collect());
+    }
     let raw = || ValueEdit::Raw { kind: value.kind, data: value.data.clone() };
     let text = |text: String| folders.within(&text);
     match value.kind {
@@ -207,131 +235,6 @@ fn edit(value: &RegistryValue, folders: &Folders) -> ValueEdit {
         }
         _ => raw(),
     }
-}
-
-/// New services become steps of their own; what a service keeps below its key stays in the registry.
-fn take_services(
-    keys: &mut BTreeMap<RegistryKey, KeyChange>,
-    folders: &Folders,
-    draft: &mut Draft,
-) -> Vec<SetupStep> {
-    let Ok(services) = RegistryKey::new(SERVICES) else { return Vec::new() };
-    let names: Vec<RegistryKey> = keys
-        .iter()
-        .filter(|(key, change)| {
-            change.is_new && key.parent().is_some_and(|parent| parent == services)
-        })
-        .map(|(key, _)| key.clone())
-        .collect();
-    let mut steps = Vec::new();
-    for key in names {
-        let Some(change) = keys.get(&key) else { continue };
-        let value =
-            |name: &str| change.values.iter().find(|(other, _)| same(other, name))?.1.as_ref();
-        let text = |name: &str| value(name).and_then(RegistryValue::as_text).unwrap_or_default();
-        let number = |name: &str| {
-            let bytes = value(name)?.data.as_slice().try_into().ok()?;
-            Some(u32::from_le_bytes(bytes))
-        };
-        let (Some(kind), false) = (number("Type"), text("ImagePath").is_empty()) else { continue };
-        let account = text("ObjectName");
-        steps.push(SetupStep {
-            name: key.name().into(),
-            program: folders.within(&text("ImagePath")),
-            kind: if [16, 32, 1, 2].contains(&kind) { kind } else { 16 },
-            start: match number("Start") {
-                Some(0) => ServiceStart::Boot,
-                Some(1) => ServiceStart::System,
-                Some(2) => ServiceStart::Automatic,
-                Some(4) => ServiceStart::Disabled,
-                _ => ServiceStart::Manual,
-            },
-            display_name: text("DisplayName"),
-            description: text("Description"),
-            account: if same(&account, "LocalSystem") { String::new() } else { account },
-            dependencies: value("DependOnService")
-                .and_then(RegistryValue::as_list)
-                .unwrap_or_default(),
-            now: false,
-        });
-        let place = Setting::Key(key.clone()).path();
-        draft.report.counts.understood += change.values.len() + 1;
-        let understood = Understood { path: place, r#as: format!("the service {}", key.name()) };
-        draft.report.understood.push(understood);
-        keys.remove(&key);
-    }
-    steps
-}
-
-/// Folders of the reference machine and the variables every Windows machine has for its own.
-struct Folders(Vec<(String, &'static str)>);
-
-impl Folders {
-    fn of(facts: &Facts) -> Self {
-        let known = [
-            (r"C:\Program Files", "program-files"),
-            (r"C:\Program Files (x86)", "program-files-x86"),
-            (r"C:\Program Files\Common Files", "common-files"),
-            (r"C:\Program Files (x86)\Common Files", "common-files-x86"),
-            (r"C:\ProgramData", "program-data"),
-            (r"C:\ProgramData\Microsoft\Windows\Start Menu\Programs", "start-menu"),
-            (r"C:\windows", "windows"),
-            (r"C:\windows\Fonts", "fonts"),
-            (r"C:\windows\system32", "system"),
-            (r"C:\windows\syswow64", "system-x86"),
-            (r"C:\users\Public", "public"),
-            (r"C:\users\Public\Desktop", "common-desktop"),
-        ];
-        let mut all: Vec<(String, &'static str)> =
-            known.into_iter().map(|(folder, name)| (folder.to_owned(), name)).collect();
-        if let Some(user) = &facts.user {
-            let own = [
-                ("", "user-profile"),
-                (r"\AppData\Roaming", "app-data"),
-                (r"\AppData\Local", "local-app-data"),
-                (r"\AppData\Roaming\Microsoft\Windows\Start Menu\Programs", "user-start-menu"),
-                (r"\Desktop", "desktop"),
-            ];
-            all.extend(own.map(|(below, name)| (format!(r"C:\users\{user}{below}"), name)));
-        }
-        // The longest that fits is what is meant.
-        all.sort_by_key(|(folder, _)| std::cmp::Reverse(folder.len()));
-        Self(all)
-    }
-
-    /// A text with such folders made variables, wherever they stand as whole parts.
-    fn within(&self, text: &str) -> Template {
-        let mut parts = Vec::new();
-        let mut literal = String::new();
-        let mut rest = text;
-        'text: while !rest.is_empty() {
-            for (folder, name) in &self.0 {
-                let ends = |tail: &str| {
-                    tail.is_empty() || tail.starts_with(['\\', '"', ';', ',', '/', '\''])
-                };
-                if let Some(tail) = strip(rest, folder).filter(|tail| ends(tail)) {
-                    if !literal.is_empty() {
-                        parts.push(Part::Literal(std::mem::take(&mut literal).into_bytes()));
-                    }
-                    parts.push(Part::Variable((*name).into()));
-                    rest = tail;
-                    continue 'text;
-                }
-            }
-            let mut letters = rest.chars();
-            literal.extend(letters.next());
-            rest = letters.as_str();
-        }
-        if !literal.is_empty() {
-            parts.push(Part::Literal(literal.into_bytes()));
-        }
-        Template(parts)
-    }
-}
-
-fn strip<'t>(text: &'t str, start: &str) -> Option<&'t str> {
-    let head = text.get(..start.len())?;
-    same(head, start).then(|| &text[start.len()..])
 }
 
 fn generalise(kind: &mut StepKind, folders: &Folders) {

@@ -56,6 +56,8 @@ pub(crate) struct Work<'w, M: Machine + ?Sized> {
     shared: BTreeSet<MachinePath>,
     /// Short hashes of every path this version claims, for what the former one claimed and this does not.
     claimed: Vec<u64>,
+    /// Extended attributes this machine cannot hold.
+    unheld: BTreeSet<Box<[u8]>>,
     receipt: ReceiptWriter,
 }
 
@@ -109,6 +111,7 @@ impl<'w, M: Machine + ?Sized> Work<'w, M> {
             folders: BTreeMap::new(),
             shared: BTreeSet::new(),
             claimed: Vec::new(),
+            unheld: BTreeSet::new(),
             receipt: ReceiptWriter::default(),
         }
     }
@@ -133,10 +136,16 @@ impl<'w, M: Machine + ?Sized> Work<'w, M> {
             .map_err(|error| InstallError::Variable { name: error.variable })
     }
 
-    /// Metadata in this machine's numbers.
-    pub(crate) fn raw(&self, meta: &Meta) -> Result<RawMeta, InstallError> {
-        let raw = self.accounts.raw(meta)?;
-        Ok(self.holdable(raw))
+    /// Metadata in this machine's numbers, as far as it holds it. Of attributes it cannot hold there is a note.
+    pub(crate) fn raw(&mut self, meta: &Meta) -> Result<RawMeta, InstallError> {
+        let raw = self.holdable(self.accounts.raw(meta)?);
+        for name in meta.xattrs.keys().filter(|name| !raw.xattrs.contains_key(*name)) {
+            if self.unheld.insert(name.clone()) {
+                let name = model::escape(name);
+                self.note(format!("this machine holds no attribute `{name}`: files come without it"));
+            }
+        }
+        Ok(raw)
     }
 
     fn holdable(&self, wanted: RawMeta) -> RawMeta {

@@ -23,7 +23,7 @@ use windows_sys::Win32::{
 use crate::{
     file,
     names::{bytes_of, host, wide, words_of},
-    registry, services,
+    registry, services, streams,
 };
 
 const BLOCK: usize = 1 << 17;
@@ -219,7 +219,10 @@ impl Observe for WindowsMachine {
 
     fn holdable(&self, wanted: RawMeta) -> RawMeta {
         let mut xattrs = wanted.xattrs;
-        xattrs.retain(|name, _| **name == *file::ATTRIBUTES);
+        // Packages go where the system is; another volume that holds fewer refuses.
+        let streams = host(&self.state_folder()).is_some_and(|folder| streams::are_held(&folder));
+        xattrs
+            .retain(|name, _| **name == *file::ATTRIBUTES || (streams && streams::is_stream(name)));
         let mut modified = wanted.modified;
         modified.nanoseconds -= modified.nanoseconds % 100;
         let mode = if wanted.mode & 0o200 == 0 { file::READ_ONLY } else { file::WRITABLE };
@@ -349,11 +352,6 @@ impl Machine for WindowsMachine {
     }
 
     fn set_meta(&mut self, path: &MachinePath, meta: &RawMeta) -> Result<(), MachineError> {
-        if meta.xattrs.keys().any(|name| **name != *file::ATTRIBUTES) {
-            let reason =
-                io::Error::new(io::ErrorKind::Unsupported, "Windows has no such attributes");
-            return Err(refused(Action::SetMeta, path)(reason));
-        }
         self.change(Action::SetMeta, path, |host| file::set(host, meta))
     }
 

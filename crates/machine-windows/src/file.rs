@@ -21,7 +21,10 @@ use windows_sys::Win32::{
     },
 };
 
-use crate::names::{bytes_of, wide};
+use crate::{
+    names::{bytes_of, wide},
+    streams,
+};
 
 /// The attribute Samba and Wine keep the hidden and system bits in: `0x2`.
 pub(crate) const ATTRIBUTES: &[u8] = b"user.DOSATTRIB";
@@ -56,6 +59,9 @@ pub(crate) fn look(path: &Path) -> io::Result<Option<Found>> {
     if attributes & KEPT != 0 {
         xattrs.insert(ATTRIBUTES.into(), format!("{:#x}", attributes & KEPT).into_bytes().into());
     }
+    if !is_link && streams::are_held(path) {
+        xattrs.extend(streams::read(path)?);
+    }
     let is_folder = attributes & FILE_ATTRIBUTE_DIRECTORY != 0;
     let read_only = attributes & FILE_ATTRIBUTE_READONLY != 0 && !is_folder;
     let meta = RawMeta {
@@ -70,9 +76,22 @@ pub(crate) fn look(path: &Path) -> io::Result<Option<Found>> {
     Ok(Some(Found { node, meta, identity, links: known.nNumberOfLinks.into() }))
 }
 
-/// Sets attributes, and the time last.
+/// Sets streams and attributes, and the time last.
 pub(crate) fn set(path: &Path, meta: &RawMeta) -> io::Result<()> {
-    let is_folder = std::fs::symlink_metadata(path)?.is_dir();
+    let refuse = |reason| Err(io::Error::new(io::ErrorKind::Unsupported, reason));
+    if meta.xattrs.keys().any(|name| **name != *ATTRIBUTES && !streams::is_stream(name)) {
+        return refuse("Windows has no such attributes");
+    }
+    let known = std::fs::symlink_metadata(path)?;
+    let is_folder = known.is_dir();
+    if streams::are_held(path) && !known.is_symlink() {
+        if known.permissions().readonly() && !is_folder {
+            set_attributes(path, 0)?;
+        }
+        streams::write(path, &meta.xattrs)?;
+    } else if meta.xattrs.keys().any(|name| streams::is_stream(name)) {
+        return refuse("it can hold no named streams");
+    }
     let mut attributes = meta.xattrs.get(ATTRIBUTES).map_or(0, |text| bits(text)) & KEPT;
     if meta.mode & 0o200 == 0 && !is_folder {
         attributes |= FILE_ATTRIBUTE_READONLY;

@@ -16,6 +16,7 @@ mod file;
 mod names;
 mod registry;
 mod services;
+mod streams;
 
 pub use disk::WindowsMachine;
 pub use facts::{WindowsFacts, is_wine};
