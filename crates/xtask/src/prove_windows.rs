@@ -31,11 +31,25 @@ const NEEDS: [debian::Need; 6] = [
 const WINE: &str = "/usr/lib/wine/wine64";
 /// The screen nobody looks at.
 const SCREEN: &str = ":97";
-/// NSIS's own examples, built for 64 bits.
-const EXAMPLES: [&str; 2] = ["example2", "bigtest"];
+/// NSIS's own examples, built for 64 bits, and an installer of ours that does all an installer may do.
+const INSTALLERS: [&str; 3] = ["example2", "bigtest", OURS];
+const OURS: &str = "everything";
+/// Its script, and the odd values of its registry.
+const OUR_SCRIPT: &str = include_str!("../windows/everything.nsi");
+const OUR_REGISTRY: &str = include_str!("../windows/everything.reg");
+/// Bytes of a large value.
+const LARGE: u32 = 1 << 20;
 /// What Wine changes by itself at every start, wherever it is met in a key or path.
-const NOISE: [&str; 6] =
-    ["NetworkCards", r"Control\\Class\\{", r"Software\\Wine\\", "Packhorse", "/Temp/", "/temp/"];
+const NOISE: [&str; 7] = [
+    "NetworkCards",
+    r"Control\\Class\\{",
+    r"Software\\Wine\\",
+    "Packhorse",
+    "/Temp/",
+    "/temp/",
+    // Left out on purpose: it names accounts of the reference machine.
+    r"Services\\Everything\\Security",
+];
 /// A function Wine 8 lacks and Rust's standard library needs; it is never shipped.
 const MISSING: &str = "#include <windows.h>\nBOOLEAN NTAPI SystemFunction036(PVOID, ULONG);\n\
     __declspec(dllexport) BOOL WINAPI ProcessPrng(PBYTE data, SIZE_T length) {\n\
@@ -44,6 +58,9 @@ const MISSING: &str = "#include <windows.h>\nBOOLEAN NTAPI SystemFunction036(PVO
 #[derive(clap::Args)]
 #[command(after_help = "Example:\n  cargo xtask prove windows --kills 30")]
 pub(crate) struct Args {
+    /// Only this installer.
+    #[arg(long, value_name = "NAME")]
+    only: Option<String>,
     /// At how many random moments installing is killed.
     #[arg(long, default_value = "30", value_name = "N")]
     kills: u32,
@@ -81,7 +98,9 @@ pub(crate) fn prove(args: &Args) -> Result<()> {
         "| installer | files and keys | as the reference | pristine after | killed | recovered |\n\
                      |---|---|---|---|---|---|\n"
             .to_owned();
-    for name in EXAMPLES {
+    for name in
+        INSTALLERS.into_iter().filter(|name| args.only.as_deref().is_none_or(|only| only == *name))
+    {
         let line = proof.travel(name).with_context(|| format!("`{name}`"))?;
         println!("{line}");
         let _ = writeln!(table, "{line}");
@@ -168,6 +187,12 @@ impl Proof {
             run_quietly(command("cp", ["-r", "/usr/share/doc/nsis/Examples"]).arg(&examples))?;
         }
         let script = examples.join(format!("{name}.nsi"));
+        if name == OURS {
+            fs::write(&script, OUR_SCRIPT)?;
+            fs::write(examples.join("everything.reg"), our_registry())?;
+            run_quietly(command("makensis", ["-V1", "-INPUTCHARSET", "UTF8"]).arg(&script))?;
+            return Ok(examples.join("everything.exe"));
+        }
         let text = fs::read_to_string(&script).with_context(|| script.display().to_string())?;
         fs::write(&script, format!("Target amd64-unicode\n{text}"))?;
         run_quietly(command("makensis", ["-V1"]).arg(&script))?;
@@ -207,6 +232,23 @@ impl Proof {
         }
         Ok((killed, open))
     }
+}
+
+/// Values of every type, whole and odd, and a large one, as regedit reads them.
+fn our_registry() -> Vec<u8> {
+    let mut text = OUR_REGISTRY.replace('\n', "\r\n");
+    text.push_str("\r\n[HKEY_LOCAL_MACHINE\\SOFTWARE\\Everything\\Large]\r\n\"1 MiB\"=hex:00");
+    for number in 1..LARGE {
+        let _ = write!(text, ",{:02x}", (number.wrapping_mul(7) + number / 256) & 0xff);
+        if number % 24 == 0 {
+            text.push_str("\\\r\n  ");
+        }
+    }
+    text.push_str("\r\n");
+    text.encode_utf16().fold(vec![0xff, 0xfe], |mut bytes, word| {
+        bytes.extend(word.to_le_bytes());
+        bytes
+    })
 }
 
 /// How far an installation has come: a number that grows with what it wrote of its journal.
