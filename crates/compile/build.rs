@@ -31,6 +31,17 @@ fn main() {
     let program = fs::read(&built).expect("the build of `setup` leaves a program");
     fs::write(out.join("setup"), program).expect("OUT_DIR can be written");
     watch(&workspace, &built.with_extension("d"));
+    take_windows_stub(&workspace, &out);
+}
+
+/// The Windows program is another compiler's work: `cargo xtask windows` makes it, and it is embedded if it is there.
+fn take_windows_stub(workspace: &Path, out: &Path) {
+    let built = env::var_os("PACKHORSE_WINDOWS_STUB")
+        .map_or_else(|| workspace.join("target/windows/setup.exe"), PathBuf::from);
+    println!("cargo::rerun-if-env-changed=PACKHORSE_WINDOWS_STUB");
+    println!("cargo::rerun-if-changed={}", built.display());
+    let program = fs::read(built).unwrap_or_default();
+    fs::write(out.join("setup.exe"), program).expect("OUT_DIR can be written");
 }
 
 fn build(workspace: &Path, target_folder: &Path, profile: &str) {

@@ -27,6 +27,7 @@ mod names;
 mod project;
 mod recognise;
 mod record;
+mod registry;
 mod report;
 mod rules;
 mod search;
@@ -34,6 +35,7 @@ mod session;
 mod snapshot;
 #[cfg(test)]
 mod testing;
+mod windows;
 
 pub use captured::{CapturedFiles, Side, TEXT_LIMIT};
 pub use change_file::{CHANGES_FORMAT, ReadChangesError, read_changes, write_changes};
@@ -48,15 +50,17 @@ pub use leaks::{Certainty, Item, Leak, LeakScanner, Suspect, check};
 pub use names::Names;
 pub use project::{Draft, DraftError, Options, Payload, Prefix, TouchedFiles, draft};
 pub use record::{ACL, DEFAULT_ACL, Node, Record, Stamp};
+pub use registry::{ReadRegistryError, Registry};
 pub use report::{
     Counts, Dependency, Excluded, ReadReportError, Remark, Report, Touched, Understood, Unmatched,
 };
 pub use rules::{
     Class, LINUX_RULES, Rule, RuleChange, RuleKind, RuleProblem, Rules, RulesError, Verdicts,
-    parse_rules,
+    WINDOWS_RULES, parse_rules,
 };
 pub use session::{Event, Facts, Illegal, JournalLine, Observer, State, UserFact};
 pub use snapshot::{
     ReadSnapshotError, SNAPSHOT_VERSION, SnapshotEnd, SnapshotHeader, SnapshotReader,
     SnapshotWriter,
 };
+pub use windows::add_registry;

@@ -16,6 +16,8 @@ pub use text::{RuleProblem, RulesError, parse_rules};
 
 /// The rules shipped for Linux machines, in the form [`parse_rules`] reads.
 pub const LINUX_RULES: &str = include_str!("../rules/linux.toml");
+/// The rules we ship for Windows machines, Wine prefixes among them, as text.
+pub const WINDOWS_RULES: &str = include_str!("../rules/windows.toml");
 
 /// What happens to a change a rule matches.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -141,6 +143,16 @@ impl Rules {
     /// As [`Rules::new`].
     pub fn linux_and(layers: Vec<Vec<Rule>>) -> Result<Self, RulesError> {
         let mut all = vec![parse_rules("linux.toml", LINUX_RULES)?];
+        all.extend(layers);
+        Self::new(all)
+    }
+
+    /// Our Windows rules, then others, the later the stronger.
+    ///
+    /// # Errors
+    /// A rule that makes no sense.
+    pub fn windows_and(layers: Vec<Vec<Rule>>) -> Result<Self, RulesError> {
+        let mut all = vec![parse_rules("windows.toml", WINDOWS_RULES)?];
         all.extend(layers);
         Self::new(all)
     }

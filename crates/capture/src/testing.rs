@@ -268,6 +268,8 @@ fn line(kind: &script::StepKind) -> String {
         StepKind::Service(service) => {
             format!("service {} {:?} now={}", service.unit, service.start, service.now)
         }
+        StepKind::Registry(step) => format!("registry {} {:?}", step.key, step.values),
+        StepKind::Setup(setup) => format!("create service {} {}", setup.name, setup.program),
         StepKind::Alternative(one) => {
             let mut line =
                 format!("alternative {} {} -> {} {}", one.name, one.link, one.path, one.priority);

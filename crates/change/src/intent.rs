@@ -1,7 +1,7 @@
 use std::fmt;
 
 use minicbor::{Decode, Encode};
-use model::{MachinePath, Time};
+use model::{MachinePath, Setting, SettingState, Time};
 
 use crate::{CommandRequest, RawMeta};
 
@@ -93,6 +93,19 @@ pub enum Intent {
         #[n(1)]
         undo: Undo,
     },
+    /// A setting that is no file changes, in place: what it was and what it becomes, whole.
+    #[n(8)]
+    Set {
+        /// Which.
+        #[n(0)]
+        setting: Setting,
+        /// What it was; `None` where it was not there.
+        #[n(1)]
+        old: Option<SettingState>,
+        /// What it becomes; `None` where it goes.
+        #[n(2)]
+        new: Option<SettingState>,
+    },
 }
 
 /// A kept copy, in the state folder's `saved`, of what a path held.
@@ -122,7 +135,7 @@ pub enum Undo {
 }
 
 impl Intent {
-    /// The path it is about; `None` for a program.
+    /// The path it is about; `None` for a program or a setting.
     pub fn path(&self) -> Option<&MachinePath> {
         match self {
             Self::Folder { path, .. }
@@ -132,7 +145,15 @@ impl Intent {
             | Self::SetMeta { path, .. }
             | Self::Keep { path, .. }
             | Self::Store { path, .. } => Some(path),
-            Self::Run { .. } => None,
+            Self::Run { .. } | Self::Set { .. } => None,
+        }
+    }
+
+    /// The place it is about, settings included; `None` for a program.
+    pub fn place(&self) -> Option<MachinePath> {
+        match self {
+            Self::Set { setting, .. } => Some(setting.path()),
+            other => other.path().cloned(),
         }
     }
 }
@@ -148,6 +169,9 @@ impl fmt::Display for Intent {
             Self::Keep { path, .. } => write!(f, "keep `{path}` as it is"),
             Self::Store { path, .. } => write!(f, "keep our `{path}` for later"),
             Self::Run { command, .. } => write!(f, "run {command}"),
+            Self::Set { setting, old: None, .. } => write!(f, "create the {setting}"),
+            Self::Set { setting, new: None, .. } => write!(f, "remove the {setting}"),
+            Self::Set { setting, .. } => write!(f, "change the {setting}"),
         }
     }
 }

@@ -1,8 +1,11 @@
 use std::{fmt, io};
 
-use model::{Hash, MachinePath};
+use model::{Hash, MachinePath, RegistryKey, Setting, SettingState};
 
 use crate::{Found, Node, RawMeta};
+
+/// Where the state folder is on a machine that does not say otherwise.
+const STATE: &str = "/var/lib/packhorse";
 
 /// A machine that can be looked at. Every path is canonical: no folder on its way is a symbolic link
 /// (see [`Observe::resolve`]).
@@ -30,6 +33,31 @@ pub trait Observe {
 
     /// The hash of the whole content of the file `path`, holes read as zeros.
     fn hash(&self, path: &MachinePath) -> Result<Hash, MachineError>;
+
+    /// Where our own folder is.
+    fn state_folder(&self) -> MachinePath {
+        MachinePath::new(STATE).unwrap_or_else(|_| MachinePath::root())
+    }
+
+    /// The metadata of `wanted` as far as this machine holds it: what a look answers once it is set.
+    fn holdable(&self, wanted: RawMeta) -> RawMeta {
+        wanted
+    }
+
+    /// What a setting is, or `None` where it is not there. Machines without a registry have none to ask for.
+    fn setting(&self, setting: &Setting) -> Result<Option<SettingState>, MachineError> {
+        Err(no_settings(Action::Look, setting))
+    }
+
+    /// The values and keys right below a registry key, values first, in no other order.
+    fn settings_in(&self, key: &RegistryKey) -> Result<Vec<Setting>, MachineError> {
+        Err(no_settings(Action::List, &Setting::Key(key.clone())))
+    }
+}
+
+fn no_settings(action: Action, setting: &Setting) -> MachineError {
+    let reason = io::Error::new(io::ErrorKind::Unsupported, "this machine has no registry");
+    MachineError { action, path: setting.path(), reason }
 }
 
 /// A machine that can also be changed.
@@ -78,6 +106,13 @@ pub trait Machine: Observe {
 
     /// Returns once everything done so far would survive a power cut, on every file system that was changed.
     fn sync(&mut self) -> Result<(), MachineError>;
+
+    /// Makes a setting what `state` says, or takes it away. A key goes only when it is empty, with no error if it
+    /// is not there; what is above a new key comes to be.
+    fn set(&mut self, setting: &Setting, state: Option<&SettingState>) -> Result<(), MachineError> {
+        let _ = state;
+        Err(no_settings(Action::Write, setting))
+    }
 
     /// Runs a program on the machine, to its end.
     fn run(&mut self, command: &CommandRequest) -> Result<CommandEnd, MachineError>;

@@ -264,7 +264,11 @@ impl<M: Machine + ?Sized> Undoing<'_, M> {
             Intent::Create { path } => self.undo_create(&path, &beside),
             Intent::Replace { path, saved } => {
                 if !self.staged || self.machine.look(&beside)?.is_some() {
-                    return tree::remove_tree(self.machine, &beside);
+                    tree::remove_tree(self.machine, &beside)?;
+                    // Where a file in use cannot give way at once, there is a moment with nothing in its place.
+                    if !self.staged || self.machine.look(&path)?.is_some() {
+                        return Ok(());
+                    }
                 }
                 self.put_back(&saved, &path, &beside)
             }
@@ -286,6 +290,15 @@ impl<M: Machine + ?Sized> Undoing<'_, M> {
             },
             Intent::Keep { path, saved } => self.undo_keep(&path, saved, &beside),
             Intent::Store { .. } => Ok(()),
+            Intent::Set { setting, old, .. } => {
+                if self.staged && self.machine.setting(&setting)? != old {
+                    if old.is_none() {
+                        tree::clear_key(self.machine, &setting)?;
+                    }
+                    self.machine.set(&setting, old.as_ref())?;
+                }
+                Ok(())
+            }
             Intent::Run { command, undo } => {
                 notes.extend(self.undo_run(&command, undo)?);
                 Ok(())

@@ -32,6 +32,12 @@ pub enum TransactionError {
         /// Where.
         path: MachinePath,
     },
+    /// A setting is no longer what it was when the plan was made.
+    #[error("the {setting} changed while the package was being installed")]
+    Changed {
+        /// Which.
+        setting: model::Setting,
+    },
     /// It is committed, and what was left to tidy could not be tidied.
     #[error("what is left after the commit could not be done")]
     Finish(#[source] Box<crate::RecoverError>),
@@ -147,6 +153,11 @@ impl<'m, M: Machine + ?Sized> Transaction<'m, M> {
 
     /// The machine being changed: to look at it, and to make what is staged.
     pub fn machine(&mut self) -> &mut M {
+        self.machine
+    }
+
+    /// The machine being changed, only to look at.
+    pub fn observe(&self) -> &M {
         self.machine
     }
 
@@ -317,6 +328,7 @@ impl<'m, M: Machine + ?Sized> Transaction<'m, M> {
             | Intent::SetMeta { .. }
             | Intent::Keep { .. }
             | Intent::Store { .. }
+            | Intent::Set { .. }
             | Intent::Run { .. } => {}
         }
         Ok(())
@@ -328,6 +340,16 @@ impl<'m, M: Machine + ?Sized> Transaction<'m, M> {
             Intent::SetMeta { path, new, .. } => Ok(self.machine.set_meta(&path, &new)?),
             Intent::Folder { path, new: Some(time), .. } => {
                 Ok(set_time(self.machine, &path, time)?)
+            }
+            Intent::Set { setting, old, new } => {
+                let now = self.machine.setting(&setting)?;
+                if now != old && now != new {
+                    return Err(TransactionError::Changed { setting });
+                }
+                if now != new {
+                    self.machine.set(&setting, new.as_ref())?;
+                }
+                Ok(())
             }
             _ => Ok(()),
         }

@@ -1,6 +1,6 @@
 //! Whole trees on a machine: removed, kept, put back. Each can be interrupted and begun again.
 
-use model::MachinePath;
+use model::{MachinePath, Setting};
 
 use crate::{Machine, MachineError, Node};
 
@@ -16,6 +16,22 @@ pub(crate) fn remove_tree(
         }
     }
     machine.remove(path)
+}
+
+/// Removes all that a registry key holds; any other setting holds nothing.
+pub(crate) fn clear_key(
+    machine: &mut (impl Machine + ?Sized),
+    setting: &Setting,
+) -> Result<(), MachineError> {
+    let Setting::Key(key) = setting else { return Ok(()) };
+    if machine.setting(setting)?.is_none() {
+        return Ok(());
+    }
+    for inner in machine.settings_in(key)? {
+        clear_key(machine, &inner)?;
+        machine.set(&inner, None)?;
+    }
+    Ok(())
 }
 
 /// Makes `to` a second copy of whatever `from` holds: files as further names of the same file where

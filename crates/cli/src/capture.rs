@@ -2,6 +2,7 @@
 
 mod answer;
 mod packaged;
+mod wine;
 
 use std::{
     ffi::OsString,
@@ -111,6 +112,9 @@ struct Run {
     /// The root folder of the machine the installer shall see.
     #[arg(long, value_name = "DIR", default_value = "/")]
     root: PathBuf,
+    /// The Wine prefix in which a Windows installer runs.
+    #[arg(long, value_name = "PREFIX", conflicts_with = "root")]
+    wine: Option<PathBuf>,
     /// The session's folder, on a file system that can hold an overlay.
     #[arg(long, value_name = "DIR")]
     session: Option<PathBuf>,
@@ -208,6 +212,8 @@ enum CaptureError {
     None,
     #[error("{0}")]
     Packaged(String),
+    #[error(transparent)]
+    Wine(#[from] wine::WineError),
 }
 
 impl CaptureError {
@@ -244,6 +250,9 @@ fn run_installer(run: Run) -> Result<Answer, CaptureError> {
         && let Some(advice) = packaged::advice(&run.command)
     {
         return Err(CaptureError::Packaged(advice));
+    }
+    if let Some(prefix) = run.wine.clone() {
+        return wine::run(&prefix, run);
     }
     let is_root = rustix::process::geteuid().is_root();
     let snapshots = run.snapshots || !is_root;

@@ -5,7 +5,7 @@ use std::{
     process::ExitCode,
 };
 
-use compile::{CompileError, Compiled, Destination, Format, Options};
+use compile::{CompileError, Compiled, Destination, Format, Options, Target};
 use indicatif::{ProgressBar, ProgressStyle};
 use miette::Diagnostic;
 use model::Time;
@@ -27,6 +27,9 @@ pub(crate) struct Args {
     /// The file to write [default: in the current folder, by the name such files have].
     #[arg(short, long, value_name = "FILE")]
     output: Option<PathBuf>,
+    /// What an installer runs on; Linux when unsaid.
+    #[arg(long, value_enum)]
+    target: Option<TargetName>,
     /// What to write.
     #[arg(long, value_enum, default_value = "installer")]
     format: FormatName,
@@ -39,6 +42,14 @@ pub(crate) struct Args {
     /// Print the result as JSON.
     #[arg(long)]
     json: bool,
+}
+
+#[derive(Clone, Copy, Debug, clap::ValueEnum)]
+enum TargetName {
+    /// x86-64 Linux.
+    Linux,
+    /// x86-64 Windows.
+    Windows,
 }
 
 #[derive(Clone, Copy, Debug, clap::ValueEnum)]
@@ -87,7 +98,12 @@ fn compile_project(
         None => 315_532_800,
     };
     let workers = std::thread::available_parallelism().map_or(1, usize::from);
+    let target = match args.target {
+        Some(TargetName::Windows) => Target::Windows,
+        Some(TargetName::Linux) | None => Target::Linux,
+    };
     let (format, suffix, system) = match args.format {
+        FormatName::Installer if target == Target::Windows => (Format::Installer, "exe", None),
         FormatName::Installer => (Format::Installer, "run", None),
         FormatName::Package => (Format::Package, "package", None),
         FormatName::Deb => (Format::Package, "deb", Some(System::Deb)),
@@ -98,7 +114,7 @@ fn compile_project(
     } else {
         Settings { level: args.level, ..Settings::small(workers) }
     };
-    let options = Options { format, settings, time: Time { seconds, nanoseconds: 0 } };
+    let options = Options { format, target, settings, time: Time { seconds, nanoseconds: 0 } };
     if let Some(system) = system {
         return export_project(args, system, &options);
     }

@@ -70,6 +70,11 @@ pub(crate) enum WriteProjectError {
 /// # Errors
 /// A file that cannot be read, or that holds a rule that makes no sense.
 pub(crate) fn rules_for(project: Option<&Path>) -> Result<Rules, WriteProjectError> {
+    Rules::linux_and(layers_for(project)?)
+        .map_err(|source| WriteProjectError::Rules { file: MACHINE_RULES.into(), source })
+}
+
+fn layers_for(project: Option<&Path>) -> Result<Vec<Vec<Rule>>, WriteProjectError> {
     let mut layers: Vec<Vec<Rule>> = Vec::new();
     let own = project.map(|project| project.join(PROJECT_RULES));
     for file in [Some(PathBuf::from(MACHINE_RULES)), own].into_iter().flatten() {
@@ -83,8 +88,28 @@ pub(crate) fn rules_for(project: Option<&Path>) -> Result<Rules, WriteProjectErr
             Err(source) => return Err(WriteProjectError::Read { file, source }),
         }
     }
-    Rules::linux_and(layers)
-        .map_err(|source| WriteProjectError::Rules { file: MACHINE_RULES.into(), source })
+    Ok(layers)
+}
+
+/// Turns what a Windows installer did into a project in `folder`, as [`write`] does; `after` adds what is no file.
+///
+/// # Errors
+/// See [`WriteProjectError`]; nothing is left behind.
+pub(crate) fn write_windows(
+    changes: &capture::ChangeSet,
+    files: &dyn CapturedFiles,
+    facts: &Facts,
+    options: &Options,
+    folder: &Path,
+    after: impl FnOnce(&mut Draft),
+) -> Result<Draft, WriteProjectError> {
+    check_free(folder)?;
+    let rules = Rules::windows_and(layers_for(Some(folder))?)
+        .map_err(|source| WriteProjectError::Rules { file: MACHINE_RULES.into(), source })?;
+    let mut draft = draft(changes, files, facts, &rules, options)?;
+    after(&mut draft);
+    write_draft(&draft, files, facts, folder)?;
+    Ok(draft)
 }
 
 /// Turns a finished session into a project in `folder`, which must be new or empty but for its rules.

@@ -21,6 +21,7 @@ use crate::{
     sparse::{self, DataReader},
     stub,
     substitute::Replacements,
+    windows_stub,
 };
 
 /// What comes out.
@@ -32,11 +33,23 @@ pub enum Format {
     Package,
 }
 
+/// The machines an installer runs on.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Target {
+    /// x86-64 Linux.
+    #[default]
+    Linux,
+    /// x86-64 Windows.
+    Windows,
+}
+
 /// How to compile.
 #[derive(Clone, Copy, Debug)]
 pub struct Options {
     /// What comes out.
     pub format: Format,
+    /// What an installer runs on.
+    pub target: Target,
     /// How it is packed.
     pub settings: Settings,
     /// The time of files `files.meta` says nothing about; never the checkout's.
@@ -68,7 +81,10 @@ pub fn compile(
     let temporary =
         tempfile::Builder::new().prefix(".packhorse-").tempfile_in(into).map_err(unwritable)?;
     let (stub, mode) = match options.format {
-        Format::Installer => (stub(), 0o755),
+        Format::Installer => match options.target {
+            Target::Linux => (stub(), 0o755),
+            Target::Windows => (windows_stub().ok_or(CompileError::NoStub)?, 0o755),
+        },
         Format::Package => (&[][..], 0o644),
     };
     let file = temporary.as_file().try_clone().map_err(unwritable)?;
@@ -157,6 +173,8 @@ impl<'a, W: Write> Compilation<'a, W> {
                 StepKind::Edit(edit) => Action::Edit(edit.clone()),
                 StepKind::Account(account) => Action::Account(account.clone()),
                 StepKind::Service(service) => Action::Service(service.clone()),
+                StepKind::Registry(step) => Action::Registry(step.clone()),
+                StepKind::Setup(setup) => Action::Setup(setup.clone()),
                 StepKind::Alternative(alternative) => Action::Alternative(alternative.clone()),
                 StepKind::Trigger { name } => Action::Trigger(name.clone()),
                 StepKind::Run(run) => Action::Run(run.clone()),

@@ -74,6 +74,11 @@ pub enum CompileError {
     /// The package is not exported.
     #[error(transparent)]
     Export(#[from] native::ExportError),
+    /// The program in front of Windows installers is missing.
+    #[error(
+        "this packhorse was built without the Windows installer: run `cargo xtask windows` and build it again"
+    )]
+    NoStub,
     /// The package cannot be written.
     #[error(transparent)]
     Package(#[from] WriteError),

@@ -17,7 +17,7 @@ mod sparse;
 mod stub;
 mod substitute;
 
-pub use compile::{Compiled, Format, Options, compile, full_name};
+pub use compile::{Compiled, Format, Options, Target, compile, full_name};
 pub use error::CompileError;
 pub use export::{Destination, export};
-pub use stub::stub;
+pub use stub::{stub, windows_stub};

@@ -4,7 +4,7 @@ use change::{
     Action, CommandEnd, CommandRequest, FileSink, Found, Machine, MachineError, Node, Observe,
     RawMeta,
 };
-use model::{Hash, MachinePath};
+use model::{Hash, MachinePath, RegistryKey, Setting, SettingState};
 
 /// A machine that is only looked at. What is written below our own folder is kept in memory, so that
 /// planning can go on; everything else is refused.
@@ -71,6 +71,22 @@ impl<M: Observe + ?Sized> Observe for DryRun<'_, M> {
 
     fn hash(&self, path: &MachinePath) -> Result<Hash, MachineError> {
         self.machine.hash(path)
+    }
+
+    fn state_folder(&self) -> MachinePath {
+        self.machine.state_folder()
+    }
+
+    fn holdable(&self, wanted: RawMeta) -> RawMeta {
+        self.machine.holdable(wanted)
+    }
+
+    fn setting(&self, setting: &Setting) -> Result<Option<SettingState>, MachineError> {
+        self.machine.setting(setting)
+    }
+
+    fn settings_in(&self, key: &RegistryKey) -> Result<Vec<Setting>, MachineError> {
+        self.machine.settings_in(key)
     }
 }
 

@@ -31,6 +31,7 @@ pub(crate) fn perform<M: Machine + ?Sized>(
         Action::Trigger(name) => trigger(work, name),
         Action::Alternative(alternative) => add_alternative(work, alternative),
         Action::Service(service) => add_service(work, service),
+        Action::Setup(setup) => start_service(work, setup),
         Action::Run(run) => run_step(work, run, step),
         _ => Ok(()),
     }
@@ -45,6 +46,7 @@ pub(crate) fn sentence(action: &Action) -> String {
         }
         Action::Service(service) if service.now => format!("enable and start `{}`", service.unit),
         Action::Service(service) => format!("enable `{}`", service.unit),
+        Action::Setup(setup) => format!("start `{}`", setup.name),
         Action::Run(run) => {
             let words: Vec<String> = run.command.iter().map(ToString::to_string).collect();
             let undo = match run.undo {
@@ -165,6 +167,21 @@ fn add_service<M: Machine + ?Sized>(
     let active = systemctl(&["is-active", unit]);
     let end = work.machine().run(&active)?;
     expect_done(&active, end)
+}
+
+/// Starts a service that stands. It stops before it goes.
+fn start_service<M: Machine + ?Sized>(
+    work: &mut Work<'_, M>,
+    setup: &model::SetupStep,
+) -> Result<(), InstallError> {
+    let net = |word: &[u8]| CommandRequest {
+        command: vec![b"net".to_vec(), word.to_vec(), setup.name.as_bytes().to_vec()],
+        limit: SERVICE_LIMIT,
+        wait: true,
+    };
+    let (start, stop) = (net(b"start"), net(b"stop"));
+    let end = ran(work, &start, &[], Undo::Run(stop), None, format!("start `{}`", setup.name))?;
+    expect_done(&start, end)
 }
 
 fn run_step<M: Machine + ?Sized>(

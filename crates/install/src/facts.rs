@@ -16,6 +16,10 @@ pub trait Facts {
     fn memory(&self) -> u64;
     /// The host name.
     fn host_name(&self) -> String;
+    /// Folders every machine of this kind has, by the names scripts have for them: `program-files`.
+    fn folders(&self) -> Vec<(Box<str>, String)> {
+        Vec::new()
+    }
     /// Bytes free for us where `path` is or would be, and a number that tells its file system from others.
     fn free_space(&self, path: &MachinePath) -> Option<(u64, u64)>;
     /// Bytes files and folders take at once on the file system of `path`.

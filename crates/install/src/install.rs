@@ -1,4 +1,4 @@
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use change::{
     Intent, JOURNAL_FORMAT, Machine, MachineError, Operation, Paths, Transaction, TransactionHeader,
@@ -16,6 +16,7 @@ use crate::{
     installed::{claims_at, removed_at},
     polite::{Leaving, Polite},
     receipt::expand_patterns,
+    settings,
     state::child,
     trees::{Target, Trees, path_of},
     work::Work,
@@ -83,6 +84,9 @@ pub struct Counts {
     pub removed: u64,
     /// Programs run.
     pub ran: u64,
+    /// Settings changed that are no files.
+    #[serde(default)]
+    pub settings: u64,
     /// Bytes written.
     pub bytes: u64,
     /// Bytes the package has.
@@ -278,6 +282,7 @@ fn variables(
         ("machine.hostname".into(), facts.host_name()),
         (ARGUMENTS.into(), String::from_utf8_lossy(&options.arguments.join(&b' ')).into_owned()),
     ]);
+    values.extend(facts.folders());
     if let Some(unknown) =
         options.variables.keys().find(|name| !header.variables.contains_key(*name))
     {
@@ -402,6 +407,7 @@ fn perform<M: Machine + ?Sized>(
             effects::perform(work, &header.steps[effect].action, effect + 1)?;
         }
     }
+    settings::record(work)?;
     work.end_folders()?;
     work.end_receipt()
 }
@@ -461,8 +467,18 @@ fn batches<M: Machine + ?Sized>(
                 }
                 files.push(index);
             }
-            Action::Remove { .. } | Action::SetMetadata { .. } | Action::Account(_) => {
+            Action::Remove { .. }
+            | Action::SetMetadata { .. }
+            | Action::Account(_)
+            | Action::Registry(_) => {
                 files.push(index);
+            }
+            Action::Setup(setup) => {
+                files.push(index);
+                if setup.now {
+                    batches.push(Batch { files: std::mem::take(&mut files), effect: Some(index) });
+                    roots.clear();
+                }
             }
             Action::Run(run) if run.at != Hook::Install => {}
             Action::Service(_) | Action::Alternative(_) | Action::Trigger(_) | Action::Run(_) => {
@@ -568,10 +584,17 @@ fn decide<M: Machine + ?Sized>(
                 let path = path_of(work.expand(path)?, path)?;
                 set_metadata(work, &path, meta)?;
             }
+            Action::Registry(step) => settings::registry(work, step)?,
+            Action::Setup(step) => settings::service(work, step)?,
             _ => {}
         }
     }
-    let polite = if drops { Some(former(work, &mut edits)?) } else { None };
+    let polite = if drops {
+        former_settings(work)?;
+        Some(former(work, &mut edits)?)
+    } else {
+        None
+    };
     edits.intend(work)?;
     std::mem::take(&mut work.space).check(work.facts)?;
     Ok(Decided { trees, edits, polite })
@@ -610,6 +633,16 @@ fn former<M: Machine + ?Sized>(
     let entered = leaving.entered;
     work.entered(entered);
     Ok(polite)
+}
+
+/// Settings the former version had and this one has not.
+fn former_settings<M: Machine + ?Sized>(work: &mut Work<'_, M>) -> Result<(), InstallError> {
+    let Some(old) = work.old else { return Ok(()) };
+    let kept: BTreeSet<_> = work.settings.keys().cloned().collect();
+    let stays = |setting: &model::Setting| kept.contains(&settings::key_of(setting));
+    let left = settings::take_back(&mut work.transaction, &old.receipt, work.others, &stays)?;
+    work.notes.extend(left.into_iter().map(|left| format!("left as it is: {}", left.reason)));
+    Ok(())
 }
 
 /// A `remove` step: what is there goes, kept for the day the package goes.

@@ -113,6 +113,9 @@ fn needed_by_record(record: &ReceiptRecord, needed: &mut BTreeSet<Hash>) {
                     .map(|saved| saved.name),
             );
         }
-        ReceiptRecord::Header(_) | ReceiptRecord::Folder { .. } | ReceiptRecord::End(_) => {}
+        ReceiptRecord::Header(_)
+        | ReceiptRecord::Folder { .. }
+        | ReceiptRecord::Set(_)
+        | ReceiptRecord::End(_) => {}
     }
 }

@@ -26,6 +26,7 @@ mod payload;
 mod polite;
 mod receipt;
 mod roll_back;
+mod settings;
 mod space;
 mod spool;
 mod state;
@@ -46,7 +47,7 @@ pub use payload::{Payload, PayloadError, Pour, Stop};
 pub use polite::Leftover;
 pub use receipt::{
     Before, Claim, EditClaim, Output, RECEIPT_FORMAT, Ran, ReadReceiptError, Receipt,
-    ReceiptHeader, ReceiptRecord, Stands,
+    ReceiptHeader, ReceiptRecord, SettingClaim, Stands,
 };
 pub use roll_back::{RollBackError, RolledBack, roll_back};
 pub use state::{close_state, open_state, recover, state_paths};

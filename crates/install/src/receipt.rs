@@ -2,7 +2,10 @@ use std::collections::BTreeMap;
 
 use change::{Damaged, FrameReader, MachineError, Node, Observe, RawMeta, Saved, frame};
 use minicbor::{Decode, Encode};
-use model::{Architecture, Hash, MachinePath, PackageName, RunStep, Template, Time, Version};
+use model::{
+    Architecture, Hash, MachinePath, PackageName, RunStep, Setting, SettingState, Template, Time,
+    Version,
+};
 
 use crate::FileEdit;
 
@@ -48,9 +51,30 @@ pub enum ReceiptRecord {
         #[n(1)]
         before: Before,
     },
+    /// A setting that is no file, which the package answers for.
+    #[n(7)]
+    Set(#[n(0)] SettingClaim),
     /// The last record: how many records came before it. A receipt without it is damaged.
     #[n(5)]
     End(#[n(0)] u64),
+}
+
+/// A setting a package answers for.
+#[derive(Clone, Debug, PartialEq, Eq, Encode, Decode)]
+#[cbor(array)]
+pub struct SettingClaim {
+    /// Which.
+    #[n(0)]
+    pub setting: Setting,
+    /// What the package wants it to be; `None` where it wants it gone.
+    #[n(1)]
+    pub wanted: Option<SettingState>,
+    /// What it was before the first package that claims it; `None` where it was not there.
+    #[n(2)]
+    pub before: Option<SettingState>,
+    /// The texts the package added to a list divided by `;`, if that is all it wants of it.
+    #[n(3)]
+    pub added: Vec<String>,
 }
 
 /// Which package a receipt is of.
@@ -305,6 +329,9 @@ impl Receipt {
                     | ReceiptRecord::Removed { path, .. }
                     | ReceiptRecord::Folder { path, .. },
                 ) => index.push((short_hash(&path), position)),
+                Some(ReceiptRecord::Set(claim)) => {
+                    index.push((short_hash(&claim.setting.path()), position));
+                }
                 Some(ReceiptRecord::Ran(_)) => {}
             }
             count += 1;
@@ -330,6 +357,20 @@ impl Receipt {
             _ => None,
         })?;
         Ok(found.into_iter().next())
+    }
+
+    /// What the package claims of a setting, last where it claims more than once.
+    pub fn setting(
+        &self,
+        machine: &(impl Observe + ?Sized),
+        setting: &Setting,
+    ) -> Result<Option<SettingClaim>, ReadReceiptError> {
+        let place = setting.path();
+        let found = self.records_at(machine, &place, |record| match record {
+            ReceiptRecord::Set(claim) if claim.setting.path() == place => Some(claim),
+            _ => None,
+        })?;
+        Ok(found.into_iter().next_back())
     }
 
     /// Whether the package put its own at `path`, beside a file the administrator had changed.

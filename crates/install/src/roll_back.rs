@@ -189,6 +189,7 @@ fn check_relied_on<M: Machine + ?Sized>(
                     ReceiptRecord::Claim(claim) => claim.path,
                     ReceiptRecord::Edit(edit) => edit.path,
                     ReceiptRecord::Removed { path, .. } => path,
+                    ReceiptRecord::Set(claim) => claim.setting.path(),
                     _ => continue,
                 };
                 if is_brought(&mine, &path) {
@@ -319,7 +320,7 @@ fn changed_paths(
             JournalRecord::Intent(
                 Intent::Folder { .. } | Intent::Run { .. } | Intent::Store { .. },
             ) => {}
-            JournalRecord::Intent(intent) => paths.extend(intent.path().cloned()),
+            JournalRecord::Intent(intent) => paths.extend(intent.place()),
             _ => {}
         }
     }

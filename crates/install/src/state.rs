@@ -5,7 +5,6 @@ use model::{MachinePath, Time};
 
 use crate::kept;
 
-const STATE: &str = "/var/lib/packhorse";
 /// The state folder while it is being made or removed.
 const PASSING: &str = ".packhorse-state";
 /// In the state folder: the first path that was missing when it was made, and the time of the folder above.
@@ -15,10 +14,9 @@ const ORIGIN: &str = "origin";
 /// few moments costs the old time of that folder.
 const TIME: &[u8] = b"trusted.packhorse.time";
 
-/// Where a machine's state is: `/var/lib/packhorse`, links followed.
+/// Where a machine's state is: `/var/lib/packhorse` on Linux, links followed.
 pub fn state_paths(machine: &(impl Observe + ?Sized)) -> Result<Paths, MachineError> {
-    let state = MachinePath::new(STATE).unwrap_or_else(|_| MachinePath::root());
-    Ok(Paths { state: machine.resolve(&state)? })
+    Ok(Paths { state: machine.resolve(&machine.state_folder())? })
 }
 
 /// Makes the state folder, if it is not there.

@@ -16,6 +16,7 @@ use crate::{
     installed::times_at,
     kept,
     polite::{Leaving, Polite, is_disposable},
+    settings,
     work::go_on,
 };
 
@@ -140,9 +141,11 @@ fn perform<M: Machine + ?Sized>(
             polite.take_back(&mut leaving, edit)?;
         }
         remove_generated(&mut polite, &mut leaving)?;
+        let settings = settings::take_back(&mut transaction, receipt, others, &|_| false)?;
         polite.flush(transaction.machine())?;
         transaction.seal()?;
-        let gone = polite.stage(&mut transaction, &*progress)?;
+        let mut gone = polite.stage(&mut transaction, &*progress)?;
+        gone.0.extend(settings);
         go_on(&*progress)?;
         transaction.switch()?;
         gone

@@ -3,7 +3,7 @@ use model::MachinePath;
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    Claim, Installed, ReadReceiptError, Receipt, ReceiptRecord, Stands,
+    Claim, Installed, ReadReceiptError, Receipt, ReceiptRecord, SettingClaim, Stands,
     edits::TakenBack,
     install::is_generated,
     installed::{claims_at, edits_at},
@@ -83,6 +83,9 @@ pub fn verify(
                         differences.push(difference(&claim.path, DifferenceKind::Edit, what));
                     }
                 }
+                ReceiptRecord::Set(claim) => {
+                    verify_setting(machine, others, &claim, &mut differences)?;
+                }
                 ReceiptRecord::Removed { path, .. }
                     if machine.look(&path)?.is_some()
                         && claims_at(machine, others, &path)?.is_empty() =>
@@ -105,6 +108,30 @@ pub fn verify(
 
 fn difference(path: &MachinePath, kind: DifferenceKind, what: &str) -> Difference {
     Difference { path: path.clone(), kind, what: what.to_owned() }
+}
+
+fn verify_setting(
+    machine: &(impl Observe + ?Sized),
+    others: &[Installed],
+    claim: &SettingClaim,
+    differences: &mut Vec<Difference>,
+) -> Result<(), ReadReceiptError> {
+    let standing = machine.setting(&claim.setting)?;
+    let is_theirs = others.iter().any(|other| {
+        let theirs = other.receipt.setting(machine, &claim.setting);
+        matches!(theirs, Ok(Some(theirs)) if theirs.wanted == standing || !theirs.added.is_empty())
+    });
+    if standing == claim.wanted || is_theirs {
+        return Ok(());
+    }
+    let (kind, what) = match (&standing, &claim.wanted) {
+        (None, _) => (DifferenceKind::Missing, "is gone"),
+        (Some(_), None) => (DifferenceKind::Foreign, "was removed, and is back"),
+        _ => (DifferenceKind::Content, "was changed"),
+    };
+    let what = format!("the {} {what}", claim.setting);
+    differences.push(difference(&claim.setting.path(), kind, &what));
+    Ok(())
 }
 
 fn verify_claim(

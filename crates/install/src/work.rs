@@ -9,7 +9,7 @@ use model::{AccountStep, Hash, MachinePath, Meta, Template, Time};
 
 use crate::{
     Accounts, Before, Claim, Counts, Facts, FileEdit, InstallError, Installed, LineChange, Options,
-    Progress, ReceiptRecord,
+    Progress, ReceiptRecord, SettingClaim,
     accounts::AccountLine,
     installed::{claims_at, removed_at, times_at},
     receipt::ReceiptWriter,
@@ -48,12 +48,16 @@ pub(crate) struct Work<'w, M: Machine + ?Sized> {
     state_device: u64,
     /// Whether a program asked for a restart.
     pub(crate) restart: bool,
+    /// Settings decided so far.
+    pub(crate) settings: BTreeMap<(bool, MachinePath), SettingClaim>,
     /// Folders that had names come and go, and their times before.
     folders: BTreeMap<MachinePath, FolderTimes>,
     /// Folders asked about by [`share_folders`](Self::share_folders).
     shared: BTreeSet<MachinePath>,
     /// Short hashes of every path this version claims, for what the former one claimed and this does not.
     claimed: Vec<u64>,
+    /// Extended attributes this machine cannot hold.
+    unheld: BTreeSet<Box<[u8]>>,
     receipt: ReceiptWriter,
 }
 
@@ -103,9 +107,11 @@ impl<'w, M: Machine + ?Sized> Work<'w, M> {
             volume: None,
             state_device,
             restart: false,
+            settings: BTreeMap::new(),
             folders: BTreeMap::new(),
             shared: BTreeSet::new(),
             claimed: Vec::new(),
+            unheld: BTreeSet::new(),
             receipt: ReceiptWriter::default(),
         }
     }
@@ -130,9 +136,20 @@ impl<'w, M: Machine + ?Sized> Work<'w, M> {
             .map_err(|error| InstallError::Variable { name: error.variable })
     }
 
-    /// Metadata in this machine's numbers.
-    pub(crate) fn raw(&self, meta: &Meta) -> Result<RawMeta, InstallError> {
-        Ok(self.accounts.raw(meta)?)
+    /// Metadata in this machine's numbers, as far as it holds it. Of attributes it cannot hold there is a note.
+    pub(crate) fn raw(&mut self, meta: &Meta) -> Result<RawMeta, InstallError> {
+        let raw = self.holdable(self.accounts.raw(meta)?);
+        for name in meta.xattrs.keys().filter(|name| !raw.xattrs.contains_key(*name)) {
+            if self.unheld.insert(name.clone()) {
+                let name = model::escape(name);
+                self.note(format!("this machine holds no attribute `{name}`: files come without it"));
+            }
+        }
+        Ok(raw)
+    }
+
+    fn holdable(&self, wanted: RawMeta) -> RawMeta {
+        self.transaction.observe().holdable(wanted)
     }
 
     /// Makes names come and go in `folder`, in the open batch.

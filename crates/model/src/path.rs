@@ -8,6 +8,9 @@ use crate::{escape, unescape};
 /// A path on a machine, never on the one we happen to run on: absolute, its parts divided by `/`,
 /// without `.`, `..`, empty parts or a trailing slash. The root is `/`.
 ///
+/// A place on a Windows machine is written as people write it there, `C:\Program Files\X`: its drive is the
+/// first part, and the others follow, divided by `\` or `/`.
+///
 /// A path is bytes, since Linux names are; [`fmt::Display`] escapes what is not text (see [`escape`]).
 /// Paths order by their parts, so that a folder comes right before what it holds.
 #[derive(Clone, PartialEq, Eq, Hash)]
@@ -45,6 +48,11 @@ impl MachinePath {
     /// Reads a path; `.` parts, doubled and trailing slashes are folded away.
     pub fn new(bytes: impl AsRef<[u8]>) -> Result<Self, InvalidPath> {
         let bytes = bytes.as_ref();
+        if let Some(rest) = after_drive(bytes) {
+            let mut unix = vec![b'/', bytes[0].to_ascii_uppercase(), b':'];
+            unix.extend(rest.iter().map(|&byte| if byte == b'\\' { b'/' } else { byte }));
+            return Self::new(unix);
+        }
         let path = || escape(bytes);
         if bytes.first() != Some(&b'/') {
             return Err(InvalidPath::Relative { path: path() });
@@ -136,6 +144,21 @@ impl MachinePath {
         }
     }
 
+    /// The path as Windows writes it, when its first part is a drive: `C:\Program Files\X`.
+    pub fn on_drive(&self) -> Option<Vec<u8>> {
+        let [b'/', letter, b':', rest @ ..] = &*self.0 else { return None };
+        let ends = rest.is_empty() || rest[0] == b'/';
+        if !letter.is_ascii_uppercase() || !ends || rest.contains(&b'\\') {
+            return None;
+        }
+        let mut bytes = vec![*letter, b':'];
+        bytes.extend(rest.iter().map(|&byte| if byte == b'/' { b'\\' } else { byte }));
+        if rest.is_empty() {
+            bytes.push(b'\\');
+        }
+        Some(bytes)
+    }
+
     /// Every folder above this, from the nearest to the root.
     pub fn ancestors(&self) -> impl Iterator<Item = Self> {
         std::iter::successors(self.parent(), Self::parent)
@@ -163,7 +186,21 @@ impl Ord for MachinePath {
 
 impl fmt::Display for MachinePath {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&escape(&self.0))
+        // Only what reads back the same is written so.
+        match self.on_drive().and_then(|bytes| String::from_utf8(bytes).ok()) {
+            Some(text) if !text.chars().any(char::is_control) => f.write_str(&text),
+            _ => f.write_str(&escape(&self.0)),
+        }
+    }
+}
+
+/// What follows `C:` in a path of Windows, if this is one.
+fn after_drive(bytes: &[u8]) -> Option<&[u8]> {
+    match bytes {
+        [letter, b':', rest @ ..] if letter.is_ascii_alphabetic() => {
+            (rest.is_empty() || matches!(rest[0], b'\\' | b'/')).then_some(rest)
+        }
+        _ => None,
     }
 }
 
@@ -179,6 +216,7 @@ impl std::str::FromStr for MachinePath {
     /// Reads what [`fmt::Display`] wrote.
     fn from_str(text: &str) -> Result<Self, Self::Err> {
         match unescape(text) {
+            _ if after_drive(text.as_bytes()).is_some() => Self::new(text),
             Ok(bytes) => Self::new(bytes),
             Err(_) => Self::new(text),
         }
@@ -244,6 +282,18 @@ mod tests {
         let mut paths = ["/a!", "/a/b", "/", "/a", "/a/b/c", "/b"].map(path);
         paths.sort();
         assert_eq!(paths.map(|path| path.to_string()), ["/", "/a", "/a/b", "/a/b/c", "/a!", "/b"]);
+    }
+
+    #[test]
+    fn places_on_windows_are_written_as_there() {
+        let place = path(r"c:\Program Files/X\\y.dll");
+        assert_eq!(place.as_bytes(), b"/C:/Program Files/X/y.dll");
+        assert_eq!(place.to_string(), r"C:\Program Files\X\y.dll");
+        assert_eq!(place.to_string().parse::<MachinePath>().unwrap(), place);
+        assert_eq!(path(r"C:\").to_string(), r"C:\");
+        assert!(MachinePath::new(r"C:x").is_err(), "relative to a folder nobody knows");
+        let odd = MachinePath::new(b"/C:/a\\b").unwrap();
+        assert_eq!(odd.to_string().parse::<MachinePath>().unwrap(), odd);
     }
 
     #[test]

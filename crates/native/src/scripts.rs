@@ -123,6 +123,8 @@ fn step_text(
         }
         Action::Trigger(name) => step::trigger(name),
         Action::Run(run) => step::run(run, values),
+        Action::Registry(_) => Err("the registry is Windows'".to_owned()),
+        Action::Setup(_) => Err("a service of Windows' service manager".to_owned()),
     }
 }
 

@@ -11,6 +11,9 @@ mod interrupt;
 mod lock;
 mod log;
 mod operation;
+#[cfg_attr(windows, path = "platform/windows.rs")]
+#[cfg_attr(unix, path = "platform/linux.rs")]
+mod platform;
 mod report;
 mod show;
 mod target;
@@ -23,6 +26,7 @@ pub use operation::{
     InstallSettings, install_package, list_packages, recover_machine, roll_back_package,
     uninstall_package, verify_package,
 };
+pub use platform::{LocalFacts, LocalMachine};
 pub use report::{Listed, Report};
 pub use show::Show;
 pub use target::{OpenTargetError, Target};

@@ -3,12 +3,14 @@ use std::{
     io::{Read, Seek},
 };
 
-use change::{Machine, Observe, Operation};
+use change::{Machine, Operation};
 use install::{InstallError, Options};
-use model::{MachinePath, PackageName, ReplaceRule};
+use model::{PackageName, ReplaceRule};
 use package::PackageReader;
 
-use crate::{Exit, Listed, Report, Show, Target, ahead::Ahead, in_use, target::now};
+use crate::{
+    Exit, Listed, Report, Show, Target, ahead::Ahead, in_use, platform, target::now,
+};
 
 /// How to install a package.
 #[derive(Clone, Debug, Default)]
@@ -44,9 +46,9 @@ pub fn install_package<R: Read + Seek + Send>(
     };
     let header = package.header();
     let name = format!("{} {}", header.name, header.version);
-    let Target { machine: linux, paths, facts, .. } = target;
+    let Target { machine: local, paths, facts, .. } = target;
     // One engine for all machines keeps an installer small.
-    let machine: &mut dyn Machine = linux;
+    let machine: &mut dyn Machine = local;
     let package = &mut Ahead(package);
     if settings.dry_run {
         return match install::plan(machine, paths, package, facts, &options, show) {
@@ -69,8 +71,8 @@ pub fn install_package<R: Read + Seek + Send>(
     let closed = install::close_state(machine, paths);
     match done {
         Ok(outcome) => {
-            let used = in_use(linux, paths, &[outcome.header.number]);
-            let restart = outcome.restart || !used.is_empty();
+            let used = in_use(local, paths, &[outcome.header.number]);
+            let restart = outcome.restart || !used.is_empty() || platform::needs_restart(local);
             let word = match (outcome.header.operation, &outcome.header.from) {
                 (Operation::Update, Some(from)) => {
                     format!("{name} is installed, in place of {from}")
@@ -81,7 +83,7 @@ pub fn install_package<R: Read + Seek + Send>(
             let mut report = Report::new(if restart { Exit::Restart } else { Exit::Done }, message);
             report.counts = Some(outcome.counts);
             report.notes = outcome.notes;
-            report.notes.extend(foreign_restart(linux));
+            report.notes.extend(platform::foreign_restart(local));
             report.in_use = used;
             report
         }
@@ -107,18 +109,11 @@ pub fn install_package<R: Read + Seek + Send>(
     }
 }
 
-/// A mark others left that the machine should restart: theirs, and no word about this package.
-fn foreign_restart(machine: &machine_linux::LinuxMachine) -> Option<String> {
-    const MARK: &str = "/run/reboot-required";
-    let found = machine.look(&MachinePath::new(MARK).ok()?).ok()??;
-    Some(format!("others asked for a restart before (`{MARK}`, a {})", found.node.word()))
-}
-
 /// Takes a package off the machine.
 pub fn uninstall_package(target: &mut Target, name: &PackageName, show: &mut Show) -> Report {
-    let Target { machine: linux, paths, facts, .. } = target;
+    let Target { machine: local, paths, facts, .. } = target;
     // One engine for all machines keeps an installer small.
-    let machine: &mut dyn Machine = linux;
+    let machine: &mut dyn Machine = local;
     let done = install::uninstall(machine, paths, name, facts, now(), show);
     show.clear();
     let closed = install::close_state(machine, paths);
@@ -154,8 +149,8 @@ pub fn roll_back_package(target: &mut Target, name: &PackageName, discard_change
     if let Some(header) = target.taken_back(name) {
         return Report::new(Exit::Done, back_at(name, &header));
     }
-    let Target { machine: linux, paths, .. } = target;
-    let machine: &mut dyn Machine = linux;
+    let Target { machine: local, paths, .. } = target;
+    let machine: &mut dyn Machine = local;
     if let Ok(None) = change::Observe::look(machine, &paths.state) {
         return Report::new(
             Exit::Nothing,

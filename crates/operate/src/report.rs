@@ -84,7 +84,7 @@ impl Report {
         while let Some(next) = cause {
             if lacks_rights(next) {
                 report.notes.push(
-                    "only its administrator may change this machine: run it as root".to_owned(),
+                    "only its administrator may change this machine: run it as root, or as administrator".to_owned(),
                 );
             }
             let text = next.to_string();
@@ -157,7 +157,7 @@ fn lacks_rights(error: &(dyn std::error::Error + 'static)) -> bool {
     let denied = error
         .downcast_ref::<std::io::Error>()
         .is_some_and(|error| error.kind() == std::io::ErrorKind::PermissionDenied);
-    denied && !rustix::process::geteuid().is_root()
+    denied && !crate::platform::is_administrator()
 }
 
 fn sentence(recovered: &Recovered) -> Option<String> {

@@ -8,20 +8,21 @@ use change::{
     Action, Machine, MachineError, Observe, Paths, RecoverError, Recovered, TransactionHeader,
 };
 use install::Facts;
-use machine_linux::{LinuxFacts, LinuxMachine};
 use model::{PackageName, Time};
 
-use crate::{Exit, Held, LockError, Waiting, interrupt, lock::lock_all};
+use crate::{
+    Exit, Held, LocalFacts, LocalMachine, LockError, Waiting, interrupt, lock::lock_all, platform,
+};
 
 /// A machine to work on: its locks held, what a crash interrupted ended.
 #[derive(Debug)]
 pub struct Target {
     /// The machine.
-    pub machine: LinuxMachine,
+    pub machine: LocalMachine,
     /// Where our state is.
     pub paths: Paths,
     /// What only the machine knows.
-    pub facts: LinuxFacts,
+    pub facts: LocalFacts,
     /// What had been interrupted, and how it ended.
     pub recovered: Vec<Recovered>,
     _held: Held,
@@ -52,11 +53,11 @@ impl Target {
         tell: &mut dyn FnMut(&Waiting),
     ) -> Result<Self, OpenTargetError> {
         interrupt::listen();
-        let mut machine = LinuxMachine::new(root).map_err(OpenTargetError::Root)?;
-        let held = lock_all(machine.root(), wait, tell)?;
+        let mut machine = platform::open(root).map_err(OpenTargetError::Root)?;
+        let held = lock_all(root, wait, tell)?;
         let paths = install::state_paths(&machine)?;
         let recovered = install::recover(&mut machine as &mut dyn Machine, &paths)?;
-        let facts = LinuxFacts::of(&machine);
+        let facts = platform::facts(&machine);
         Ok(Self { machine, paths, facts, recovered, _held: held })
     }
 

@@ -64,6 +64,13 @@ fn action(action: &Action, header: &Header) -> String {
         Action::Alternative(one) => {
             format!("Offers `{}` as alternative for `{}`", one.path, one.name)
         }
+        Action::Registry(step) if step.remove => format!("Removes the registry key `{}`", step.key),
+        Action::Registry(step) => {
+            format!("Sets {} values of the registry key `{}`", step.values.len(), step.key)
+        }
+        Action::Setup(setup) => {
+            format!("Sets up the service `{}`, which runs `{}`", setup.name, setup.program)
+        }
         Action::Trigger(name) => format!("Brings up to date what `{name}` derives"),
         Action::Run(run) => {
             let command: Vec<String> = run.command.iter().map(ToString::to_string).collect();

@@ -3,7 +3,8 @@ use std::collections::BTreeMap;
 use minicbor::{Decode, Encode};
 use model::{
     AccountStep, Alternative, Architecture, Condition, EditStep, Export, Meta, PackageName,
-    Program, ReplaceRule, RunStep, ServiceStep, Template, Variable, Version,
+    Program, RegistryStep, ReplaceRule, RunStep, ServiceStep, SetupStep, Template, Variable,
+    Version,
 };
 use serde::{Deserialize, Serialize};
 
@@ -122,6 +123,12 @@ pub enum Action {
     /// A program.
     #[n(8)]
     Run(#[n(0)] RunStep),
+    /// A registry key and its values.
+    #[n(9)]
+    Registry(#[n(0)] RegistryStep),
+    /// A Windows service or driver.
+    #[n(10)]
+    Setup(#[n(0)] SetupStep),
 }
 
 /// How much payload a package has.

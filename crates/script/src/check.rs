@@ -18,6 +18,7 @@ pub fn check(script: &Script, project: &dyn ProjectView) -> Vec<Problem> {
     let targets = targets::check(script, project, &mut problems);
     steps::check(script, &targets, &mut problems);
     check_programs(script, &mut problems);
+    check_identities(script, &mut problems);
     problems.sort_by_key(|problem| order(&problem.place.part));
     problems
 }
@@ -30,6 +31,30 @@ fn order(part: &Part) -> (u8, usize) {
         Part::Step { number, .. } => (3, *number),
         Part::Program(_) => (4, 0),
         Part::FilesMeta { line } => (5, *line),
+    }
+}
+
+/// What begins the identifier of an account of one machine or domain.
+const IDENTITY: &[u8] = b"S-1-5-21-";
+
+/// No account of the reference machine exists elsewhere.
+fn check_identities(script: &Script, problems: &mut Vec<Problem>) {
+    for (index, step) in script.steps.iter().enumerate() {
+        for (key, template) in crate::visit::step_templates(step) {
+            let says = |part: &model::Part| {
+                matches!(part, model::Part::Literal(bytes)
+                    if bytes.windows(IDENTITY.len()).any(|window| window == IDENTITY))
+            };
+            if template.0.iter().any(says) {
+                let message = format!(
+                    "`{template}` names an account by the reference machine's number for it"
+                );
+                problems.push(
+                    Problem::error(step_place(script, index).key(key), message)
+                        .hint("leave it out, or say `HKCU` for whoever installs"),
+                );
+            }
+        }
     }
 }
 

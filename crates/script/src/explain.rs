@@ -92,6 +92,20 @@ pub fn explain_step(step: &Step) -> String {
         StepKind::Edit(edit) => explain_edit(edit),
         StepKind::Account(account) => explain_account(account),
         StepKind::Service(service) => explain_service(service),
+        StepKind::Registry(step) if step.remove => {
+            format!("remove the registry key `{}` with all below it", step.key)
+        }
+        StepKind::Registry(step) => {
+            let names: Vec<String> =
+                step.values.iter().map(|(name, _)| format!("`{name}`")).collect();
+            match names.as_slice() {
+                [] => format!("create the registry key `{}`", step.key),
+                names => format!("in the registry key `{}` set {}", step.key, names.join(", ")),
+            }
+        }
+        StepKind::Setup(setup) => {
+            format!("create the service `{}`, which runs `{}`", setup.name, setup.program)
+        }
         StepKind::Alternative(alternative) => format!(
             "offer `{}` as `{}` (`{}`) with priority {}",
             alternative.path, alternative.name, alternative.link, alternative.priority

@@ -1,6 +1,7 @@
 mod edits;
 mod steps;
 mod toml;
+mod windows;
 
 use std::{collections::BTreeMap, fmt::Write as _};
 

@@ -4,6 +4,7 @@ mod machine;
 mod shape;
 mod step;
 mod value;
+mod windows;
 
 use std::{collections::BTreeMap, ops::Range};
 
@@ -21,6 +22,7 @@ use fields::Reader;
 pub(crate) use machine::{DEFAULT_HOME, DEFAULT_LIMIT, DEFAULT_SHELL};
 pub(crate) use step::read_owner;
 pub(crate) use value::{MEANING, parse_mode};
+pub(crate) use windows::KINDS as SERVICE_KINDS;
 
 /// The top-level keys of a script.
 const TOP: &[&str] = &["format", "package", "depends", "variables", "step", "program"];

@@ -93,6 +93,16 @@ fn key_schema(key: &Key) -> Value {
     schema
 }
 
+/// A table of this one key.
+fn one_of(key: &str, value: &Value) -> Value {
+    json!({
+        "type": "object",
+        "additionalProperties": false,
+        "required": [key],
+        "properties": { key: value },
+    })
+}
+
 /// A text with variables: every `$` begins `$$` or `${name}`.
 const TEMPLATE: &str = r"^([^$]|\$\$|\$\{(0x[0-9A-Fa-f]{1,2}|[A-Za-z][A-Za-z0-9._-]*)\})*$";
 
@@ -103,7 +113,9 @@ fn shape_schema(shape: Shape) -> Value {
         Shape::Text | Shape::Acl => text(),
         Shape::Name | Shape::Condition => json!({ "type": "string", "pattern": "\\S" }),
         Shape::Template => template(),
-        Shape::Path => json!({ "type": "string", "pattern": "^(/|\\$\\{)", "allOf": [template()] }),
+        Shape::Path => {
+            json!({ "type": "string", "pattern": "^(/|\\$\\{|[A-Za-z]:[\\\\/])", "allOf": [template()] })
+        }
         Shape::Source => {
             json!({ "type": "string", "pattern": "^(?!(\\.{1,2}/|.*/\\.{1,2}(/|$)|.*//))[^/\\\\].*[^/]$" })
         }
@@ -150,6 +162,28 @@ fn shape_schema(shape: Shape) -> Value {
             "additionalProperties": { "type": "array", "items": { "type": "string", "minLength": 1, "pattern": TEMPLATE } },
         }),
         Shape::Replacements => json!({ "type": "array", "items": table_schema(&REPLACEMENT, &[]) }),
+        Shape::Values => json!({
+            "type": "object",
+            "propertyNames": { "pattern": TEMPLATE },
+            "additionalProperties": { "oneOf": [
+                template(),
+                one_of("expand", &template()),
+                one_of("list", &shape_schema(Shape::Templates)),
+                one_of("add", &shape_schema(Shape::Templates)),
+                one_of("dword", &json!({ "type": ["integer", "string"] })),
+                one_of("qword", &json!({ "type": ["integer", "string"] })),
+                one_of("remove", &json!({ "const": true })),
+                {
+                    "type": "object",
+                    "additionalProperties": false,
+                    "required": ["type", "data"],
+                    "properties": {
+                        "type": { "type": "integer", "minimum": 0, "maximum": u32::MAX },
+                        "data": { "type": "string", "pattern": "^([0-9A-Fa-f]{2})*$" },
+                    },
+                },
+            ] },
+        }),
         Shape::Followers => json!({ "type": "array", "items": table_schema(&FOLLOWER, &[]) }),
     }
 }

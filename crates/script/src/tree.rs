@@ -2,7 +2,8 @@ use std::collections::BTreeMap;
 
 use model::{
     AccountStep, Alternative, Architecture, Condition, EditStep, Entry, Export, PackageName,
-    Program, ReplaceRule, RunStep, ServiceStep, Template, Variable, Version,
+    Program, RegistryStep, ReplaceRule, RunStep, ServiceStep, SetupStep, Template, Variable,
+    Version,
 };
 
 /// A package as its author says it: what `package.toml` means.
@@ -64,6 +65,10 @@ pub enum StepKind {
     Account(AccountStep),
     /// `service`: a systemd unit in the tree is enabled and started.
     Service(ServiceStep),
+    /// `edit-registry`: a registry key and its values.
+    Registry(RegistryStep),
+    /// `create-service`: a Windows service or driver.
+    Setup(SetupStep),
     /// `alternative`: a candidate of Debian's alternatives system.
     Alternative(Alternative),
     /// `trigger`: something derived is made anew from what is installed: `ldconfig`.

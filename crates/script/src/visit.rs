@@ -1,4 +1,4 @@
-use model::{AccountStep, Condition, Fact, LineEdit, Part, Template, Undo, Value};
+use model::{AccountStep, Condition, Fact, LineEdit, Part, Template, Undo, Value, ValueEdit};
 
 use crate::{Script, Step, StepKind, TreeSource};
 
@@ -46,6 +46,17 @@ pub(crate) fn step_templates(step: &Step) -> Vec<(&'static str, &Template)> {
                 .chain(run.outputs.iter().map(|path| ("outputs", path)))
                 .collect()
         }
+        StepKind::Registry(step) => std::iter::once(("edit-registry", &step.key))
+            .chain(step.values.iter().flat_map(|(name, edit)| {
+                let texts: Vec<&Template> = match edit {
+                    ValueEdit::Text(text) | ValueEdit::Expand(text) => vec![text],
+                    ValueEdit::List(texts) | ValueEdit::AddToPath(texts) => texts.iter().collect(),
+                    _ => Vec::new(),
+                };
+                std::iter::once(name).chain(texts).map(|text| ("values", text))
+            }))
+            .collect(),
+        StepKind::Setup(setup) => vec![("program", &setup.program)],
         StepKind::Account(_) | StepKind::Service(_) | StepKind::Trigger { .. } => Vec::new(),
     }
 }
@@ -92,6 +103,8 @@ pub(crate) fn kind_name(kind: &StepKind) -> &'static str {
         StepKind::Account(AccountStep::User { .. }) => "create-user",
         StepKind::Account(AccountStep::Membership { .. }) => "add-to-group",
         StepKind::Service(_) => "service",
+        StepKind::Registry(_) => "edit-registry",
+        StepKind::Setup(_) => "create-service",
         StepKind::Alternative(_) => "alternative",
         StepKind::Trigger { .. } => "trigger",
         StepKind::Run(_) => "run",

@@ -85,12 +85,18 @@ pub enum Shape {
     Replacements,
     /// `{ name, link, path }` tables.
     Followers,
+    /// Registry values by name.
+    Values,
 }
 
 /// The words of `replace`, the default first.
 pub(crate) const REPLACE: &[&str] = &["newer", "always", "never"];
 /// The words of `start`, the default first.
 pub(crate) const START: &[&str] = &["automatic", "manual", "disabled"];
+/// The words of a Windows service's `start`, by the service control manager's numbers.
+pub(crate) const SERVICE_START: &[&str] = &["boot", "system", "automatic", "manual", "disabled"];
+/// The words of a Windows service's `kind`, the default first.
+pub(crate) const SERVICE_KIND: &[&str] = &["own", "share", "driver", "file-system-driver"];
 /// The words of `at`, the default first.
 pub(crate) const AT: &[&str] = &["install", "before-uninstall", "after-uninstall"];
 /// The words of `undo`, beside a command.
@@ -141,6 +147,23 @@ pub const BUILT_IN_VARIABLES: &[&str] = &[
     "machine.kernel",
     "machine.hostname",
     ARGUMENTS,
+    "program-files",
+    "program-files-x86",
+    "common-files",
+    "common-files-x86",
+    "program-data",
+    "windows",
+    "system",
+    "system-x86",
+    "fonts",
+    "start-menu",
+    "common-desktop",
+    "public",
+    "user-profile",
+    "app-data",
+    "local-app-data",
+    "user-start-menu",
+    "desktop",
 ];
 
 /// What follows `--` on the installer's command line: as an item of `run`, as many words; elsewhere joined by
@@ -461,6 +484,38 @@ pub const KINDS: &[Table] = &[
                 Shape::Truth,
                 "Whether it is started at once and must be seen running; when unsaid, `true` where it starts by itself.",
             ),
+        ],
+    },
+    Table {
+        name: "edit-registry",
+        about: "A key of the Windows registry exists, with these values; 32-bit programs' keys stand below `WOW6432Node`.",
+        keys: &[
+            need("edit-registry", Shape::Template, "The key, `HKLM\\SOFTWARE\\X`."),
+            may(
+                "values",
+                Shape::Values,
+                "Values by name, the default one by `\"\"`: a text, or one of `{ expand }`, `{ list }`, `{ dword }`, `{ qword }`, `{ type, data }`, `{ add }`, `{ remove = true }`.",
+            ),
+            may(
+                "remove-key",
+                Shape::Truth,
+                "Whether the key goes, with all below it; `false` when unsaid.",
+            ),
+        ],
+    },
+    Table {
+        name: "create-service",
+        about: "A Windows service or driver exists.",
+        keys: &[
+            need("create-service", Shape::Name, "Its name."),
+            need("program", Shape::Template, "Its command line, or a driver's file."),
+            may("kind", Shape::Word(SERVICE_KIND), "What runs: a program of its own when unsaid."),
+            need("start", Shape::Word(SERVICE_START), "When it starts by itself."),
+            may("display-name", Shape::Text, "What people see; its name when unsaid."),
+            may("description", Shape::Text, "One sentence about it."),
+            may("account", Shape::Text, "Who it runs as; the machine itself when unsaid."),
+            may("dependencies", Shape::Patterns, "Services, and groups behind a `+`, it needs."),
+            may("now", Shape::Truth, "Whether it is started at once; `false` when unsaid."),
         ],
     },
     Table {

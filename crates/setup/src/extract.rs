@@ -3,9 +3,8 @@
 mod writer;
 
 use std::{
-    fs::{self, DirBuilder, File},
+    fs::{self, File},
     io,
-    os::unix::fs::DirBuilderExt as _,
     path::{Path, PathBuf},
     sync::mpsc,
     thread,
@@ -19,6 +18,7 @@ use self::writer::{Job, Recalled, Writer};
 use crate::{
     answer::{Answer, of_read},
     request::Request,
+    sys,
 };
 
 /// Content is handed over in pieces of so many bytes at most.
@@ -108,8 +108,8 @@ fn extract(
         move |source| ExtractError::Write { path, source }
     };
     // Files are made with their modes, so that these need no second call.
-    rustix::process::umask(rustix::fs::Mode::empty());
-    DirBuilder::new().recursive(true).mode(0o755).create(&partial).map_err(at(&partial))?;
+    sys::own_modes();
+    sys::make_folders(&partial).map_err(at(&partial))?;
     let result = unpack_and_write(answer, request, package, Writer::new(partial.clone(), places))
         .and_then(|totals| fs::rename(&partial, folder).map_err(at(folder)).map(|()| totals));
     if result.is_err() {

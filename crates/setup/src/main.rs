@@ -3,15 +3,19 @@
 //!
 //! **Invariant:** nothing on the machine changes before the whole file was verified.
 
-#![cfg_attr(not(test), no_main)]
+#![cfg_attr(all(unix, not(test)), no_main)]
 
 mod answer;
 mod extract;
 mod perform;
 mod request;
+#[cfg(unix)]
 mod start;
-#[cfg(panic = "abort")]
+#[cfg(all(unix, panic = "abort"))]
 mod unwind;
+#[cfg_attr(windows, path = "sys/windows.rs")]
+#[cfg_attr(unix, path = "sys/linux.rs")]
+mod sys;
 
 use std::fs::File;
 
@@ -22,6 +26,11 @@ use crate::{
     answer::Answer,
     request::{HELP, Request, Task},
 };
+
+#[cfg(windows)]
+fn main() {
+    std::process::exit(sys::code(answer()));
+}
 
 /// Does what the arguments ask.
 fn answer() -> Exit {
@@ -45,10 +54,7 @@ fn answer() -> Exit {
 
 /// Opens the package in this very file and verifies it whole, before anything else.
 fn open(answer: &Answer, request: &Request) -> Result<PackageReader<File>, Exit> {
-    let file = File::open("/proc/self/exe").map_err(|error| {
-        answer.say("this installer reads its own file through /proc, which is not there");
-        answer.failed(Exit::Failed, &error)
-    })?;
+    let file = sys::own_file().map_err(|error| answer.failed(Exit::Failed, &error))?;
     let mut package = PackageReader::open(file)
         .map_err(|error| answer.failed(answer::of_open(&error), &error))?;
     let mut progress = answer.progress("verifying", request.silent);

@@ -3,7 +3,6 @@
 use std::{
     collections::BTreeMap,
     ffi::{OsStr, OsString},
-    os::unix::ffi::{OsStrExt as _, OsStringExt as _},
     path::PathBuf,
 };
 
@@ -19,11 +18,11 @@ Usage: ./NAME.run [SWITCHES] [-- ARGUMENTS]
   --dry-run            say what would change, change nothing       (also /T)
   --explain            say in sentences what the package does
   --root DIR           install into the machine whose root DIR is
-  --set NAME=VALUE     give a variable of the package a value
+  --set NAME=VALUE     give a variable of the package a value    (also /DNAME=VALUE, /D=PREFIX)
   --extract DIR        write the package's files to DIR, nothing else (also /X:DIR)
   --uninstall          take the software off again
   --rollback           go back to what was before the last install
-  --log FILE           append what happens to FILE
+  --log FILE           append what happens to FILE              (also /L:FILE)
   --json               answer in JSON
   --help               this text                                   (also /?)
 
@@ -33,7 +32,8 @@ Example: ./redis-7.2.4.run --silent --set prefix=/srv/redis --log /var/log/redis
 
 Exit codes: 0 done, 1 failed and nothing changed, 2 usage, 3 rolled back, 4 needs a decision,
 5 damaged package, 6 in use or locked, 7 no space, 8 done with leftovers, 9 nothing to do,
-10 done but a restart is needed";
+10 done but a restart is needed. On Windows: 0 done, 1602 needs a decision, 1603 failed,
+1618 in use or locked, 1620 damaged package, 1639 usage, 3010 done but a restart is needed";
 
 /// What the installer is asked to do.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -144,7 +144,7 @@ fn next(parser: &mut Parser) -> Result<Option<Switch>, UsageError> {
             return Err(UsageError::Unknown { switch: format!("-{letter}") });
         }
         Some(Arg::Value(value)) => {
-            let bytes = value.into_vec();
+            let bytes = crate::sys::bytes(value);
             match bytes.strip_prefix(b"/") {
                 Some(slash) if !slash.is_empty() => Some(Switch::Slash(slash.to_vec())),
                 _ => {
@@ -193,7 +193,19 @@ impl Switches {
             (b"?" | b"h", None) => self.help = true,
             (b"x", None) => set(&mut self.extract, "/X", value(parser, "/X", "DIR")?)?,
             (b"x", Some(folder)) if !folder.is_empty() => {
-                set(&mut self.extract, "/X", OsStr::from_bytes(folder).to_owned())?;
+                set(&mut self.extract, "/X", crate::sys::name(folder))?;
+            }
+            (b"l", None) => set(&mut self.log, "/L", value(parser, "/L", "FILE")?)?,
+            (b"l", Some(file)) if !file.is_empty() => {
+                set(&mut self.log, "/L", crate::sys::name(file))?;
+            }
+            // `/D=FOLDER` says where to install, `/DNAME=VALUE` gives any variable a value; a colon is part of it.
+            ([b'd', ..], _) if slash.contains(&b'=') => {
+                let text = match &slash[1..] {
+                    [b'=', ..] => [b"prefix", &slash[1..]].concat(),
+                    text => text.to_vec(),
+                };
+                self.variable(&crate::sys::name(&text))?;
             }
             _ => return Err(unknown()),
         }
@@ -281,6 +293,16 @@ mod tests {
 
     fn parse(arguments: &[&str]) -> Result<Request, String> {
         Request::parse(arguments.iter().map(Into::into)).map_err(|error| error.to_string())
+    }
+
+    #[test]
+    fn values_follow_their_slash_switches() {
+        let request =
+            parse(&["/S", r"/L:C:\a b.log", r"/D=C:\Program Files\X", "/Dflavour=a=b"]).unwrap();
+        assert_eq!(request.log.as_deref(), Some(Path::new(r"C:\a b.log")));
+        assert_eq!(request.variables["prefix"], r"C:\Program Files\X");
+        assert_eq!(request.variables["flavour"], "a=b");
+        assert!(parse(&["/D"]).is_err());
     }
 
     /// Order and case never matter, custom arguments come through, before and after them (Q164353).

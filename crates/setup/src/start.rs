@@ -18,7 +18,7 @@ extern "C" fn main(_: libc::c_int, _: *const *const libc::c_char) -> libc::c_int
     open_standard_streams();
     ignore_broken_pipes();
     // Writes out what stands in buffers.
-    std::process::exit(crate::answer() as i32)
+    std::process::exit(crate::sys::code(crate::answer()))
 }
 
 /// Were one of the three closed, the next file opened would get its number, and our messages.

@@ -1,7 +1,7 @@
 use std::collections::BTreeMap;
 
 use change::{Node, Observe, RawMeta};
-use model::{Hash, MachinePath};
+use model::{Hash, MachinePath, RegistryKey, Setting, Time};
 
 /// Everything a tree holds, but access times, change times and inode numbers.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -28,6 +28,10 @@ impl Picture {
         let skip: Vec<MachinePath> =
             skip.iter().map(|path| path.parse().expect("a path")).collect();
         collect(machine, &root, &skip, &mut entries);
+        let hive = RegistryKey::new("HKLM").expect("a key");
+        if machine.setting(&Setting::Key(hive.clone())).is_ok() {
+            collect_settings(machine, &hive, &mut entries);
+        }
         let mut names: BTreeMap<(u64, u64), MachinePath> = BTreeMap::new();
         let seen = entries.into_iter().map(|(path, (seen, identity))| {
             let link = match seen.node {
@@ -62,6 +66,26 @@ impl Picture {
                 .map(|path| format!("+ {path}")),
         );
         lines
+    }
+}
+
+/// Settings stand in the picture as if they were files.
+fn collect_settings(
+    machine: &(impl Observe + ?Sized),
+    key: &RegistryKey,
+    entries: &mut BTreeMap<MachinePath, (Seen, (u64, u64))>,
+) {
+    for setting in machine.settings_in(key).expect("a readable key") {
+        let state = machine.setting(&setting).expect("a readable setting");
+        let path = setting.path();
+        let hash = Hash::of(&minicbor::to_vec(&state).expect("a state as bytes"));
+        let meta = RawMeta::private(0, Time::default());
+        let identity = (u64::MAX, entries.len() as u64);
+        let seen = Seen { node: Node::File { length: 0 }, meta, hash: Some(hash), link: None };
+        entries.insert(path, (seen, identity));
+        if let Setting::Key(inner) = setting {
+            collect_settings(machine, &inner, entries);
+        }
     }
 }
 

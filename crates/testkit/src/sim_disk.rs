@@ -8,7 +8,7 @@ use change::{
     Action, CommandEnd, CommandRequest, FileSink, Found, Machine, MachineError, Node, Observe,
     RawMeta,
 };
-use model::{Hash, MachinePath, Time};
+use model::{Hash, MachinePath, RegistryKey, Setting, SettingState, Time};
 
 /// A machine in memory whose power can fail after any change. What was not synced then is lost,
 /// reordered or torn, as a seed decides: worse than any journalling file system.
@@ -36,6 +36,7 @@ pub struct SimDisk {
 struct State {
     names: BTreeMap<MachinePath, u64>,
     inodes: BTreeMap<u64, Inode>,
+    settings: BTreeMap<MachinePath, (Setting, SettingState)>,
     next: u64,
 }
 
@@ -76,6 +77,11 @@ enum Operation {
         at: usize,
         bytes: Vec<u8>,
     },
+    /// A setting comes, changes or goes.
+    Set {
+        setting: Setting,
+        state: Option<SettingState>,
+    },
     /// A folder's time, which follows from what happens in it.
     Time {
         path: MachinePath,
@@ -114,6 +120,7 @@ impl SimDisk {
         let state = State {
             names: BTreeMap::from([(MachinePath::root(), 0)]),
             inodes: BTreeMap::from([(0, root)]),
+            settings: BTreeMap::new(),
             next: 1,
         };
         Self {
@@ -285,6 +292,33 @@ impl State {
     }
 
     /// Applies an operation as far as it makes sense on what is there.
+    /// What has no key to be in is lost, and so is what a key held that went.
+    fn set(&mut self, setting: &Setting, state: Option<&SettingState>) {
+        match (setting, state) {
+            (_, Some(state)) => {
+                if self.has_key_of(setting) {
+                    self.settings.insert(setting.path(), (setting.clone(), state.clone()));
+                }
+            }
+            (Setting::Key(key), None) => {
+                self.settings
+                    .retain(|_, (other, _)| !other.key().is_some_and(|one| one.is_within(key)));
+            }
+            (other, None) => drop(self.settings.remove(&other.path())),
+        }
+    }
+
+    fn has_key_of(&self, setting: &Setting) -> bool {
+        let above = match setting {
+            Setting::Key(key) => key.parent(),
+            Setting::Value { key, .. } => Some(key.clone()),
+            Setting::Service(_) => None,
+        };
+        above.is_none_or(|key| {
+            key.parent().is_none() || self.settings.contains_key(&Setting::Key(key).path())
+        })
+    }
+
     fn replay(&mut self, operation: &Operation, dice: &mut Dice) {
         match operation {
             Operation::Make { path, inode, node } => {
@@ -298,6 +332,7 @@ impl State {
                     content: Vec::new(),
                 });
             }
+            Operation::Set { setting, state } => self.set(setting, state.as_ref()),
             Operation::Link { inode, name } => {
                 if self.inodes.contains_key(inode)
                     && self.has_folder(name)
@@ -431,6 +466,25 @@ impl Observe for SimDisk {
     fn hash(&self, path: &MachinePath) -> Result<Hash, MachineError> {
         Ok(Hash::of(&self.read(path)?))
     }
+
+    fn setting(&self, setting: &Setting) -> Result<Option<SettingState>, MachineError> {
+        if matches!(setting, Setting::Key(key) if key.parent().is_none()) {
+            return Ok(Some(SettingState::Key));
+        }
+        Ok(self.now.settings.get(&setting.path()).map(|(_, state)| state.clone()))
+    }
+
+    fn settings_in(&self, key: &RegistryKey) -> Result<Vec<Setting>, MachineError> {
+        let all = self.now.settings.values().map(|(setting, _)| setting);
+        let right_below = |setting: &&Setting| match setting {
+            Setting::Key(one) => one.parent().as_ref() == Some(key),
+            Setting::Value { key: one, .. } => one == key,
+            Setting::Service(_) => false,
+        };
+        let mut found: Vec<Setting> = all.filter(right_below).cloned().collect();
+        found.sort_by_key(|setting| matches!(setting, Setting::Key(_)));
+        Ok(found)
+    }
 }
 
 struct Bytes(Vec<u8>);
@@ -550,6 +604,8 @@ impl Machine for SimDisk {
             way.iter().filter_map(|path| self.now.names.get(path).copied()).collect();
         let (mine, others) =
             std::mem::take(&mut self.pending).into_iter().partition(|operation| match operation {
+                // A registry is no file: only `sync` waits for it.
+                Operation::Set { .. } => false,
                 Operation::Make { inode: made, .. } | Operation::Meta { inode: made, .. } => {
                     way_inodes.contains(made)
                 }
@@ -570,6 +626,27 @@ impl Machine for SimDisk {
         self.spend(Action::Sync, &MachinePath::root())?;
         self.durable = self.now.clone();
         self.pending.clear();
+        Ok(())
+    }
+
+    fn set(&mut self, setting: &Setting, state: Option<&SettingState>) -> Result<(), MachineError> {
+        self.spend(Action::Write, &setting.path())?;
+        if let (Setting::Key(key), None) = (setting, state)
+            && !self.settings_in(key)?.is_empty()
+        {
+            let reason = io::ErrorKind::DirectoryNotEmpty.into();
+            return Err(refused(Action::Remove, &setting.path(), reason));
+        }
+        let above = setting.key().filter(|_| state.is_some()).cloned();
+        let ancestors: Vec<RegistryKey> =
+            std::iter::successors(above, RegistryKey::parent).collect();
+        for key in ancestors.into_iter().rev().filter(|key| key.parent().is_some()) {
+            let missing = Setting::Key(key);
+            if missing != *setting && self.setting(&missing)?.is_none() {
+                self.perform(Operation::Set { setting: missing, state: Some(SettingState::Key) });
+            }
+        }
+        self.perform(Operation::Set { setting: setting.clone(), state: state.cloned() });
         Ok(())
     }
 

@@ -13,11 +13,17 @@ pub(crate) type Need = (&'static str, &'static str);
 
 /// Installs the packages of programs that are not on the path; says so.
 pub(crate) fn ensure(needs: &[Need]) -> Result<()> {
-    let missing: BTreeSet<&str> = needs
-        .iter()
-        .filter(|(program, _)| !is_on_path(program))
-        .map(|(_, package)| *package)
-        .collect();
+    let missing = needs.iter().filter(|(program, _)| !is_on_path(program));
+    install(missing.map(|(_, package)| *package).collect())
+}
+
+/// Installs the packages of files, by their full paths, that are not there; says so.
+pub(crate) fn ensure_files(needs: &[Need]) -> Result<()> {
+    let missing = needs.iter().filter(|(file, _)| !Path::new(file).exists());
+    install(missing.map(|(_, package)| *package).collect())
+}
+
+fn install(missing: BTreeSet<&str>) -> Result<()> {
     if missing.is_empty() {
         return Ok(());
     }

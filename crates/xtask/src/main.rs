@@ -13,8 +13,10 @@ mod bench;
 mod command;
 mod debian;
 mod prove;
+mod prove_windows;
 mod test;
 mod tidy;
+mod windows;
 mod workspace;
 
 use std::process::ExitCode;
@@ -38,6 +40,8 @@ enum Chore {
     /// Take real programs through the whole journey.
     #[command(subcommand)]
     Prove(Prove),
+    /// Build the program in front of Windows installers, to be embedded in the next build.
+    Windows,
     /// Measure speed and size against peers in the same run.
     #[command(subcommand)]
     Bench(Bench),
@@ -51,6 +55,8 @@ enum Prove {
     Store(prove::store::Args),
     /// As .deb and .rpm, by the real apt-get and dnf, from signed repositories.
     Exports(prove::exports::Args),
+    /// NSIS's installers in Wine prefixes: captured, compiled, installed elsewhere, killed, taken off.
+    Windows(prove_windows::Args),
 }
 
 #[derive(Subcommand)]
@@ -65,9 +71,11 @@ fn main() -> ExitCode {
     let done = match Arguments::parse().chore {
         Chore::Tidy(args) => tidy::run(&args),
         Chore::Test(args) => test::run(&args),
+        Chore::Windows => windows::stub().map(|stub| println!("{}", stub.display())),
         Chore::Prove(Prove::Capture(args)) => prove::run(&args),
         Chore::Prove(Prove::Store(args)) => prove::store::run(&args),
         Chore::Prove(Prove::Exports(args)) => prove::exports::run(&args),
+        Chore::Prove(Prove::Windows(args)) => prove_windows::prove(&args),
         Chore::Bench(Bench::Capture(args)) => bench::run(&args),
         Chore::Bench(Bench::Store(args)) => bench::store::run(&args),
     };

@@ -1,6 +1,6 @@
 //! Variables in what steps say.
 
-use model::{AccountStep, EditStep, LineEdit, MachinePath, Part, Template};
+use model::{AccountStep, EditStep, LineEdit, MachinePath, Part, Template, ValueEdit};
 use script::{StepKind, TreeSource, TreeStep};
 
 use super::{HOST_NAME, PREFIX, path_occurrences};
@@ -86,6 +86,8 @@ pub(super) fn word(step: &StepKind) -> &'static str {
         StepKind::Account(AccountStep::User { .. }) => "create-user",
         StepKind::Account(AccountStep::Membership { .. }) => "add-to-group",
         StepKind::Service(_) => "service",
+        StepKind::Registry(_) => "edit-registry",
+        StepKind::Setup(_) => "create-service",
         StepKind::Alternative(_) => "alternative",
         StepKind::Trigger { .. } => "trigger",
         StepKind::Run(_) => "run",
@@ -142,6 +144,20 @@ fn each(step: &mut StepKind, visit: &mut impl FnMut(&mut Template)) {
                 visit(path);
             }
         }
+        StepKind::Registry(step) => {
+            visit(&mut step.key);
+            for (name, value) in &mut step.values {
+                visit(name);
+                match value {
+                    ValueEdit::Text(text) | ValueEdit::Expand(text) => visit(text),
+                    ValueEdit::List(texts) | ValueEdit::AddToPath(texts) => {
+                        texts.iter_mut().for_each(&mut *visit);
+                    }
+                    _ => {}
+                }
+            }
+        }
+        StepKind::Setup(setup) => visit(&mut setup.program),
         StepKind::Tree(_)
         | StepKind::Account(_)
         | StepKind::Service(_)

@@ -181,6 +181,13 @@ fn section(root: &MachinePath) -> Vec<u8> {
         key.push(b'/');
         key.extend_from_slice(parts.next().unwrap_or_default());
     }
+    // On Windows a drive says nothing yet: folders every machine has, and a program's own in them.
+    if key.ends_with(b":") {
+        for part in parts.take(2) {
+            key.push(b'/');
+            key.extend_from_slice(part);
+        }
+    }
     key
 }
 

@@ -48,6 +48,7 @@ impl Sandbox {
     pub(crate) fn compile(&self, format: Format) -> Result<(Compiled, PathBuf), CompileError> {
         let output = self.path("out.run");
         let options = Options {
+            target: compile::Target::Linux,
             format,
             settings: Settings::fast(2),
             time: Time { seconds: 315_532_800, nanoseconds: 0 },

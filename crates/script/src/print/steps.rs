@@ -5,6 +5,7 @@ use model::{
     StartType, Template, Time, Undo, Xattrs, escape,
 };
 
+use super::windows::{write_registry, write_setup};
 use super::{
     edits::{groups, write_edit},
     templates,
@@ -42,6 +43,8 @@ pub(super) fn write(text: &mut String, step: &Step, above: &str) {
         }
         StepKind::Account(account) => write_account(&mut body, account),
         StepKind::Service(service) => write_service(&mut body, service),
+        StepKind::Registry(step) => write_registry(text, step),
+        StepKind::Setup(setup) => write_setup(&mut body, setup),
         StepKind::Alternative(alternative) => write_alternative(&mut body, alternative),
         StepKind::Trigger { name } => body.text("trigger", name),
         StepKind::Run(run) => write_run(&mut body, run),

@@ -21,6 +21,7 @@ impl Shape {
             Self::Sections => "a table of tables of texts",
             Self::SectionKeys => "a table of lists of texts",
             Self::Replacements | Self::Followers => "a list of tables",
+            Self::Values => "a table of values",
         }
     }
 
@@ -58,6 +59,7 @@ impl Shape {
             Self::Replacements => {
                 "[{ files = [\"etc/*.conf\"], text = \"/opt/redis\", with = \"${prefix}\" }]"
             }
+            Self::Values => "{ Version = \"1.0\", Flags = { dword = 3 } }",
             Self::Followers => {
                 "[{ name = \"editor.1.gz\", link = \"/usr/share/man/…\", path = \"/opt/…\" }]"
             }

@@ -244,10 +244,15 @@ pub(crate) const MEANING: [ExitMeaning; 4] =
     [ExitMeaning::Done, ExitMeaning::Restart, ExitMeaning::Retry, ExitMeaning::Failed];
 
 /// Whether a template can be a path on a machine, as far as one can say before it is expanded.
+/// Whether a path begins as those of Windows do, `C:\`.
+fn is_on_drive(bytes: &[u8]) -> bool {
+    matches!(bytes, [letter, b':', b'\\' | b'/', ..] if letter.is_ascii_alphabetic())
+}
+
 fn check_path(path: &Template) -> Result<(), String> {
     match path.0.first() {
         None => return Err("an empty path".to_owned()),
-        Some(Part::Literal(bytes)) if bytes.first() != Some(&b'/') => {
+        Some(Part::Literal(bytes)) if bytes.first() != Some(&b'/') && !is_on_drive(bytes) => {
             return Err(format!("`{path}` starts with neither `/` nor a variable"));
         }
         Some(_) => {}
@@ -263,7 +268,8 @@ fn check_path(path: &Template) -> Result<(), String> {
     if skeleton.contains(&0) {
         return Err(format!("`{}` holds a zero byte", path.to_string().escape_debug()));
     }
-    if skeleton.split(|byte| *byte == b'/').any(|part| part == b"..") {
+    let divides = |byte: &u8| *byte == b'/' || *byte == b'\\' && is_on_drive(&skeleton);
+    if skeleton.split(divides).any(|part| part == b"..") {
         return Err(format!("`{path}` climbs with `..`"));
     }
     Ok(())

@@ -153,6 +153,12 @@ fn example(kind: &str) -> &'static str {
         }
         "add-to-group" => "add-to-group = \"a\"\nuser = \"b\"",
         "service" => "service = \"a.service\"\nstart = \"manual\"\nnow = true",
+        "edit-registry" => {
+            "edit-registry = 'HKLM\\SOFTWARE\\X'\nvalues = { a = \"b\", c = { dword = 3 }, d = { type = 0x20001, data = \"00ff\" } }\nremove-key = false"
+        }
+        "create-service" => {
+            "create-service = \"a\"\nprogram = 'C:\\a.exe'\nkind = \"own\"\nstart = \"manual\"\ndisplay-name = \"A\"\ndescription = \"b\"\naccount = \"c\"\ndependencies = [\"d\"]\nnow = false"
+        }
         "alternative" => {
             "alternative = \"a\"\nlink = \"/a\"\npath = \"/b\"\npriority = -5\nfollowers = [{ name = \"a\", link = \"/a\", path = \"/b\" }]"
         }

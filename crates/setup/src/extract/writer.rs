@@ -1,12 +1,8 @@
 //! The half of extracting that writes.
 
 use std::{
-    fs::{self, DirBuilder, File, OpenOptions},
+    fs::{self, File},
     io,
-    os::unix::{
-        ffi::OsStrExt as _,
-        fs::{DirBuilderExt as _, FileExt as _, OpenOptionsExt as _, symlink},
-    },
     path::{Path, PathBuf},
     sync::mpsc,
     time::{Duration, SystemTime},
@@ -16,6 +12,7 @@ use model::{MachinePath, Meta, escape};
 use package::Origin;
 
 use super::ExtractError;
+use crate::sys;
 
 /// What is to be written, in order.
 pub(super) enum Job {
@@ -114,7 +111,7 @@ impl Writer {
             Job::Symlink { tree, path, target } => {
                 let path = self.path(tree, &path);
                 self.parent(&path)?;
-                symlink(std::ffi::OsStr::from_bytes(&target), &path).map_err(wrong(&path))
+                sys::symlink(&target, &path).map_err(wrong(&path))
             }
             Job::Data { .. } | Job::Recall { .. } => Ok(()),
         }
@@ -124,8 +121,13 @@ impl Writer {
         let place = self.places.get(tree as usize).map_or(&b""[..], MachinePath::relative);
         let mut full = self.root.clone();
         for part in [place, path] {
-            if !part.is_empty() {
-                full.push(std::ffi::OsStr::from_bytes(part));
+            for part in part.split(|&byte| byte == b'/').filter(|part| !part.is_empty()) {
+                // A drive becomes a plain folder.
+                let part = match part {
+                    [letter, b':'] => std::slice::from_ref(letter),
+                    part => part,
+                };
+                full.push(sys::name(part));
             }
         }
         full
@@ -133,12 +135,7 @@ impl Writer {
 
     fn file(&mut self, path: PathBuf, meta: &Meta, length: u64) -> Result<(), ExtractError> {
         self.parent(&path)?;
-        let file = OpenOptions::new()
-            .write(true)
-            .create_new(true)
-            .mode(u32::from(meta.mode & 0o777))
-            .open(&path)
-            .map_err(wrong(&path))?;
+        let file = sys::make_file(&path, meta.mode).map_err(wrong(&path))?;
         self.open = Some(Open { path, file, modified: time(meta), length, end: 0 });
         Ok(())
     }
@@ -146,7 +143,7 @@ impl Writer {
     fn data(&mut self, offset: u64, bytes: &[u8]) -> Result<(), ExtractError> {
         let Some(Open { path, file, end, .. }) = &mut self.open else { return Ok(()) };
         *end = offset + bytes.len() as u64;
-        file.write_all_at(bytes, offset).map_err(wrong(path))
+        sys::write_all_at(file, bytes, offset).map_err(wrong(path))
     }
 
     /// Ends the file that is being written.
@@ -163,7 +160,7 @@ impl Writer {
     fn recall(&self, origin: &Origin, length: usize) -> Recalled {
         let file = File::open(self.path(origin.tree, &origin.path)).ok()?;
         let mut bytes = vec![0; length];
-        file.read_exact_at(&mut bytes, origin.offset).ok()?;
+        sys::read_exact_at(&file, &mut bytes, origin.offset).ok()?;
         Some(bytes)
     }
 
@@ -179,7 +176,7 @@ impl Writer {
     }
 
     fn folder(&mut self, path: &Path) -> Result<(), ExtractError> {
-        match DirBuilder::new().mode(0o755).create(path) {
+        match sys::make_folder(path) {
             Err(error) if error.kind() == io::ErrorKind::NotFound => {
                 self.parent(path)?;
                 self.folder(path)
@@ -198,7 +195,7 @@ impl Writer {
 
 fn wrong(path: &Path) -> impl FnOnce(io::Error) -> ExtractError {
     move |source| {
-        let path = escape(path.as_os_str().as_bytes());
+        let path = escape(&sys::bytes(path.as_os_str().to_owned()));
         match source.kind() {
             io::ErrorKind::AlreadyExists => ExtractError::Collision { path },
             _ => ExtractError::Write { path, source },

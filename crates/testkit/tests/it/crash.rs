@@ -1,7 +1,11 @@
 //! The power fails, or the process is killed, at any change of an installation, an update, an
 //! uninstallation or a roll-back; and again while that is being mended.
 
-use model::{AccountStep, EditStep, LineEdit, Template};
+use change::Machine as _;
+use model::{
+    AccountStep, EditStep, LineEdit, RegistryKey, RegistryStep, RegistryValue, Setting,
+    SettingState, Template, ValueEdit,
+};
 use package::{Action, Node};
 use testkit::{Picture, Sample, SimDisk, SimFacts};
 
@@ -16,7 +20,23 @@ fn machine() -> SimDisk {
     disk.put("/usr/lib/libb.so", b"another");
     disk.put("/usr/bin/true", b"true");
     disk.put("/var/lib/dpkg/status", b"");
+    let key = RegistryKey::new(r"HKLM\SOFTWARE\Old").unwrap();
+    let texts = [("kept", "a"), ("changed", "before"), ("Path", r"C:\windows;C:\bin")];
+    for (name, text) in texts {
+        let value = SettingState::Value(RegistryValue::text(1, text));
+        disk.set(&Setting::value(&key, name), Some(&value)).unwrap();
+    }
+    let gone = RegistryKey::new(r"HKLM\SOFTWARE\Gone\Deep").unwrap();
+    let value = SettingState::Value(RegistryValue { kind: 0x20001, data: vec![1; 5000] });
+    disk.set(&Setting::value(&gone, ""), Some(&value)).unwrap();
+    disk.sync().unwrap();
     disk
+}
+
+fn registry(key: &str, values: &[(&str, ValueEdit)], remove: bool) -> Action {
+    let values =
+        values.iter().map(|(name, edit)| (Template::literal(*name), edit.clone())).collect();
+    Action::Registry(RegistryStep { key: Template::literal(key), values, remove })
 }
 
 fn first() -> Sample {
@@ -52,6 +72,16 @@ fn first() -> Sample {
         edits: vec![LineEdit::Add { line: Template::literal("127.0.0.2 app"), after: None }],
         create: false,
     }));
+    let text = |text: &str| ValueEdit::Text(Template::literal(text));
+    sample.step(registry(
+        r"HKLM\SOFTWARE\App\Deep",
+        &[("", text("x")), ("n", ValueEdit::Dword(3))],
+        false,
+    ));
+    let added = ValueEdit::AddToPath(vec![Template::literal(r"C:\app")]);
+    let edits = [("changed", text("after")), ("Path", added), ("new", ValueEdit::Remove)];
+    sample.step(registry(r"HKLM\software\old", &edits, false));
+    sample.step(registry(r"HKLM\SOFTWARE\Gone", &[], true));
     sample
 }
 
@@ -64,6 +94,8 @@ fn second() -> Sample {
     sample.file(tree, "lib/three", b"three");
     let lib = sample.tree("/usr/lib");
     sample.file(lib, "libb.so", b"another, replaced");
+    let text = ValueEdit::Text(Template::literal("the second"));
+    sample.step(registry(r"HKLM\SOFTWARE\App", &[("version", text)], false));
     sample
 }
 

@@ -1,0 +1,197 @@
+//! A registry as Wine keeps it on disk: `system.reg` and `user.reg`, read whole.
+
+use std::collections::BTreeMap;
+
+use model::{MachinePath, RegistryKey, RegistryValue, Setting};
+
+/// All keys and values of a registry, by the place that is theirs whatever the case of their names.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Registry {
+    /// Values by place; a key has none.
+    pub settings: BTreeMap<MachinePath, (Setting, Option<RegistryValue>)>,
+}
+
+/// A file that is no registry of Wine's.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("line {line} of the registry is damaged: {what}")]
+pub struct ReadRegistryError {
+    line: usize,
+    what: &'static str,
+}
+
+impl Registry {
+    /// Adds what a file says below `hive`: `HKLM` for `system.reg`, `HKCU` for `user.reg`.
+    pub fn read(&mut self, hive: &str, text: &str) -> Result<(), ReadRegistryError> {
+        let mut lines = text.lines().enumerate();
+        match lines.next() {
+            Some((_, "WINE REGISTRY Version 2")) => {}
+            _ => return Err(ReadRegistryError { line: 1, what: "it is not Wine's, version 2" }),
+        }
+        let mut key = None;
+        while let Some((number, line)) = lines.next() {
+            let damaged = |what| ReadRegistryError { line: number + 1, what };
+            let mut line = line.to_owned();
+            while line.starts_with(['"', '@']) && line.ends_with('\\') && !line.ends_with("\"") {
+                line.pop();
+                let (_, more) = lines.next().ok_or_else(|| damaged("it ends too early"))?;
+                line.push_str(more.trim_start());
+            }
+            if let Some(rest) = line.strip_prefix('[') {
+                let (name, _) =
+                    quoted(rest, ']').ok_or_else(|| damaged("a key without its end"))?;
+                let found = key_of(hive, &name).ok_or_else(|| damaged("no key's name"))?;
+                self.add_key(&found);
+                key = Some(found);
+            } else if line == "#link" {
+                // Another name of a key that stands elsewhere.
+                if let Some(key) = key.take() {
+                    self.settings.remove(&Setting::Key(key).path());
+                }
+            } else if line.starts_with(['"', '@']) {
+                let Some(key) = &key else { continue };
+                let (name, rest) = match line.strip_prefix('"') {
+                    Some(rest) => {
+                        quoted(rest, '"').ok_or_else(|| damaged("a name without its end"))?
+                    }
+                    None => (Vec::new(), &line[1..]),
+                };
+                let name =
+                    String::from_utf16(&name).map_err(|_| damaged("a name that is no text"))?;
+                let rest = rest.strip_prefix('=').ok_or_else(|| damaged("no value"))?;
+                let value = value(rest).ok_or_else(|| damaged("no value we know"))?;
+                let setting = Setting::value(key, &name);
+                self.settings.insert(setting.path(), (setting, Some(value)));
+            }
+        }
+        Ok(())
+    }
+
+    fn add_key(&mut self, key: &RegistryKey) {
+        let mut at = Some(key.clone());
+        while let Some(one) = at {
+            at = one.parent();
+            let setting = Setting::Key(one);
+            self.settings.entry(setting.path()).or_insert((setting, None));
+        }
+    }
+}
+
+fn key_of(hive: &str, name: &[u16]) -> Option<RegistryKey> {
+    let name = String::from_utf16(name).ok()?;
+    // The set that is in force has a name of its own.
+    let system = "System\\ControlSet001";
+    let name = match name.get(..system.len()) {
+        Some(start) if start.eq_ignore_ascii_case(system) => {
+            format!("System\\CurrentControlSet{}", &name[system.len()..])
+        }
+        _ => name,
+    };
+    RegistryKey::new(&format!("{hive}\\{name}")).ok()
+}
+
+/// A text up to `end`, its escapes resolved, and what follows.
+fn quoted(text: &str, end: char) -> Option<(Vec<u16>, &str)> {
+    let mut words = Vec::new();
+    let mut letters = text.char_indices().peekable();
+    while let Some((at, letter)) = letters.next() {
+        if letter == end {
+            return Some((words, &text[at + letter.len_utf8()..]));
+        }
+        if letter != '\\' {
+            words.extend(letter.encode_utf16(&mut [0; 2]).iter());
+            continue;
+        }
+        let (_, kind) = letters.next()?;
+        let mut digits = |radix: u32, most: usize, first: u32| {
+            let mut number = first;
+            for _ in 0..most {
+                let Some(digit) = letters.peek().and_then(|(_, letter)| letter.to_digit(radix))
+                else {
+                    break;
+                };
+                letters.next();
+                number = number * radix + digit;
+            }
+            u16::try_from(number).unwrap_or(u16::MAX)
+        };
+        words.push(match kind {
+            'a' => 7,
+            'b' => 8,
+            'e' => 27,
+            'f' => 12,
+            'n' => 10,
+            'r' => 13,
+            't' => 9,
+            'v' => 11,
+            'x' => digits(16, 4, 0),
+            '0'..='7' => digits(8, 2, kind.to_digit(8)?),
+            other => u16::try_from(u32::from(other)).ok()?,
+        });
+    }
+    None
+}
+
+fn value(text: &str) -> Option<RegistryValue> {
+    let of_text = |kind: u32, text: &str| {
+        let (words, _) = quoted(text.strip_prefix('"')?, '"')?;
+        let data = words.into_iter().chain([0]).flat_map(u16::to_le_bytes).collect();
+        Some(RegistryValue { kind, data })
+    };
+    if text.starts_with('"') {
+        return of_text(RegistryValue::TEXT, text);
+    }
+    if let Some(number) = text.strip_prefix("dword:") {
+        let number = u32::from_str_radix(number, 16).ok()?;
+        return Some(RegistryValue {
+            kind: RegistryValue::DWORD,
+            data: number.to_le_bytes().into(),
+        });
+    }
+    if let Some(rest) = text.strip_prefix("str(") {
+        let (kind, rest) = rest.split_once("):")?;
+        return of_text(u32::from_str_radix(kind, 16).ok()?, rest);
+    }
+    let rest = text.strip_prefix("hex")?;
+    let (kind, rest) = match rest.strip_prefix('(') {
+        Some(rest) => {
+            let (kind, rest) = rest.split_once("):")?;
+            (u32::from_str_radix(kind, 16).ok()?, rest)
+        }
+        None => (RegistryValue::BINARY, rest.strip_prefix(':')?),
+    };
+    let bytes = rest.split(',').map(str::trim).filter(|byte| !byte.is_empty());
+    let data = bytes.map(|byte| u8::from_str_radix(byte, 16).ok()).collect::<Option<_>>()?;
+    Some(RegistryValue { kind, data })
+}
+
+#[cfg(test)]
+mod tests {
+    use model::{RegistryKey, RegistryValue, Setting};
+
+    use super::Registry;
+
+    const TEXT: &str = "WINE REGISTRY Version 2\n;; All keys relative to REGISTRY\\\\Machine\n\n#arch=win64\n\n\
+        [Software\\\\X\\\\a\\[b\\]] 1795240878\n#time=1dd797db99e53d8\n@=\"C:\\\\x \\\"y\\\"\"\n\
+        \"d\"=dword:0000000a\n\"e\"=str(2):\"%P%\\x20ac\"\n\"m\"=str(7):\"a\\0b\\0\"\n\
+        \"h\"=hex(20001):00,\\\n  ff\n\"z\"=hex(0):\n\n[System\\\\ControlSet001\\\\Services\\\\S] 1\n\n\
+        [System\\\\CurrentControlSet] 1\n#link\n\"SymbolicLinkValue\"=hex(6):5c,00\n";
+
+    #[test]
+    fn every_form_of_value_is_read() {
+        let mut registry = Registry::default();
+        registry.read("HKLM", TEXT).unwrap();
+        let key = RegistryKey::new(r"HKLM\Software\X\a[b]").unwrap();
+        let value =
+            |name: &str| registry.settings[&Setting::value(&key, name).path()].1.clone().unwrap();
+        assert_eq!(value("").as_text().unwrap(), r#"C:\x "y""#);
+        assert_eq!(value("D"), RegistryValue { kind: 4, data: vec![10, 0, 0, 0] });
+        assert_eq!(value("e"), RegistryValue::text(2, "%P%€"));
+        assert_eq!(value("m").as_list().unwrap(), ["a", "b"]);
+        assert_eq!(value("h"), RegistryValue { kind: 0x20001, data: vec![0, 0xFF] });
+        assert_eq!(value("z"), RegistryValue { kind: 0, data: vec![] });
+        let service = RegistryKey::new(r"HKLM\System\CurrentControlSet\Services\S").unwrap();
+        assert!(registry.settings.contains_key(&Setting::Key(service).path()));
+        let error = Registry::default().read("HKLM", "x").unwrap_err();
+        insta::assert_snapshot!(error, @"line 1 of the registry is damaged: it is not Wine's, version 2");
+    }
+}

@@ -1,0 +1,266 @@
+//! What a Windows installer did beside files, and where everything goes on another Windows machine.
+
+mod folders;
+mod meaning;
+mod services;
+#[cfg(test)]
+mod tests;
+
+use std::collections::BTreeMap;
+
+use model::{
+    Condition, MachinePath, RegistryKey, RegistryStep, RegistryValue, Setting, Template, ValueEdit,
+};
+use script::{Step, StepKind, TreeSource};
+use serde::Deserialize;
+
+use self::{folders::Folders, meaning::Meaning};
+use crate::{Draft, Excluded, Facts, Registry, Remark, Understood};
+
+const RULES: &str = include_str!("../rules/windows-registry.toml");
+
+#[derive(Deserialize)]
+struct RuleFile {
+    rule: Vec<KeyRule>,
+}
+
+#[derive(Deserialize)]
+struct KeyRule {
+    key: String,
+    reason: String,
+}
+
+impl KeyRule {
+    /// Whether the rule's key is `key` or above it; `*` is any one name.
+    fn covers(&self, key: &RegistryKey) -> bool {
+        let mut names = key.as_str().split('\\');
+        self.key
+            .split('\\')
+            .all(|wanted| names.next().is_some_and(|name| wanted == "*" || same(wanted, name)))
+    }
+}
+
+fn same(one: &str, other: &str) -> bool {
+    one.to_lowercase() == other.to_lowercase()
+}
+
+/// Adds to a draft what became of the registry between two times, and makes folders every Windows machine has
+/// variables.
+pub fn add_registry(draft: &mut Draft, before: &Registry, after: &Registry, facts: &Facts) {
+    let folders = Folders::of(facts);
+    for step in &mut draft.script.steps {
+        generalise(&mut step.kind, &folders);
+    }
+    for payload in &mut draft.payload {
+        payload.path = without_colon(&payload.path).into_bytes();
+    }
+    for meta in &mut draft.files_meta {
+        meta.path = without_colon(&meta.path).into_bytes();
+        if let model::Kind::HardLink(first) = &mut meta.entry.kind
+            && let Ok(named) = MachinePath::new(without_colon(first.as_bytes()))
+        {
+            *first = named;
+        }
+    }
+    let rules: RuleFile = toml_edit::de::from_str(RULES).unwrap_or(RuleFile { rule: Vec::new() });
+    let mut excluded: BTreeMap<usize, Vec<MachinePath>> = BTreeMap::new();
+    let mut keys: BTreeMap<RegistryKey, KeyChange> = BTreeMap::new();
+    let mut counted = 0;
+    for (place, (setting, value)) in &after.settings {
+        let old = before.settings.get(place);
+        if old.is_some_and(|(_, old)| old == value) {
+            continue;
+        }
+        let Some(key) = setting.key() else { continue };
+        counted += 1;
+        if let Some(rule) = rules.rule.iter().position(|rule| rule.covers(key)) {
+            excluded.entry(rule).or_default().push(place.clone());
+            continue;
+        }
+        let change = keys.entry(key.clone()).or_default();
+        match (setting, value) {
+            (Setting::Value { name, .. }, Some(value)) => change.values.push(ValueChange {
+                name: name.to_string(),
+                old: old.and_then(|(_, old)| old.clone()),
+                new: Some(value.clone()),
+            }),
+            _ => change.is_new = true,
+        }
+    }
+    for (place, (setting, value)) in &before.settings {
+        let Some(key) = setting.key().filter(|_| !after.settings.contains_key(place)) else {
+            continue;
+        };
+        counted += 1;
+        if let Some(rule) = rules.rule.iter().position(|rule| rule.covers(key)) {
+            excluded.entry(rule).or_default().push(place.clone());
+            continue;
+        }
+        let change = keys.entry(key.clone()).or_default();
+        match setting {
+            Setting::Value { name, .. } => change.values.push(ValueChange {
+                name: name.to_string(),
+                old: value.clone(),
+                new: None,
+            }),
+            _ => change.is_gone = true,
+        }
+    }
+    draft.report.counts.changes += counted;
+    for (rule, paths) in excluded {
+        draft.report.counts.excluded += paths.len();
+        draft.report.excluded.push(Excluded {
+            rule: format!("windows-registry.toml:{}", rules.rule[rule].key),
+            class: "drop".to_owned(),
+            trigger: None,
+            reason: rules.rule[rule].reason.clone(),
+            paths,
+        });
+    }
+    let services = services::take(&mut keys, &folders, draft);
+    let mut steps = registry_steps(&keys, &folders, draft);
+    // What belongs together stands together, the rest first.
+    steps.sort_by_key(|(meaning, _)| *meaning);
+    let mut last = None;
+    for (meaning, one) in steps {
+        if last != Some(meaning) {
+            let title = meaning.map_or("Registry", Meaning::title);
+            draft.comments.steps.insert(draft.script.steps.len(), title.to_owned());
+            last = Some(meaning);
+        }
+        draft.script.steps.push(step(StepKind::Registry(one)));
+    }
+    if !services.is_empty() {
+        draft.comments.steps.insert(draft.script.steps.len(), "Services".to_owned());
+    }
+    draft.script.steps.extend(services.into_iter().map(StepKind::Setup).map(step));
+    let program = draft.script.programs.entry("install".into()).or_insert_with(|| model::Program {
+        detect: None,
+        requires: None,
+        exit_codes: BTreeMap::new(),
+        estimate: None,
+    });
+    program.requires = Some(is_windows());
+}
+
+/// `machine.os == "windows"`
+fn is_windows() -> Condition {
+    Condition::Compare {
+        left: model::Value::Fact(model::Fact::Os),
+        comparison: model::Comparison::Equal,
+        right: model::Value::Text(Template::literal("windows")),
+    }
+}
+
+#[derive(Default)]
+struct KeyChange {
+    is_new: bool,
+    is_gone: bool,
+    values: Vec<ValueChange>,
+}
+
+/// A value before and after.
+struct ValueChange {
+    name: String,
+    old: Option<RegistryValue>,
+    new: Option<RegistryValue>,
+}
+
+fn step(kind: StepKind) -> Step {
+    Step { when: None, kind }
+}
+
+fn registry_steps(
+    keys: &BTreeMap<RegistryKey, KeyChange>,
+    folders: &Folders,
+    draft: &mut Draft,
+) -> Vec<(Option<Meaning>, RegistryStep)> {
+    let mut steps = Vec::new();
+    for (key, change) in keys {
+        // A key that went took along what was below it; one that holds a new key comes with that.
+        let gone_above = |key: &RegistryKey| {
+            std::iter::successors(key.parent(), RegistryKey::parent)
+                .any(|above| keys.get(&above).is_some_and(|above| above.is_gone))
+        };
+        if gone_above(key) {
+            continue;
+        }
+        let carries = change.values.is_empty()
+            && !change.is_gone
+            && keys.keys().any(|other| other != key && other.is_within(key));
+        if carries {
+            continue;
+        }
+        if change.is_gone {
+            let text =
+                "the installer removed this key; keep the step only if no other program needs it";
+            draft.report.review.push(Remark::at(&Setting::Key(key.clone()).path(), text));
+        }
+        let meaning = Meaning::of(key);
+        let mut values = Vec::new();
+        for change in change.values.iter().filter(|_| !change.is_gone) {
+            let setting = Setting::value(key, &change.name);
+            if let Some(what) = meaning.and_then(|meaning| meaning.sentence(key, &change.name)) {
+                draft.report.counts.understood += 1;
+                draft.report.understood.push(Understood { path: setting.path(), r#as: what });
+            }
+            values.push((Template::literal(change.name.as_str()), edit(change, folders)));
+        }
+        let key = Template::literal(key.as_str());
+        steps.push((meaning, RegistryStep { key, values, remove: change.is_gone }));
+    }
+    steps
+}
+
+fn edit(change: &ValueChange, folders: &Folders) -> ValueEdit {
+    let Some(value) = &change.new else { return ValueEdit::Remove };
+    if let Some(added) = change.old.as_ref().and_then(|old| meaning::added_to_list(old, value)) {
+        return ValueEdit::AddToPath(added.iter().map(|one| folders.within(one)).collect());
+    }
+    let raw = || ValueEdit::Raw { kind: value.kind, data: value.data.clone() };
+    let text = |text: String| folders.within(&text);
+    match value.kind {
+        RegistryValue::TEXT => value.as_text().map_or_else(raw, |it| ValueEdit::Text(text(it))),
+        RegistryValue::EXPAND => value.as_text().map_or_else(raw, |it| ValueEdit::Expand(text(it))),
+        RegistryValue::LIST => value
+            .as_list()
+            .map_or_else(raw, |list| ValueEdit::List(list.into_iter().map(text).collect())),
+        RegistryValue::DWORD => {
+            let bytes = value.data.as_slice().try_into();
+            bytes.map_or_else(|_| raw(), |bytes| ValueEdit::Dword(u32::from_le_bytes(bytes)))
+        }
+        RegistryValue::QWORD => {
+            let bytes = value.data.as_slice().try_into();
+            bytes.map_or_else(|_| raw(), |bytes| ValueEdit::Qword(u64::from_le_bytes(bytes)))
+        }
+        _ => raw(),
+    }
+}
+
+fn generalise(kind: &mut StepKind, folders: &Folders) {
+    let place = |template: &mut Template| {
+        let Some(path) = template.as_literal().and_then(|bytes| MachinePath::new(bytes).ok())
+        else {
+            return;
+        };
+        if let Some(text) = path.on_drive().and_then(|bytes| String::from_utf8(bytes).ok()) {
+            *template = folders.within(&text);
+        }
+    };
+    match kind {
+        StepKind::Tree(tree) => {
+            place(&mut tree.to);
+            if let TreeSource::Tree(source) | TreeSource::File(source) = &mut tree.source {
+                *source = without_colon(source.as_bytes()).into();
+            }
+        }
+        StepKind::Remove { path } | StepKind::SetMetadata { path, .. } => place(path),
+        StepKind::Edit(edit) => place(&mut edit.file),
+        _ => {}
+    }
+}
+
+/// `files/C:/x` as `files/C/x`, which every file system holds.
+fn without_colon(path: &[u8]) -> String {
+    String::from_utf8_lossy(path).replacen("files/C:", "files/C", 1)
+}

@@ -1,0 +1,245 @@
+//! A Windows installer captured on Linux: it runs in a Wine prefix, between two looks at the prefix.
+
+use std::{
+    fs, io,
+    io::Read,
+    path::{Path, PathBuf},
+    process::Command,
+};
+
+use capture::{CapturedFiles, Change, ChangeSet, Registry, Side};
+use machine_linux::session::{KEEP, Session, SnapshotSettings};
+use model::{Entry, Kind, MachinePath, Owner};
+
+use super::{Answer, CaptureError, Run, Summary, count, fresh_folder, options, spinner};
+use crate::project::{self, Captured};
+
+/// Where the prefix's files are on the machine it shows.
+const DRIVE: &str = "/C:";
+/// Wine's files of the registry, and the hive each is.
+const HIVES: [(&str, &str); 3] =
+    [("system.reg", "HKLM"), ("user.reg", "HKCU"), ("userdef.reg", r"HKU\.Default")];
+/// Where Debian has the program for 64-bit prefixes.
+const PROGRAMS: [&str; 3] = ["/usr/lib/wine/wine64", "/usr/bin/wine64", "/usr/bin/wine"];
+
+/// A capture in a Wine prefix did not come to its end.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum WineError {
+    /// The folder is no prefix.
+    #[error("`{}` is no Wine prefix: `WINEPREFIX={} wineboot -i` makes one", .0.display(), .0.display())]
+    Prefix(PathBuf),
+    /// Wine is missing.
+    #[error("there is no Wine on this machine: `apt-get install wine wine64`")]
+    Missing,
+    /// A file of the prefix cannot be read.
+    #[error("cannot read `{}`", path.display())]
+    Read {
+        /// Which.
+        path: PathBuf,
+        /// Why.
+        #[source]
+        reason: io::Error,
+    },
+    /// The registry is not what Wine writes.
+    #[error("`{}`", path.display())]
+    Registry {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong.
+        #[source]
+        reason: capture::ReadRegistryError,
+    },
+}
+
+/// Runs the installer and writes the project.
+pub(super) fn run(prefix: &Path, run: Run) -> Result<Answer, CaptureError> {
+    let drive = prefix.join("drive_c");
+    if !drive.is_dir() || !prefix.join(HIVES[0].0).is_file() {
+        return Err(WineError::Prefix(prefix.to_owned()).into());
+    }
+    let prefix = fs::canonicalize(prefix)
+        .map_err(|reason| WineError::Read { path: prefix.to_owned(), reason })?;
+    let wine =
+        PROGRAMS.iter().find(|program| Path::new(program).exists()).ok_or(WineError::Missing)?;
+    let temporary = run.session.is_none();
+    let folder = run.session.clone().unwrap_or_else(|| fresh_folder(&run.into));
+    settle(&prefix)?;
+    let settings = SnapshotSettings { hash: run.hash, keep: KEEP };
+    let bar = spinner("recording the prefix as it is");
+    let session =
+        Session::begin_snapshots(&folder, &drive, &settings, &mut |paths| count(&bar, paths))?;
+    bar.finish_and_clear();
+    for (name, _) in HIVES {
+        let path = prefix.join(name);
+        if path.exists() {
+            fs::copy(&path, session.folder().join(name))
+                .map_err(|reason| WineError::Read { path, reason })?;
+        }
+    }
+    let mut program = screened(wine);
+    program.args(&run.command).env("WINEPREFIX", &prefix);
+    // Else Wine puts menu entries into our own home, outside the prefix.
+    if std::env::var_os("WINEDLLOVERRIDES").is_none() {
+        program.env("WINEDLLOVERRIDES", "winemenubuilder.exe=d");
+    }
+    if std::env::var_os("WINEDEBUG").is_none() {
+        program.env("WINEDEBUG", "-all");
+    }
+    let status = program.status().map_err(|reason| CaptureError::Start {
+        command: run
+            .command
+            .first()
+            .map(|one| one.to_string_lossy().into_owned())
+            .unwrap_or_default(),
+        reason,
+    })?;
+    session.note_exit(status.code().unwrap_or(-1))?;
+    settle(&prefix)?;
+    finish(&prefix, session, &run, temporary)
+}
+
+fn finish(
+    prefix: &Path,
+    session: Session,
+    run: &Run,
+    temporary: bool,
+) -> Result<Answer, CaptureError> {
+    let before = registry(session.folder())?;
+    let after = registry(prefix)?;
+    let bar = spinner("looking for what changed");
+    let finished = session.finish(&mut |paths| count(&bar, paths))?;
+    bar.finish_and_clear();
+    let mut summary = Summary::of(&finished);
+    let mut report = None;
+    if let Some(folder) = &run.into.output {
+        let captured = Captured::of(&finished)
+            .map_err(|reason| WineError::Read { path: prefix.to_owned(), reason })?;
+        let files = OnDrive { captured };
+        let changes = on_drive(&finished.changes);
+        let mut facts = finished.facts.clone();
+        facts.user = user_of(prefix).or(facts.user);
+        let mut wanted = options(&run.into, folder)?;
+        wanted.architecture.get_or_insert(model::Architecture::Only("x86_64".into()));
+        let draft = project::write_windows(&changes, &files, &facts, &wanted, folder, |draft| {
+            capture::add_registry(draft, &before, &after, &facts);
+        })?;
+        summary.changes = draft.report.counts.changes;
+        report = Some(draft.report.to_string());
+        summary.project = Some(folder.clone());
+    }
+    if !temporary || run.into.output.is_none() {
+        summary.session = Some(finished.session().folder().to_owned());
+    } else {
+        let folder = finished.session().folder().to_owned();
+        finished
+            .into_session()
+            .discard()
+            .map_err(|reason| CaptureError::Discard { folder, reason })?;
+    }
+    Ok(Answer::captured(summary, report))
+}
+
+/// Waits until nothing of Wine runs in the prefix any more: only then are its files what they will be.
+fn settle(prefix: &Path) -> Result<(), CaptureError> {
+    let server = "wineserver";
+    Command::new(server)
+        .arg("-w")
+        .env("WINEPREFIX", prefix)
+        .status()
+        .map_err(|reason| CaptureError::Start { command: server.to_owned(), reason })?;
+    Ok(())
+}
+
+/// Installers want a screen even where nobody looks at it.
+fn screened(wine: &str) -> Command {
+    let screen = "/usr/bin/xvfb-run";
+    if std::env::var_os("DISPLAY").is_some() || !Path::new(screen).exists() {
+        return Command::new(wine);
+    }
+    let mut command = Command::new(screen);
+    command.args(["-a", wine]);
+    command
+}
+
+fn registry(folder: &Path) -> Result<Registry, WineError> {
+    let mut registry = Registry::default();
+    for (name, hive) in HIVES {
+        let path = folder.join(name);
+        let text = match fs::read(&path) {
+            Ok(bytes) => String::from_utf8_lossy(&bytes).into_owned(),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => continue,
+            Err(reason) => return Err(WineError::Read { path, reason }),
+        };
+        registry.read(hive, &text).map_err(|reason| WineError::Registry { path, reason })?;
+    }
+    Ok(registry)
+}
+
+/// The account the prefix has a folder for.
+fn user_of(prefix: &Path) -> Option<String> {
+    let users = fs::read_dir(prefix.join("drive_c/users")).ok()?;
+    let names = users.flatten().filter_map(|user| user.file_name().into_string().ok());
+    names.into_iter().find(|name| name != "Public")
+}
+
+fn to_drive(path: &MachinePath) -> MachinePath {
+    MachinePath::new([DRIVE.as_bytes(), path.as_bytes()].concat()).unwrap_or_else(|_| path.clone())
+}
+
+/// What a Windows machine would say of a file of the prefix: it has no owners, and may be written or not.
+fn windows_entry(entry: &Entry) -> Entry {
+    let mut entry = entry.clone();
+    let writable = entry.meta.mode & 0o200 != 0;
+    entry.meta.mode = match entry.kind {
+        Kind::Directory => 0o755,
+        Kind::Symlink(_) => 0o777,
+        _ if writable => 0o644,
+        _ => 0o444,
+    };
+    (entry.meta.owner, entry.meta.group) = (Owner::root(), Owner::root());
+    (entry.meta.acl, entry.meta.default_acl) = (None, None);
+    entry.meta.modified.nanoseconds -= entry.meta.modified.nanoseconds % 100;
+    if let Kind::HardLink(first) = &mut entry.kind {
+        *first = to_drive(first);
+    }
+    entry
+}
+
+fn on_drive(changes: &ChangeSet) -> ChangeSet {
+    let mut all = ChangeSet::default();
+    for (path, change) in &changes.changes {
+        let before = change.before.as_ref().map(windows_entry);
+        let after = change.after.as_ref().map(windows_entry);
+        if before != after {
+            all.changes.insert(to_drive(path), Change { before, after });
+        }
+    }
+    all.touched = changes.touched.iter().map(|(path, touch)| (to_drive(path), *touch)).collect();
+    all
+}
+
+/// The files of a prefix, by their places on the machine it shows.
+struct OnDrive<'a> {
+    captured: Captured<'a>,
+}
+
+fn below_drive(path: &MachinePath) -> Option<MachinePath> {
+    let rest = path.as_bytes().strip_prefix(DRIVE.as_bytes())?;
+    MachinePath::new(if rest.is_empty() { b"/" } else { rest }).ok()
+}
+
+impl CapturedFiles for OnDrive<'_> {
+    fn open(&self, path: &MachinePath, side: Side) -> io::Result<Option<Box<dyn Read + '_>>> {
+        match below_drive(path) {
+            Some(path) => self.captured.open(&path, side),
+            None => Ok(None),
+        }
+    }
+
+    fn entry(&self, path: &MachinePath, side: Side) -> io::Result<Option<Entry>> {
+        match below_drive(path) {
+            Some(path) => Ok(self.captured.entry(&path, side)?.as_ref().map(windows_entry)),
+            None => Ok(None),
+        }
+    }
+}

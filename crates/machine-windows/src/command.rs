@@ -1,0 +1,69 @@
+//! Programs run on the machine: waited for with a limit.
+
+use std::{
+    io::{self, Read},
+    process::{Command, Stdio},
+    sync::mpsc,
+    thread,
+    time::Duration,
+};
+
+use change::{CommandEnd, CommandRequest};
+
+/// What is kept of a program's output, from its end.
+const KEPT_OUTPUT: usize = 1 << 16;
+
+/// Runs a program to its end.
+pub(crate) fn run(request: &CommandRequest) -> io::Result<CommandEnd> {
+    let words = request.command.iter().map(|word| String::from_utf8_lossy(word).into_owned());
+    let words: Vec<String> = words.collect();
+    let Some((program, arguments)) = words.split_first() else { return Ok(CommandEnd::Missing) };
+    let (mut reader, writer) = io::pipe()?;
+    let mut command = Command::new(program);
+    command.args(arguments).stdin(Stdio::null()).stdout(writer.try_clone()?).stderr(writer);
+    let spawned = command.spawn();
+    drop(command);
+    let mut child = match spawned {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(CommandEnd::Missing),
+        other => other?,
+    };
+    if !request.wait {
+        return Ok(CommandEnd::Started);
+    }
+    // Not waited for: what a program leaves running may hold its output open.
+    let (sender, receiver) = mpsc::channel();
+    thread::spawn(move || {
+        let mut all = Vec::new();
+        let mut block = [0; 4096];
+        while let Ok(count @ 1..) = reader.read(&mut block) {
+            all.extend_from_slice(&block[..count]);
+            let surplus = all.len().saturating_sub(KEPT_OUTPUT);
+            all.drain(..surplus);
+        }
+        let _ = sender.send(all);
+    });
+    let Some(status) = wait(&mut child, request.limit)? else { return Ok(CommandEnd::TimedOut) };
+    let output = receiver.recv_timeout(Duration::from_secs(1)).unwrap_or_default();
+    Ok(CommandEnd::Exited {
+        code: status.code().unwrap_or(-1),
+        output: String::from_utf8_lossy(&output).into_owned(),
+    })
+}
+
+#[expect(unsafe_code, reason = "std waits without a limit alone")]
+fn wait(
+    child: &mut std::process::Child,
+    limit: u32,
+) -> io::Result<Option<std::process::ExitStatus>> {
+    use std::os::windows::io::AsRawHandle as _;
+
+    use windows_sys::Win32::{Foundation::WAIT_TIMEOUT, System::Threading::WaitForSingleObject};
+    let limit = limit.saturating_mul(1000);
+    // SAFETY: the handle is open as long as the child.
+    if unsafe { WaitForSingleObject(child.as_raw_handle(), limit) } == WAIT_TIMEOUT {
+        child.kill()?;
+        child.wait()?;
+        return Ok(None);
+    }
+    child.wait().map(Some)
+}

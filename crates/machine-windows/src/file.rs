@@ -1,0 +1,145 @@
+//! What one path holds, by an open handle; links are never followed.
+
+use std::{
+    fs::{File, OpenOptions},
+    io,
+    os::windows::{ffi::OsStrExt as _, fs::OpenOptionsExt as _, io::AsRawHandle as _},
+    path::Path,
+    time::{Duration, SystemTime},
+};
+
+use change::{Found, Node, RawMeta};
+use model::{Time, Xattrs};
+use windows_sys::Win32::{
+    Foundation::FILETIME,
+    Storage::FileSystem::{
+        BY_HANDLE_FILE_INFORMATION, FILE_ATTRIBUTE_DIRECTORY, FILE_ATTRIBUTE_HIDDEN,
+        FILE_ATTRIBUTE_NORMAL, FILE_ATTRIBUTE_READONLY, FILE_ATTRIBUTE_REPARSE_POINT,
+        FILE_ATTRIBUTE_SYSTEM, FILE_FLAG_BACKUP_SEMANTICS, FILE_FLAG_OPEN_REPARSE_POINT,
+        FILE_READ_ATTRIBUTES, FILE_WRITE_ATTRIBUTES, GetFileInformationByHandle,
+        SetFileAttributesW,
+    },
+};
+
+use crate::{
+    names::{bytes_of, wide},
+    streams,
+};
+
+/// The attribute Samba and Wine keep the hidden and system bits in: `0x2`.
+pub(crate) const ATTRIBUTES: &[u8] = b"user.DOSATTRIB";
+const KEPT: u32 = FILE_ATTRIBUTE_HIDDEN | FILE_ATTRIBUTE_SYSTEM;
+/// Seconds from 1601 to 1970.
+const EPOCH: i64 = 11_644_473_600;
+const TICKS: i64 = 10_000_000;
+/// What stands for permissions here: a file may be written, or not.
+pub(crate) const WRITABLE: u16 = 0o755;
+pub(crate) const READ_ONLY: u16 = 0o555;
+
+/// What `path` holds, or `None`.
+pub(crate) fn look(path: &Path) -> io::Result<Option<Found>> {
+    let file = match open(path, FILE_READ_ATTRIBUTES) {
+        Ok(file) => file,
+        Err(error) if is_absent(&error) => return Ok(None),
+        Err(error) => return Err(error),
+    };
+    let known = by_handle(&file)?;
+    let attributes = known.dwFileAttributes;
+    let is_link = attributes & FILE_ATTRIBUTE_REPARSE_POINT != 0
+        && std::fs::symlink_metadata(path)?.is_symlink();
+    let node = if is_link {
+        let target: Vec<u16> = std::fs::read_link(path)?.as_os_str().encode_wide().collect();
+        Node::Symlink(bytes_of(&target))
+    } else if attributes & FILE_ATTRIBUTE_DIRECTORY != 0 {
+        Node::Directory
+    } else {
+        Node::File { length: u64::from(known.nFileSizeHigh) << 32 | u64::from(known.nFileSizeLow) }
+    };
+    let mut xattrs = Xattrs::new();
+    if attributes & KEPT != 0 {
+        xattrs.insert(ATTRIBUTES.into(), format!("{:#x}", attributes & KEPT).into_bytes().into());
+    }
+    if !is_link && streams::are_held(path) {
+        xattrs.extend(streams::read(path)?);
+    }
+    let is_folder = attributes & FILE_ATTRIBUTE_DIRECTORY != 0;
+    let read_only = attributes & FILE_ATTRIBUTE_READONLY != 0 && !is_folder;
+    let meta = RawMeta {
+        mode: if read_only { READ_ONLY } else { WRITABLE },
+        user: 0,
+        group: 0,
+        modified: time(known.ftLastWriteTime),
+        xattrs,
+    };
+    let inode = u64::from(known.nFileIndexHigh) << 32 | u64::from(known.nFileIndexLow);
+    let identity = (u64::from(known.dwVolumeSerialNumber), inode);
+    Ok(Some(Found { node, meta, identity, links: known.nNumberOfLinks.into() }))
+}
+
+/// Sets streams and attributes, and the time last.
+pub(crate) fn set(path: &Path, meta: &RawMeta) -> io::Result<()> {
+    let refuse = |reason| Err(io::Error::new(io::ErrorKind::Unsupported, reason));
+    if meta.xattrs.keys().any(|name| **name != *ATTRIBUTES && !streams::is_stream(name)) {
+        return refuse("Windows has no such attributes");
+    }
+    let known = std::fs::symlink_metadata(path)?;
+    let is_folder = known.is_dir();
+    if streams::are_held(path) && !known.is_symlink() {
+        if known.permissions().readonly() && !is_folder {
+            set_attributes(path, 0)?;
+        }
+        streams::write(path, &meta.xattrs)?;
+    } else if meta.xattrs.keys().any(|name| streams::is_stream(name)) {
+        return refuse("it can hold no named streams");
+    }
+    let mut attributes = meta.xattrs.get(ATTRIBUTES).map_or(0, |text| bits(text)) & KEPT;
+    if meta.mode & 0o200 == 0 && !is_folder {
+        attributes |= FILE_ATTRIBUTE_READONLY;
+    }
+    let file = open(path, FILE_WRITE_ATTRIBUTES)?;
+    let seconds = u64::try_from(meta.modified.seconds.saturating_add(EPOCH)).unwrap_or(0);
+    let since = Duration::new(seconds, meta.modified.nanoseconds);
+    let zero = SystemTime::UNIX_EPOCH - Duration::from_secs(EPOCH.unsigned_abs());
+    set_attributes(path, attributes)?;
+    file.set_modified(zero + since)
+}
+
+/// Gives a file exactly these attributes.
+#[expect(unsafe_code, reason = "std sets one attribute alone")]
+pub(crate) fn set_attributes(path: &Path, attributes: u32) -> io::Result<()> {
+    let attributes = if attributes == 0 { FILE_ATTRIBUTE_NORMAL } else { attributes };
+    // SAFETY: the name ends with a zero.
+    let done = unsafe { SetFileAttributesW(wide(path).as_ptr(), attributes) };
+    if done == 0 { Err(io::Error::last_os_error()) } else { Ok(()) }
+}
+
+pub(crate) fn is_absent(error: &io::Error) -> bool {
+    use io::ErrorKind::{InvalidFilename, NotADirectory, NotFound};
+    matches!(error.kind(), NotFound | NotADirectory | InvalidFilename)
+}
+
+fn open(path: &Path, access: u32) -> io::Result<File> {
+    OpenOptions::new()
+        .access_mode(access)
+        .custom_flags(FILE_FLAG_BACKUP_SEMANTICS | FILE_FLAG_OPEN_REPARSE_POINT)
+        .open(path)
+}
+
+#[expect(unsafe_code, reason = "std has no stable name for what a handle knows")]
+fn by_handle(file: &File) -> io::Result<BY_HANDLE_FILE_INFORMATION> {
+    let mut known = BY_HANDLE_FILE_INFORMATION::default();
+    // SAFETY: the handle is open, and the structure is plain data on this stack.
+    let done = unsafe { GetFileInformationByHandle(file.as_raw_handle(), &raw mut known) };
+    if done == 0 { Err(io::Error::last_os_error()) } else { Ok(known) }
+}
+
+fn bits(text: &[u8]) -> u32 {
+    let text = std::str::from_utf8(text).unwrap_or_default();
+    u32::from_str_radix(text.trim_end_matches('\0').trim_start_matches("0x"), 16).unwrap_or(0)
+}
+
+fn time(time: FILETIME) -> Time {
+    let ticks = i64::from(time.dwHighDateTime) << 32 | i64::from(time.dwLowDateTime);
+    let nanoseconds = u32::try_from(ticks.rem_euclid(TICKS) * 100).unwrap_or(0);
+    Time { seconds: ticks.div_euclid(TICKS) - EPOCH, nanoseconds }
+}

@@ -1,0 +1,22 @@
+//! The Windows machine: looked at, changed. The only crate that knows the Win32 interface.
+//!
+//! - [`WindowsMachine`] is the machine we run on, as [`change`] sees machines: files by paths of any length, the
+//!   registry by the one true place of each key, services by the service control manager;
+//! - [`WindowsFacts`] is what only it knows.
+//!
+//! **Promise:** a rename is on disk when it answers (`MOVEFILE_WRITE_THROUGH`); what `sync` was asked for is on disk
+//! when it answers, by flushing the volume, or, without the right to, each file that was written.
+
+#![cfg(windows)]
+
+mod command;
+mod disk;
+mod facts;
+mod file;
+mod names;
+mod registry;
+mod services;
+mod streams;
+
+pub use disk::WindowsMachine;
+pub use facts::{WindowsFacts, is_wine};

@@ -1,0 +1,240 @@
+//! Services and drivers, through the service control manager and never by their raw keys.
+
+use std::{io, ptr};
+
+use model::{ServiceSetup, SettingState};
+use windows_sys::Win32::{
+    Foundation::{ERROR_INSUFFICIENT_BUFFER, ERROR_SERVICE_DOES_NOT_EXIST},
+    System::Services::{
+        ChangeServiceConfig2W, ChangeServiceConfigW, CloseServiceHandle, CreateServiceW,
+        DeleteService, OpenSCManagerW, OpenServiceW, QUERY_SERVICE_CONFIGW, QueryServiceConfig2W,
+        QueryServiceConfigW, SC_HANDLE, SC_MANAGER_CONNECT, SC_MANAGER_CREATE_SERVICE,
+        SERVICE_CHANGE_CONFIG, SERVICE_CONFIG_DESCRIPTION, SERVICE_DESCRIPTIONW,
+        SERVICE_QUERY_CONFIG,
+    },
+};
+
+use crate::names::wide;
+
+/// Who a service runs as that runs as the machine itself.
+const SYSTEM: &str = "LocalSystem";
+const DELETE: u32 = 0x1_0000;
+
+struct Handle(SC_HANDLE);
+
+impl Drop for Handle {
+    #[expect(unsafe_code, reason = "the interface is unsafe")]
+    fn drop(&mut self) {
+        // SAFETY: the handle is ours and open.
+        unsafe { CloseServiceHandle(self.0) };
+    }
+}
+
+fn opened(handle: SC_HANDLE) -> io::Result<Handle> {
+    if handle.is_null() { Err(io::Error::last_os_error()) } else { Ok(Handle(handle)) }
+}
+
+#[expect(unsafe_code, reason = "the interface is unsafe")]
+fn open(name: &str, access: u32) -> io::Result<Option<Handle>> {
+    // SAFETY: no name is passed.
+    let manager = opened(unsafe { OpenSCManagerW(ptr::null(), ptr::null(), SC_MANAGER_CONNECT) })?;
+    // SAFETY: the manager is open, and the name ends with a zero.
+    match opened(unsafe { OpenServiceW(manager.0, wide(name).as_ptr(), access) }) {
+        Err(error) if is(&error, ERROR_SERVICE_DOES_NOT_EXIST) => Ok(None),
+        other => other.map(Some),
+    }
+}
+
+fn is(error: &io::Error, code: u32) -> bool {
+    error.raw_os_error() == Some(code.cast_signed())
+}
+
+/// How a service is set up; `None` where there is none of this name.
+pub(crate) fn look(name: &str) -> io::Result<Option<SettingState>> {
+    let Some(service) = open(name, SERVICE_QUERY_CONFIG)? else { return Ok(None) };
+    let mut setup = config(&service)?;
+    setup.description = description(&service)?;
+    Ok(Some(SettingState::Service(Box::new(setup))))
+}
+
+#[expect(unsafe_code, reason = "the interface answers with pointers into a buffer")]
+fn config(service: &Handle) -> io::Result<ServiceSetup> {
+    // In words of eight bytes, so that the structure at its start is aligned.
+    let mut buffer = vec![0_u64; 128];
+    loop {
+        let (size, mut needed) = (u32::try_from(buffer.len() * 8).unwrap_or(u32::MAX), 0);
+        let start = buffer.as_mut_ptr().cast::<QUERY_SERVICE_CONFIGW>();
+        // SAFETY: the buffer is aligned and as long as we say.
+        if unsafe { QueryServiceConfigW(service.0, start, size, &raw mut needed) } != 0 {
+            break;
+        }
+        let error = io::Error::last_os_error();
+        if !is(&error, ERROR_INSUFFICIENT_BUFFER) {
+            return Err(error);
+        }
+        buffer.resize(needed as usize / 8 + 1, 0);
+    }
+    // SAFETY: the call filled the structure; its pointers are null or lead to texts in the buffer.
+    unsafe {
+        let found = &*buffer.as_ptr().cast::<QUERY_SERVICE_CONFIGW>();
+        let account = text_at(found.lpServiceStartName);
+        Ok(ServiceSetup {
+            kind: found.dwServiceType,
+            start: found.dwStartType,
+            error: found.dwErrorControl,
+            program: text_at(found.lpBinaryPathName),
+            display_name: text_at(found.lpDisplayName),
+            description: String::new(),
+            account: if account.eq_ignore_ascii_case(SYSTEM) { String::new() } else { account },
+            dependencies: texts_at(found.lpDependencies),
+            group: text_at(found.lpLoadOrderGroup),
+        })
+    }
+}
+
+#[expect(unsafe_code, reason = "the interface answers with pointers into a buffer")]
+fn description(service: &Handle) -> io::Result<String> {
+    let mut buffer = vec![0_u64; 1024];
+    let (size, mut needed) = (u32::try_from(buffer.len() * 8).unwrap_or(u32::MAX), 0);
+    // SAFETY: the buffer is aligned and as long as we say; what it holds after is a structure whose pointer is null
+    // or leads to a text in it.
+    unsafe {
+        let start = buffer.as_mut_ptr().cast::<u8>();
+        let kind = SERVICE_CONFIG_DESCRIPTION;
+        if QueryServiceConfig2W(service.0, kind, start, size, &raw mut needed) == 0 {
+            return Err(io::Error::last_os_error());
+        }
+        Ok(text_at((*buffer.as_ptr().cast::<SERVICE_DESCRIPTIONW>()).lpDescription))
+    }
+}
+
+/// Makes a service what `state` says, or takes it away.
+#[expect(unsafe_code, reason = "the interface is unsafe")]
+pub(crate) fn set(name: &str, state: Option<&SettingState>) -> io::Result<()> {
+    let Some(SettingState::Service(setup)) = state else {
+        let Some(service) = open(name, DELETE)? else { return Ok(()) };
+        // SAFETY: the handle is open.
+        return done(unsafe { DeleteService(service.0) });
+    };
+    let service = match open(name, SERVICE_CHANGE_CONFIG)? {
+        Some(service) => {
+            change(&service, setup)?;
+            service
+        }
+        None => create(name, setup)?,
+    };
+    let mut text = wide(&setup.description);
+    let description = SERVICE_DESCRIPTIONW { lpDescription: text.as_mut_ptr() };
+    // SAFETY: the handle is open, and the structure leads to a text that ends with a zero.
+    done(unsafe {
+        ChangeServiceConfig2W(
+            service.0,
+            SERVICE_CONFIG_DESCRIPTION,
+            (&raw const description).cast(),
+        )
+    })
+}
+
+fn done(answer: i32) -> io::Result<()> {
+    if answer == 0 { Err(io::Error::last_os_error()) } else { Ok(()) }
+}
+
+struct Words {
+    program: Vec<u16>,
+    group: Vec<u16>,
+    dependencies: Vec<u16>,
+    account: Vec<u16>,
+    display: Vec<u16>,
+}
+
+fn words(setup: &ServiceSetup) -> Words {
+    let account = if setup.account.is_empty() { SYSTEM } else { &setup.account };
+    let mut dependencies: Vec<u16> = setup.dependencies.iter().flat_map(wide).collect();
+    dependencies.extend([0, 0]);
+    Words {
+        program: wide(&setup.program),
+        group: wide(&setup.group),
+        dependencies,
+        account: wide(account),
+        display: wide(&setup.display_name),
+    }
+}
+
+#[expect(unsafe_code, reason = "the interface is unsafe")]
+fn change(service: &Handle, setup: &ServiceSetup) -> io::Result<()> {
+    let words = words(setup);
+    // SAFETY: the handle is open, and every text ends with a zero and outlives the call.
+    done(unsafe {
+        ChangeServiceConfigW(
+            service.0,
+            setup.kind,
+            setup.start,
+            setup.error,
+            words.program.as_ptr(),
+            words.group.as_ptr(),
+            ptr::null_mut(),
+            words.dependencies.as_ptr(),
+            words.account.as_ptr(),
+            ptr::null(),
+            words.display.as_ptr(),
+        )
+    })
+}
+
+#[expect(unsafe_code, reason = "the interface is unsafe")]
+fn create(name: &str, setup: &ServiceSetup) -> io::Result<Handle> {
+    let words = words(setup);
+    // SAFETY: every text ends with a zero and outlives the call.
+    unsafe {
+        let access = SC_MANAGER_CONNECT | SC_MANAGER_CREATE_SERVICE;
+        let manager = opened(OpenSCManagerW(ptr::null(), ptr::null(), access))?;
+        let account = if setup.account.is_empty() { ptr::null() } else { words.account.as_ptr() };
+        opened(CreateServiceW(
+            manager.0,
+            wide(name).as_ptr(),
+            words.display.as_ptr(),
+            SERVICE_CHANGE_CONFIG,
+            setup.kind,
+            setup.start,
+            setup.error,
+            words.program.as_ptr(),
+            if setup.group.is_empty() { ptr::null() } else { words.group.as_ptr() },
+            ptr::null_mut(),
+            if setup.dependencies.is_empty() { ptr::null() } else { words.dependencies.as_ptr() },
+            account,
+            ptr::null(),
+        ))
+    }
+}
+
+/// The text a pointer leads to, empty for none.
+#[expect(unsafe_code, reason = "the interface answers with pointers")]
+unsafe fn text_at(start: *const u16) -> String {
+    if start.is_null() {
+        return String::new();
+    }
+    // SAFETY: the caller's pointer leads to words that end with a zero.
+    unsafe {
+        let length = (0..).take_while(|&at| *start.add(at) != 0).count();
+        String::from_utf16_lossy(std::slice::from_raw_parts(start, length))
+    }
+}
+
+/// The texts of a list that ends with an empty one.
+#[expect(unsafe_code, reason = "the interface answers with pointers")]
+unsafe fn texts_at(start: *const u16) -> Vec<String> {
+    let mut texts = Vec::new();
+    let mut at = start;
+    while !at.is_null() {
+        // SAFETY: the caller's pointer leads to texts, each ended by a zero, and an empty one behind all.
+        let (text, length) =
+            unsafe { (text_at(at), (0..).take_while(|&index| *at.add(index) != 0).count()) };
+        if text.is_empty() {
+            break;
+        }
+        texts.push(text);
+        // SAFETY: what follows a text's zero is the next text or the list's end.
+        at = unsafe { at.add(length + 1) };
+    }
+    texts
+}

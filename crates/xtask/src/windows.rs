@@ -1,0 +1,53 @@
+//! The Windows programs, built on Linux: with rustup's own Windows target where that is installed, else with Debian's
+//! second compiler, which ships the standard library's source.
+
+use std::{
+    path::{Path, PathBuf},
+    process::Command,
+};
+
+use anyhow::{Context, ensure};
+
+use crate::{debian, workspace};
+
+const TARGET: &str = "x86_64-pc-windows-gnu";
+/// The standard library's source, as Debian ships it.
+const LIBRARY: &str = "/usr/lib/rustlib/src/rust/library";
+
+/// Builds the program in front of Windows installers to where `compile` embeds it from.
+pub(crate) fn stub() -> anyhow::Result<PathBuf> {
+    let built = build("setup", "stub")?;
+    let to = workspace::root().join("target/windows/setup.exe");
+    std::fs::copy(&built, &to).with_context(|| format!("copy to `{}`", to.display()))?;
+    Ok(to)
+}
+
+/// Builds a program of the workspace for Windows.
+pub(crate) fn build(package: &str, profile: &str) -> anyhow::Result<PathBuf> {
+    let folder = workspace::root().join("target/windows");
+    let mut cargo = Command::new("cargo");
+    cargo.current_dir(workspace::root()).args(["build", "--locked", "--package", package]);
+    cargo.args(["--target", TARGET, "--profile", profile]).arg("--target-dir").arg(&folder);
+    cargo.env("CC_x86_64_pc_windows_gnu", "x86_64-w64-mingw32-gcc");
+    if !has_rustup_target() {
+        debian::ensure_files(&[
+            ("/usr/bin/rustc", "rustc-web"),
+            (LIBRARY, "rust-web-src"),
+            ("/usr/bin/x86_64-w64-mingw32-gcc", "gcc-mingw-w64-x86-64-posix"),
+        ])?;
+        ensure!(
+            Path::new(LIBRARY).exists(),
+            "no Windows target: `rustup target add {TARGET}`, or \
+             `apt-get install rustc-web rust-web-src gcc-mingw-w64-x86-64-posix`"
+        );
+        cargo.env("RUSTC", "/usr/bin/rustc").env("RUSTC_BOOTSTRAP", "1");
+        cargo.arg("-Zbuild-std=std,panic_abort");
+    }
+    ensure!(cargo.status()?.success(), "`{package}` does not build for Windows");
+    Ok(folder.join(TARGET).join(profile).join(format!("{package}.exe")))
+}
+
+fn has_rustup_target() -> bool {
+    let listed = Command::new("rustup").args(["target", "list", "--installed"]).output();
+    listed.is_ok_and(|listed| String::from_utf8_lossy(&listed.stdout).contains(TARGET))
+}
