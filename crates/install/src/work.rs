@@ -142,7 +142,9 @@ impl<'w, M: Machine + ?Sized> Work<'w, M> {
         for name in meta.xattrs.keys().filter(|name| !raw.xattrs.contains_key(*name)) {
             if self.unheld.insert(name.clone()) {
                 let name = model::escape(name);
-                self.note(format!("this machine holds no attribute `{name}`: files come without it"));
+                self.note(format!(
+                    "this machine holds no attribute `{name}`: files come without it"
+                ));
             }
         }
         Ok(raw)

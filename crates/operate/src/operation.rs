@@ -8,9 +8,7 @@ use install::{InstallError, Options};
 use model::{PackageName, ReplaceRule};
 use package::PackageReader;
 
-use crate::{
-    Exit, Listed, Report, Show, Target, ahead::Ahead, in_use, platform, target::now,
-};
+use crate::{Exit, Listed, Report, Show, Target, ahead::Ahead, in_use, platform, target::now};
 
 /// How to install a package.
 #[derive(Clone, Debug, Default)]

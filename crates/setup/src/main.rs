@@ -11,11 +11,11 @@ mod perform;
 mod request;
 #[cfg(unix)]
 mod start;
-#[cfg(all(unix, panic = "abort"))]
-mod unwind;
 #[cfg_attr(windows, path = "sys/windows.rs")]
 #[cfg_attr(unix, path = "sys/linux.rs")]
 mod sys;
+#[cfg(all(unix, panic = "abort"))]
+mod unwind;
 
 use std::fs::File;
 
