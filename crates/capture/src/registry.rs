@@ -31,7 +31,7 @@ impl Registry {
         while let Some((number, line)) = lines.next() {
             let damaged = |what| ReadRegistryError { line: number + 1, what };
             let mut line = line.to_owned();
-            while line.starts_with(['"', '@']) && line.ends_with('\\') && !line.ends_with("\"") {
+            while line.starts_with(['"', '@']) && line.ends_with('\\') {
                 line.pop();
                 let (_, more) = lines.next().ok_or_else(|| damaged("it ends too early"))?;
                 line.push_str(more.trim_start());

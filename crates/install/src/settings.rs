@@ -1,6 +1,6 @@
 //! Settings that are no files: decided one by one, and taken back politely.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use change::{Intent, Machine, MachineError, Transaction};
 use model::{
@@ -219,15 +219,11 @@ fn want<M: Machine + ?Sized>(
     added: Vec<String>,
 ) -> Result<(), InstallError> {
     let standing = state(work, &setting)?;
-    let before = match work.settings.get(&key_of(&setting)) {
-        Some(claim) => claim.before.clone(),
-        None => {
-            let theirs = claims_of(work.transaction.observe(), work.others, work.old, &setting)?;
-            match theirs.into_iter().next() {
-                Some(claim) => claim.before,
-                None => standing.clone(),
-            }
-        }
+    let before = if let Some(claim) = work.settings.get(&key_of(&setting)) {
+        claim.before.clone()
+    } else {
+        let theirs = claims_of(work.transaction.observe(), work.others, work.old, &setting)?;
+        theirs.into_iter().next().map_or_else(|| standing.clone(), |claim| claim.before)
     };
     if standing != wanted {
         work.transaction.intend(Intent::Set {
@@ -270,7 +266,7 @@ pub(crate) fn take_back<M: Machine + ?Sized>(
         }
         true
     })?;
-    let mut gone = BTreeMap::new();
+    let mut gone = BTreeSet::new();
     let mut leftovers = Vec::new();
     // Values before keys, and keys before those above them.
     for (place, claim) in claims.into_iter().rev() {
@@ -279,7 +275,7 @@ pub(crate) fn take_back<M: Machine + ?Sized>(
         }
         let standing = transaction.observe().setting(&claim.setting)?;
         let theirs = claims_of(transaction.observe(), others, None, &claim.setting)?;
-        let Some(target) = target(&claim, standing.as_ref(), &theirs) else {
+        let Ok(target) = target(&claim, standing.as_ref(), &theirs) else {
             let reason = format!("the {} was changed since", claim.setting);
             leftovers.push(Leftover { path: claim.setting.path(), reason });
             continue;
@@ -295,7 +291,7 @@ pub(crate) fn take_back<M: Machine + ?Sized>(
             continue;
         }
         if target.is_none() {
-            gone.insert(place, ());
+            gone.insert(place);
         }
         let setting = claim.setting;
         transaction.intend(Intent::Set { setting, old: standing, new: target })?;
@@ -303,12 +299,15 @@ pub(crate) fn take_back<M: Machine + ?Sized>(
     Ok(leftovers)
 }
 
-/// What a setting becomes when the package goes; `None` where somebody changed it since.
+/// Somebody changed a setting since the package came.
+struct ChangedSince;
+
+/// What a setting becomes when the package goes.
 fn target(
     claim: &SettingClaim,
     standing: Option<&SettingState>,
     theirs: &[SettingClaim],
-) -> Option<Option<SettingState>> {
+) -> Result<Option<SettingState>, ChangedSince> {
     let wanted = |others: &[SettingClaim]| match others.last() {
         Some(last) => last.wanted.clone(),
         None => claim.before.clone(),
@@ -323,16 +322,16 @@ fn target(
         let goes = |text: &&str| claim.added.iter().any(|one| same(one, text)) && !keeps(text);
         let left: Vec<&str> = text.split(DIVIDER).filter(|text| !goes(text)).collect();
         let value = RegistryValue::text(value.kind, &left.join(";"));
-        return Some((!left.is_empty()).then_some(SettingState::Value(value)));
+        return Ok((!left.is_empty()).then_some(SettingState::Value(value)));
     }
     match standing {
         // Somebody took it away already.
-        None if claim.wanted.is_some() => Some(None),
-        standing if standing == claim.wanted.as_ref() => Some(wanted(theirs)),
+        None if claim.wanted.is_some() => Ok(None),
+        standing if standing == claim.wanted.as_ref() => Ok(wanted(theirs)),
         standing if theirs.iter().any(|other| other.wanted.as_ref() == standing) => {
-            Some(standing.cloned())
+            Ok(standing.cloned())
         }
-        _ => None,
+        _ => Err(ChangedSince),
     }
 }
 
@@ -346,7 +345,7 @@ fn as_value(state: Option<&SettingState>) -> Option<&RegistryValue> {
 fn holds_more<M: Machine + ?Sized>(
     machine: &M,
     key: &RegistryKey,
-    gone: &BTreeMap<(bool, model::MachinePath), ()>,
+    gone: &BTreeSet<(bool, model::MachinePath)>,
 ) -> Result<bool, MachineError> {
-    Ok(machine.settings_in(key)?.iter().any(|inner| !gone.contains_key(&key_of(inner))))
+    Ok(machine.settings_in(key)?.iter().any(|inner| !gone.contains(&key_of(inner))))
 }
