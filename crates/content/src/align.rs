@@ -20,9 +20,9 @@ const SEED: usize = 8;
 /// How much more another place must explain to be worth going there.
 const GAIN: usize = 8;
 /// How many places are looked at for one position.
-const TRIES: usize = 12;
+const TRIES: usize = 6;
 /// As many equal bytes at hand are not improved on.
-const ENOUGH: usize = 48;
+const ENOUGH: usize = 32;
 
 /// Where seeds are in the old file.
 pub(crate) struct Seeds<'o> {

@@ -9,11 +9,17 @@
 //! **Invariant:** objects are written before what names them, and never changed; nothing gets a final name before its
 //! hash was checked. Async stays in [`Point`].
 
+mod assembly;
+mod cache;
+mod catalogues;
 mod check;
 mod collect;
+mod compose;
 mod error;
 mod fetch;
 mod follow;
+mod frames;
+mod known;
 mod make_delta;
 mod partial;
 mod point;
@@ -21,10 +27,12 @@ mod publish;
 mod releases;
 mod unpacked;
 
+pub use assembly::{AssembleError, Assembly};
+pub use cache::Cache;
 pub use check::{Finding, Found, Repaired, repair, verify};
 pub use collect::{Collected, collect};
 pub use error::{FetchError, OpenPointError, PointError, PublishError};
-pub use fetch::{FetchOptions, Fetched, Wanted, wanted};
+pub use fetch::{FetchOptions, Fetched, Installed, Ready, Wanted, wanted};
 pub use follow::FollowError;
 pub use point::{Listed, Point};
 pub use publish::{PublishOptions, Published, publish};

@@ -18,7 +18,7 @@ impl Effort {
     /// The level of zstd.
     pub(crate) fn level(self) -> i32 {
         match self {
-            Self::Full => 19,
+            Self::Full => 16,
             Self::Less => 12,
             Self::None => 3,
         }

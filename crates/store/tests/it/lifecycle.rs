@@ -18,7 +18,7 @@ fn a_delta_comes_instead_of_the_whole() {
     let old = place.path("2.package");
     let whole = place.fetch(&[], &program("3"));
     let delta = place.fetch(&[&old], &program("3"));
-    assert_eq!((whole.routes, delta.routes), (vec!["whole".into()], vec!["delta".into()]));
+    assert_eq!((whole.routes, delta.routes), (vec!["frames".into()], vec!["delta".into()]));
     assert!(delta.received * 50 < whole.received, "{} of {}", delta.received, whole.received);
     assert!(delta.requests <= 5);
 }
@@ -29,9 +29,9 @@ fn deltas_lead_from_the_last_three() {
     let index = store::releases(&place.point, &name()).unwrap().unwrap();
     let newest = index.release(None).unwrap();
     assert_eq!((newest.version.as_str(), newest.deltas.len()), ("5", 3));
-    // From further back there is the whole.
+    // From further back there are the frames.
     let fetched = place.fetch(&[&place.path("1.package")], &program("5"));
-    assert_eq!(fetched.routes, ["whole"]);
+    assert_eq!(fetched.routes, ["frames"]);
 }
 
 #[test]
@@ -42,7 +42,7 @@ fn an_altered_base_falls_back_by_itself() {
     flip(&old, 20_000);
     let fetched = place.fetch(&[&old], &program("2"));
     assert_eq!(fetched.routes.len(), 2, "{:?}", fetched.routes);
-    assert_eq!(fetched.routes[1], "whole");
+    assert_eq!(fetched.routes[1], "frames");
 }
 
 #[test]
@@ -53,7 +53,7 @@ fn a_damaged_delta_falls_back_and_nothing_stays_beside() {
     }
     let old = place.path("1.package");
     let fetched = place.fetch(&[&old], &program("2"));
-    assert_eq!(fetched.routes.last().unwrap(), "whole");
+    assert_eq!(fetched.routes.last().unwrap(), "frames");
     let left = std::fs::read_dir(place.folder.path()).unwrap();
     let partial = left
         .filter(|entry| entry.as_ref().unwrap().file_name().to_str().unwrap().ends_with("made"));
@@ -80,7 +80,7 @@ fn a_version_is_not_taken_twice_unless_told() {
     };
     assert!(matches!(publish(false), Err(PublishError::Taken { .. })));
     publish(true).unwrap();
-    assert_eq!(place.fetch(&[], &other).routes, ["whole"]);
+    assert_eq!(place.fetch(&[], &other).routes, ["frames"]);
     assert_eq!(store::releases(&place.point, &name()).unwrap().unwrap().releases.len(), 1);
 }
 
@@ -134,7 +134,7 @@ fn a_lost_or_damaged_index_is_made_again_from_its_records() {
         let findings = verify(&place.point, &mut |_, _, _| {}).unwrap();
         assert_eq!(findings.len(), 1);
         repair(&place.point, &findings, &[], &mut |_, _, _| {}).unwrap();
-        assert_eq!(place.fetch(&[], &program("2")).routes, ["whole"]);
+        assert_eq!(place.fetch(&[], &program("2")).routes, ["frames"]);
     }
 }
 
