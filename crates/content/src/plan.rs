@@ -69,12 +69,7 @@ pub struct Plan {
 impl Plan {
     /// The ways to `release` for a client that has the packages of these identities; `frames` is the way over
     /// frames, if that was looked into.
-    pub fn decide(
-        index: &Index,
-        release: &Release,
-        have: &[Hash],
-        frames: Option<Route>,
-    ) -> Self {
+    pub fn decide(index: &Index, release: &Release, have: &[Hash], frames: Option<Route>) -> Self {
         let mut routes = Vec::new();
         if have.contains(&release.identity) {
             routes.push(Route { way: Way::Copy, cost: Cost::default() });

@@ -27,7 +27,9 @@ pub struct FrameShape {
 impl FrameShape {
     /// Whether a reader can take it within the format's limits (§4.2, §5.2).
     pub fn is_possible(&self) -> bool {
-        self.stored > 0 && (1..=MAX_FRAME).contains(&self.plain) && self.window_log <= MAX_WINDOW_LOG
+        self.stored > 0
+            && (1..=MAX_FRAME).contains(&self.plain)
+            && self.window_log <= MAX_WINDOW_LOG
     }
 
     /// Bytes of memory unpacking it takes, roughly.
@@ -47,8 +49,7 @@ impl<R: Read + Seek> FrameContent<R> {
     /// Starts unpacking the frame that is all of `input`.
     pub fn new(input: R, shape: FrameShape) -> Result<Self, ReadError> {
         let frame = Frame { offset: 0, stored: shape.stored, plain: shape.plain };
-        let reader =
-            FrameReader::new(Part::Content, frame, 0, shape.window_log, shape.filtered)?;
+        let reader = FrameReader::new(Part::Content, frame, 0, shape.window_log, shape.filtered)?;
         Ok(Self { source: Source::new(input, 0), reader, plain: shape.plain })
     }
 

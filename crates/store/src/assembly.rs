@@ -155,7 +155,8 @@ impl<'p> Assembly<'p> {
             for entry in catalogue.entries() {
                 let Entry { record, places } = entry.map_err(AssembleError::from)?;
                 if let Node::File(content) = &record.node {
-                    let mut data = Data { work, places: &places, chunk: Vec::new(), used: 0, failed: None };
+                    let mut data =
+                        Data { work, places: &places, chunk: Vec::new(), used: 0, failed: None };
                     let (length, holes) = (content.length, content.holes.clone());
                     let written =
                         writer.content(record.tree, &record.path, length, holes, &mut data);
@@ -178,7 +179,8 @@ impl<'p> Assembly<'p> {
 
     /// Unpacks it into a nameless file of `folder`.
     pub(crate) fn unpack(&mut self, folder: &Path) -> Result<Unpacked, FetchError> {
-        let cannot = |source| PointError::File { doing: "writing", path: folder.to_owned(), source };
+        let cannot =
+            |source| PointError::File { doing: "writing", path: folder.to_owned(), source };
         let data = tempfile::tempfile_in(folder).map_err(cannot)?;
         let records = self.while_fetching(&|_| {}, |work| -> Result<_, FetchError> {
             let mut out = BufWriter::with_capacity(1 << 20, &data);

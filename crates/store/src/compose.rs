@@ -72,8 +72,7 @@ impl Composition {
             .filter(|(hash, _)| !have.contains(hash))
             .map(|(_, frame)| *frame)
             .collect();
-        let frames: u64 =
-            lacking.iter().map(|frame| self.frames[*frame as usize].1.stored).sum();
+        let frames: u64 = lacking.iter().map(|frame| self.frames[*frame as usize].1.stored).sum();
         frames + self.part.len() as u64
     }
 }
@@ -91,8 +90,14 @@ impl Scanned {
         let mut header = Vec::new();
         let _ = minicbor::encode(reader.header(), &mut header);
         let (root, frames) = (reader.manifest(), reader.frames());
-        let mut scanned =
-            Self { header, root, frames, chunks: Vec::new(), leaves: Vec::new(), nodes: Vec::new() };
+        let mut scanned = Self {
+            header,
+            root,
+            frames,
+            chunks: Vec::new(),
+            leaves: Vec::new(),
+            nodes: Vec::new(),
+        };
         let (mut building, mut tree) = (LeafBuilder::default(), ManifestTree::new());
         let mut from = 0;
         let mut contents = reader.contents();
@@ -133,7 +138,8 @@ impl Scanned {
         let number = after.checked_sub(1)?;
         let frame = &self.frames[number];
         let offset = place.position.checked_sub(frame.start)?;
-        let fits = frame.lane == place.lane && offset + u64::from(place.chunk.length) <= frame.plain;
+        let fits =
+            frame.lane == place.lane && offset + u64::from(place.chunk.length) <= frame.plain;
         fits.then_some((number, offset))
     }
 }
@@ -164,7 +170,8 @@ pub(crate) fn compose(
     let mut placing = Placing::default();
     let whole = choice.reused.is_empty() && own.iter().all(Option::is_some);
     let (pack, mut places) = if whole {
-        let frames: Vec<_> = scanned.frames.iter().map(|frame| as_stored(frame, frame.offset)).collect();
+        let frames: Vec<_> =
+            scanned.frames.iter().map(|frame| as_stored(frame, frame.offset)).collect();
         placing.pack(package, &frames);
         let places = own.iter().map(|own| own.map(|(frame, at)| (frame as u32, at))).collect();
         (Some(NewPack::Package(package)), places)
@@ -299,9 +306,8 @@ fn make_pack(
     // Chunks by frame of the package, those that are not kept.
     let mut gathered: BTreeMap<usize, BTreeMap<u64, Vec<usize>>> = BTreeMap::new();
     for (index, place) in scanned.chunks.iter().enumerate() {
-        let is_there = known
-            .find(&place.chunk.hash)
-            .is_some_and(|(frame, _)| choice.reused.contains(&frame));
+        let is_there =
+            known.find(&place.chunk.hash).is_some_and(|(frame, _)| choice.reused.contains(&frame));
         match own[index] {
             Some((frame, at)) if choice.kept[frame] => {
                 number_of.entry(frame).or_insert(u32::MAX);
@@ -312,7 +318,9 @@ fn make_pack(
                 gathered.entry(frame).or_default().entry(at).or_default().push(index);
             }
             None => {
-                return Err(io::Error::other("a chunk lies across frames; compile the package again"));
+                return Err(io::Error::other(
+                    "a chunk lies across frames; compile the package again",
+                ));
             }
         }
     }
@@ -366,8 +374,9 @@ fn gather(
     let mut batch: Vec<Gathered> = Vec::new();
     for (number, chunks) in wanted {
         let stored = &scanned.frames[*number];
-        let mut content = FrameContent::new(Part { file, start: stored.offset, at: 0 }, shape(stored))
-            .map_err(io::Error::other)?;
+        let mut content =
+            FrameContent::new(Part { file, start: stored.offset, at: 0 }, shape(stored))
+                .map_err(io::Error::other)?;
         for (at, indexes) in chunks {
             let length = usize::try_from(length_of(indexes)).unwrap_or(0);
             let is_full = open.as_ref().is_some_and(|open| {
@@ -453,8 +462,12 @@ fn part(
     known: &Known,
     before: Option<&Catalogue>,
 ) -> (Vec<u8>, bool) {
-    let own: HashMap<(Hash, u64), u32> =
-        placing.frames.iter().zip(0_u32..).map(|((pack, frame), number)| ((pack.hash, frame.offset), number)).collect();
+    let own: HashMap<(Hash, u64), u32> = placing
+        .frames
+        .iter()
+        .zip(0_u32..)
+        .map(|((pack, frame), number)| ((pack.hash, frame.offset), number))
+        .collect();
     let is_as_before = |leaf: &ScannedLeaf| {
         before.is_some_and(|before| before.has(&leaf.hash))
             && leaf.chunks.clone().all(|index| {
@@ -486,7 +499,8 @@ fn part(
                     packs.push(pack);
                     packs.len() - 1
                 });
-                frames.push(PackFrame { pack: u32::try_from(position).unwrap_or(u32::MAX), ..frame });
+                frames
+                    .push(PackFrame { pack: u32::try_from(position).unwrap_or(u32::MAX), ..frame });
                 u32::try_from(frames.len() - 1).unwrap_or(u32::MAX)
             });
             match runs.last_mut().filter(|_| next == Some((number, offset))) {

@@ -136,7 +136,9 @@ pub enum PublishError {
         source: Box<FetchError>,
     },
     /// A manifest of the distribution point says what cannot be.
-    #[error("reading what the distribution point has for `{name}` stopped; run `packhorse dp verify`")]
+    #[error(
+        "reading what the distribution point has for `{name}` stopped; run `packhorse dp verify`"
+    )]
     Manifest {
         /// The package that is published.
         name: PackageName,

@@ -216,7 +216,8 @@ impl<'p> Wanted<'p> {
     fn decide(&mut self) {
         let mut have: Vec<_> = self.have.iter().map(|(identity, _)| *identity).collect();
         // What is installed is no package file: it cannot be copied, but started from.
-        let installed = self.installed.as_ref().filter(|base| base.identity != self.release.identity);
+        let installed =
+            self.installed.as_ref().filter(|base| base.identity != self.release.identity);
         have.extend(installed.map(|base| base.identity));
         let frames = self.assembly.as_ref().map(|(assembly, manifest)| {
             let (frames, packs, here) = assembly.shape();
@@ -278,8 +279,9 @@ impl<'p> Wanted<'p> {
         {
             return Ok(Ready::File(path));
         }
-        let is_delta =
-            |route: Option<&Route>| route.is_some_and(|route| matches!(route.way, Way::Delta { .. }));
+        let is_delta = |route: Option<&Route>| {
+            route.is_some_and(|route| matches!(route.way, Way::Delta { .. }))
+        };
         while is_delta(self.plan.routes().first()) {
             let way = self.plan.routes()[0].way.clone();
             match self.go(&way, &file, progress) {
@@ -304,14 +306,13 @@ impl<'p> Wanted<'p> {
             assembly.discard()?;
         }
         let Some(cache) = &self.cache else { return Ok(()) };
-        let cannot = |source| PointError::File {
-            doing: "tidying",
-            path: cache.folder().to_owned(),
-            source,
-        };
+        let cannot =
+            |source| PointError::File { doing: "tidying", path: cache.folder().to_owned(), source };
         let made = cache.folder().join(format!("{}.package", self.release.identity));
         match std::fs::remove_file(&made) {
-            Err(source) if source.kind() != std::io::ErrorKind::NotFound => return Err(cannot(source)),
+            Err(source) if source.kind() != std::io::ErrorKind::NotFound => {
+                return Err(cannot(source));
+            }
             _ => {}
         }
         cache.trim().map(drop).map_err(cannot)
@@ -345,8 +346,9 @@ impl<'p> Wanted<'p> {
                 if is_new && self.look_into_frames().is_ok() && self.assembly.is_some() {
                     continue;
                 }
-                return Err(failed
-                    .unwrap_or(FetchError::NotTheRelease { object: self.release.manifest }));
+                return Err(
+                    failed.unwrap_or(FetchError::NotTheRelease { object: self.release.manifest })
+                );
             };
             match go(self, &way) {
                 Ok(()) => {
@@ -386,7 +388,8 @@ impl<'p> Wanted<'p> {
             return Err(FetchError::NotTheRelease { object: self.release.manifest });
         };
         let folder = folder_of(to);
-        let cannot = |source| PointError::File { doing: "writing", path: folder.to_owned(), source };
+        let cannot =
+            |source| PointError::File { doing: "writing", path: folder.to_owned(), source };
         let made = tempfile::NamedTempFile::new_in(folder).map_err(cannot)?;
         progress("fetching", 0, assembly.cost().bytes);
         let came = AtomicU64::new(0);

@@ -132,9 +132,8 @@ impl<'p> Frames<'p> {
 
     /// Deletes all that came.
     pub(crate) fn discard(&self) -> Result<(), PointError> {
-        (0..self.frames.len()).try_for_each(|number| {
-            self.forget(u32::try_from(number).unwrap_or(u32::MAX))
-        })
+        (0..self.frames.len())
+            .try_for_each(|number| self.forget(u32::try_from(number).unwrap_or(u32::MAX)))
     }
 
     fn here(&self, number: u32) -> u64 {

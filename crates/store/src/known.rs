@@ -106,9 +106,7 @@ impl Hints {
             .0
             .iter()
             .filter(|hint| hint.name != *own)
-            .map(|hint| {
-                (hint.chunks.iter().filter(|chunk| wanted.contains(chunk)).count(), hint)
-            })
+            .map(|hint| (hint.chunks.iter().filter(|chunk| wanted.contains(chunk)).count(), hint))
             .filter(|(common, _)| *common >= LEAST_COMMON)
             .collect();
         scored.sort_by_key(|(common, _)| std::cmp::Reverse(*common));

@@ -92,7 +92,9 @@ pub fn publish(
     let composition = compose(&scanned, &file, object, &content, parent_catalogue)?;
     let deltas = deltas(point, &name, &known, identity, package, &composition, options, progress)?;
     let older = match parent.filter(|_| composition.goes_back) {
-        Some((release, _)) => std::iter::once(&release.manifest).chain(release.older()).copied().collect(),
+        Some((release, _)) => {
+            std::iter::once(&release.manifest).chain(release.older()).copied().collect()
+        }
         None => Vec::new(),
     };
     let is_whole = matches!(composition.pack, Some(NewPack::Package(_)));
@@ -176,8 +178,9 @@ fn content_known(
     sampled: &[u64],
 ) -> Result<Known, PublishError> {
     let mut known = Known::default();
-    let unusable = |error: content::ReadManifestError| {
-        PublishError::Manifest { name: name.clone(), source: error }
+    let unusable = |error: content::ReadManifestError| PublishError::Manifest {
+        name: name.clone(),
+        source: error,
     };
     for (_, catalogue) in before {
         known.take(catalogue).map_err(unusable)?;
@@ -240,7 +243,10 @@ fn deltas(
     let mut made = Vec::new();
     let began = Instant::now();
     for (number, base) in bases.iter().enumerate() {
-        let of_base = |source: FetchError| PublishError::Base { version: base.version.clone(), source: Box::new(source) };
+        let of_base = |source: FetchError| PublishError::Base {
+            version: base.version.clone(),
+            source: Box::new(source),
+        };
         let manifest = catalogue(point, base, None).map_err(of_base)?;
         // What both have is at hand.
         let mut assembly = Assembly::new(point, folder.path(), manifest, vec![Arc::clone(&new)])

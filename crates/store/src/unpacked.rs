@@ -246,8 +246,7 @@ fn read_data(file: &File, record: &Record, mut at: u64, mut buffer: &mut [u8]) -
     if content.holes.is_empty() {
         return file.read_exact_at(buffer, at);
     }
-    let whole =
-        model::Content { length: content.length, hash: None, holes: content.holes.clone() };
+    let whole = model::Content { length: content.length, hash: None, holes: content.holes.clone() };
     for extent in whole.data() {
         if at >= extent.length {
             at -= extent.length;

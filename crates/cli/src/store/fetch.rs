@@ -63,9 +63,9 @@ pub(crate) fn run(args: &Args) -> Result<Answer, Failure> {
     };
     let bar = Bar::new(args.json);
     let machine = LinuxMachine::new(&args.root).ok();
-    let here = machine.as_ref().and_then(|machine| {
-        Here::find(machine, &install::state_paths(machine).ok()?, name)
-    });
+    let here = machine
+        .as_ref()
+        .and_then(|machine| Here::find(machine, &install::state_paths(machine).ok()?, name));
     let place = here.as_ref().map(|here| |header: &_, record: &_| here.place(header, record));
     let installed = here
         .as_ref()

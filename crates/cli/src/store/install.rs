@@ -49,15 +49,19 @@ fn from_point(
         None => target.machine.root().join(Cache::FOLDER),
     };
     let cache = Cache::open(&folder, incoming.cache_limit)?;
-    let options =
-        FetchOptions { version, cache: Some(cache), explain: incoming.explain, ..FetchOptions::default() };
+    let options = FetchOptions {
+        version,
+        cache: Some(cache),
+        explain: incoming.explain,
+        ..FetchOptions::default()
+    };
     let mut wanted = {
         let here = Here::find(&target.machine, &target.paths, &name);
         let place = here.as_ref().map(|here| |header: &_, record: &_| here.place(header, record));
-        let installed = here.as_ref().zip(place.as_ref()).map(|(here, place)| Installed {
-            version: here.version.clone(),
-            place,
-        });
+        let installed = here
+            .as_ref()
+            .zip(place.as_ref())
+            .map(|(here, place)| Installed { version: here.version.clone(), place });
         store::wanted(&point, &name, &options, installed.as_ref())?
     };
     if incoming.explain {
@@ -71,7 +75,8 @@ fn from_point(
     let came = wanted.counted();
     report.notes.push(format!("{} bytes received in {} requests", came.bytes, came.requests));
     report.notes.extend(wanted.notes().iter().cloned());
-    let is_done = matches!(report.result, Exit::Done | Exit::Restart | Exit::Leftovers | Exit::Nothing);
+    let is_done =
+        matches!(report.result, Exit::Done | Exit::Restart | Exit::Leftovers | Exit::Nothing);
     if is_done {
         wanted.tidy()?;
     }
@@ -87,9 +92,7 @@ fn perform(
     let ready = wanted.ready(&mut |doing, done, of| show.coming(doing, done, of))?;
     show.clear();
     match ready {
-        Ready::Streamed(assembly) => {
-            Ok(operate::install_payload(target, assembly, settings, show))
-        }
+        Ready::Streamed(assembly) => Ok(operate::install_payload(target, assembly, settings, show)),
         Ready::File(path) => {
             let damaged = |error: &(dyn Error + 'static)| Report::of_error(Exit::Damaged, error);
             let file = match File::open(&path) {

@@ -77,7 +77,8 @@ impl Catalogue {
         }
         let header: Header = minicbor::decode(&head.header)
             .map_err(|error| damaged(format!("its header does not parse: {error}")))?;
-        let mut walk = Walk { leaves: &leaves, nodes: &nodes, found: Vec::new(), seen: HashSet::new() };
+        let mut walk =
+            Walk { leaves: &leaves, nodes: &nodes, found: Vec::new(), seen: HashSet::new() };
         walk.down(head.root, u32::MAX)?;
         let (leaves, known) = (walk.found, walk.seen);
         Ok(Self { header, head, identity: wanted, parts, packs, frames, leaves, known })
@@ -286,9 +287,7 @@ impl Entries<'_> {
         let mut runs = Places { part, frames, runs: placed.runs.iter(), run };
         let mut entries = Vec::new();
         for record in Leaf::parse(&placed.leaf).map_err(damaged)? {
-            self.check
-                .check(&record, self.catalogue.header.trees.len())
-                .map_err(damaged)?;
+            self.check.check(&record, self.catalogue.header.trees.len()).map_err(damaged)?;
             let places = match &record.node {
                 Node::File(content) => {
                     content.each_chunk().map(|chunk| runs.next(chunk)).collect::<Result<_, _>>()?
@@ -312,10 +311,8 @@ struct Places<'r> {
 impl Places<'_> {
     fn next(&mut self, chunk: Chunk) -> Result<Place, ReadManifestError> {
         while self.run.chunks == 0 {
-            self.run = *self
-                .runs
-                .next()
-                .ok_or_else(|| damaged("it does not say where all chunks lie"))?;
+            self.run =
+                *self.runs.next().ok_or_else(|| damaged("it does not say where all chunks lie"))?;
         }
         let frame = self
             .part

@@ -189,8 +189,7 @@ impl Section {
 /// The sections of a part, the head first.
 pub(super) fn sections(bytes: &[u8]) -> Result<Vec<Section>, ReadManifestError> {
     let rest = bytes.strip_prefix(START).ok_or_else(|| damaged("it does not start as one"))?;
-    let (format, _) =
-        rest.split_first_chunk().ok_or_else(|| damaged("it is cut off"))?;
+    let (format, _) = rest.split_first_chunk().ok_or_else(|| damaged("it is cut off"))?;
     let format = u32::from_le_bytes(*format);
     if format != MANIFEST_FORMAT {
         return Err(ReadManifestError::OtherFormat { found: format, known: MANIFEST_FORMAT });

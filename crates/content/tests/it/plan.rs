@@ -55,7 +55,8 @@ fn the_cheapest_way_comes_first_and_the_others_stay() {
 #[test]
 fn what_is_there_already_costs_nothing() {
     let index = index();
-    let plan = Plan::decide(&index, index.release(None).unwrap(), &[identity("3"), identity("2")], None);
+    let plan =
+        Plan::decide(&index, index.release(None).unwrap(), &[identity("3"), identity("2")], None);
     assert_eq!(plan.routes()[0].way, Way::Copy);
     assert_eq!(plan.cost().bytes, 0);
 }

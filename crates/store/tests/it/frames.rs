@@ -19,6 +19,10 @@ fn suite(package: &str, version: &str) -> Sample {
     for number in 0..12 {
         sample.file(tree, &format!("lib/part-{number:02}"), &noise(400_000, 100 + number));
     }
+    sample.directory(tree, "text");
+    for number in 0..200 {
+        sample.file(tree, &format!("text/{number:03}"), format!("text {number}").as_bytes());
+    }
     sample.file(tree, "own", &noise(150_000, package.len() as u64 * 7919));
     sample.file(tree, "version", &noise(20_000, version.bytes().map(u64::from).sum::<u64>() * 31));
     sample
@@ -52,8 +56,7 @@ fn content_is_stored_once_between_packages() {
     assert!(other.written < 220_000, "{} bytes for 170,000 of its own", other.written);
     let to = place.path("valkey.package");
     let valkey = model::PackageName::new("valkey").unwrap();
-    let mut wanted =
-        store::wanted(&place.point, &valkey, &FetchOptions::default(), None).unwrap();
+    let mut wanted = store::wanted(&place.point, &valkey, &FetchOptions::default(), None).unwrap();
     let fetched = wanted.fetch(&to, &mut |_, _, _| {}).unwrap();
     assert_eq!(fetched.routes, ["frames"]);
     let made = package::PackageReader::open(std::fs::File::open(&to).unwrap()).unwrap();
@@ -135,8 +138,7 @@ fn a_damaged_pack_is_named_and_nothing_gets_the_name() {
     let second = publish(&place, &suite("redis", "2"));
     flip(&place.path("dp").join(second.release.packs[0].path()), 300);
     let to = place.path("out.package");
-    let mut wanted =
-        store::wanted(&place.point, &name(), &FetchOptions::default(), None).unwrap();
+    let mut wanted = store::wanted(&place.point, &name(), &FetchOptions::default(), None).unwrap();
     let error = wanted.fetch(&to, &mut |_, _, _| {}).unwrap_err();
     assert!(error.to_string().contains("dp repair"), "{error}");
     assert!(!to.exists());

@@ -41,8 +41,12 @@ impl Server {
                 if end.load(Ordering::SeqCst) {
                     return;
                 }
-                let (asked, until_cut, root, dead) =
-                    (Arc::clone(&asked), Arc::clone(&until_cut), root.clone(), Arc::clone(&is_dead));
+                let (asked, until_cut, root, dead) = (
+                    Arc::clone(&asked),
+                    Arc::clone(&until_cut),
+                    root.clone(),
+                    Arc::clone(&is_dead),
+                );
                 std::thread::spawn(move || {
                     serve(stream.unwrap(), &root, &asked, &until_cut, &dead)
                 });
