@@ -28,4 +28,4 @@ pub use manifest::{
 };
 pub use object::{Object, ObjectKind, ParseObjectError};
 pub use plan::{Cost, Plan, Route, Stretch, Way, stretches};
-pub use similar::{Bases, Found};
+pub use similar::{Bases, Found, Sketch};

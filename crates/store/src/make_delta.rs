@@ -1,6 +1,7 @@
 //! A delta is made: files in parallel, in order, within memory and time.
 
 use std::{
+    collections::HashSet,
     fs::File,
     io::{self, BufWriter, Write},
     ops::Range,
@@ -13,7 +14,7 @@ use std::{
 };
 
 use content::{
-    BaseFile, Bases, Data, DeltaHead, DeltaWriter, Effort, Found, Outline, Recipe, SEGMENT,
+    BaseFile, Bases, Data, DeltaHead, DeltaWriter, Effort, Found, Outline, Recipe, SEGMENT, Sketch,
     WriteDeltaError, lane_of,
 };
 use model::Hasher;
@@ -72,7 +73,8 @@ pub(crate) fn make_delta(
     let head = DeltaHead { base: base.identity, target: new.identity, header: new.header.clone() };
     let sink = Hashed { out: BufWriter::with_capacity(1 << 20, out), hasher: Hasher::new() };
     let mut writer = DeltaWriter::new(sink, &outlines, &head)?;
-    let bases = Bases::new(&base.records);
+    let mut bases = Bases::new(&base.records);
+    learn(&mut bases, base, new)?;
     let mut steps = (0..new.records.len()).map(|position| step(base, new, &bases, position));
     let (send, receive) = mpsc::sync_channel::<(Vec<Step>, Vec<(u8, Recipe)>, Effort)>(1);
     std::thread::scope(|scope| {
@@ -144,7 +146,17 @@ fn step(base: &Unpacked, new: &Unpacked, bases: &Bases<'_>, position: usize) -> 
         let near = bases.same_path(record).map(|near| near as u64);
         return Step { outline: Outline::of(record, Data::None), near, segments: Vec::new() };
     }
+    let like = |named: Option<usize>| {
+        let likely = sketch(new, position).ok().and_then(|sketch| bases.alike(&sketch)).or(named);
+        Step {
+            outline: Outline::of(record, Data::Made(0)),
+            near: likely.map(|like| like as u64),
+            segments: segments(range.clone(), likely.map(|like| base.range(like))),
+        }
+    };
     match bases.find(record, content) {
+        Found::Perhaps(named) => like(Some(named)),
+        Found::Nothing => like(None),
         Found::Same(same) => Step {
             outline: Outline::of(record, Data::Same(same as u64)),
             near: Some(same as u64),
@@ -153,14 +165,39 @@ fn step(base: &Unpacked, new: &Unpacked, bases: &Bases<'_>, position: usize) -> 
         Found::Like(like) => Step {
             outline: Outline::of(record, Data::Made(0)),
             near: Some(like as u64),
-            segments: segments(range, Some(base.range(like))),
-        },
-        Found::Nothing => Step {
-            outline: Outline::of(record, Data::Made(0)),
-            near: None,
-            segments: segments(range, None),
+            segments: segments(range.clone(), Some(base.range(like))),
         },
     }
+}
+
+/// Learns what those files of the base look like that no name leads to: renamed, they may come again.
+fn learn(bases: &mut Bases<'_>, base: &Unpacked, new: &Unpacked) -> io::Result<()> {
+    let mut taken = HashSet::new();
+    let mut searched = false;
+    for record in &new.records {
+        let Node::File(content) = &record.node else { continue };
+        if content.data_length() == 0 {
+            continue;
+        }
+        match bases.find(record, content) {
+            Found::Same(position) | Found::Like(position) => drop(taken.replace(position)),
+            Found::Perhaps(_) | Found::Nothing => searched = true,
+        }
+    }
+    for (position, record) in base.records.iter().enumerate().filter(|_| searched) {
+        if matches!(record.node, Node::File(_)) && !taken.contains(&position) {
+            bases.learn(position, &sketch(base, position)?);
+        }
+    }
+    Ok(())
+}
+
+fn sketch(of: &Unpacked, position: usize) -> io::Result<Sketch> {
+    let range = of.range(position);
+    let length = usize::try_from(range.end - range.start).unwrap_or(usize::MAX);
+    let mut bytes = vec![0; length.min(Sketch::ENOUGH)];
+    of.read_at(range.start, &mut bytes)?;
+    Ok(Sketch::of(&bytes))
 }
 
 /// Cuts a file into segments, each with the part of the older one that is likely its own.
