@@ -28,6 +28,11 @@ impl Settings {
         Self { level: 1, frame: 8 << 20, workers }
     }
 
+    /// Whether calls are made absolute: not where nothing but speed is wanted.
+    pub(crate) fn filters(self, kind: Kind) -> bool {
+        kind.is_filtered() && self.level > 0
+    }
+
     /// No frame has more bytes than the format allows.
     pub(crate) fn frame(self) -> usize {
         (self.frame as usize).clamp(1 << 16, 56 << 20)
@@ -41,7 +46,8 @@ pub(crate) fn compress(plain: &[u8], settings: Settings) -> io::Result<Vec<u8>> 
 
 /// Packs content of a lane.
 fn compress_content(plain: Vec<u8>, kind: Kind, settings: Settings) -> io::Result<Vec<u8>> {
-    pack_content(plain, kind.window_log(), kind.is_filtered(), kind.level(settings.level))
+    let filtered = settings.filters(kind);
+    pack_content(plain, kind.window_log(), filtered, kind.level(settings.level))
 }
 
 pub(crate) fn pack_content(

@@ -2,7 +2,7 @@
 //!
 //! - a [`Point`] is where content is read: a folder, any HTTP server, an S3-compatible bucket;
 //! - [`publish`] makes a package a release of it, [`wanted`] finds a release and the ways to it,
-//!   [`Wanted::fetch`] makes a package of it again;
+//!   [`Wanted::fetch`] makes a package of it again, [`Wanted::ready`] a payload that comes while it is installed;
 //! - [`verify`] finds what is damaged, missing or surplus, [`repair`] mends it from a healthy source,
 //!   [`collect`] takes away what nobody needs.
 //!
