@@ -281,7 +281,7 @@ impl Work<'_, '_> {
         if self.wanted.binary_search(&place.frame).is_err() {
             self.fetch_alone(place.frame)?;
         }
-        let first = match self.from_frame(place, out) {
+        let first = match self.read_frame(place, out) {
             Ok(()) if Hash::of(out) == place.chunk.hash => return Ok(()),
             Ok(()) => format!("a chunk is not `{}`", place.chunk.hash),
             Err(error) => error.to_string(),
@@ -293,7 +293,7 @@ impl Work<'_, '_> {
         self.open.retain(|(number, _)| *number != place.frame);
         self.frames.forget(place.frame)?;
         self.fetch_alone(place.frame)?;
-        match self.from_frame(place, out) {
+        match self.read_frame(place, out) {
             Ok(()) if Hash::of(out) == place.chunk.hash => Ok(()),
             _ => {
                 let frame = self.catalogue.frames()[place.frame as usize];
@@ -310,19 +310,18 @@ impl Work<'_, '_> {
         alone.failed().map_or(Ok(()), |error| Err(error.into()))
     }
 
-    fn from_frame(&mut self, place: &Place, out: &mut [u8]) -> Result<(), package::ReadError> {
+    fn read_frame(&mut self, place: &Place, out: &mut [u8]) -> Result<(), package::ReadError> {
         let usable = self
             .open
             .iter()
             .position(|(number, frame)| *number == place.frame && frame.position() <= place.offset);
-        let mut open = match usable {
-            Some(index) => self.open.remove(index),
-            None => {
-                self.open.retain(|(number, _)| *number != place.frame);
-                let shape = self.catalogue.frames()[place.frame as usize].shape();
-                self.make_room(shape.memory());
-                (place.frame, FrameContent::new(self.frames.open(place.frame), shape)?)
-            }
+        let mut open = if let Some(index) = usable {
+            self.open.remove(index)
+        } else {
+            self.open.retain(|(number, _)| *number != place.frame);
+            let shape = self.catalogue.frames()[place.frame as usize].shape();
+            self.make_room(shape.memory());
+            (place.frame, FrameContent::new(self.frames.open(place.frame), shape)?)
         };
         let skip = place.offset - open.1.position();
         open.1.pass(skip)?;

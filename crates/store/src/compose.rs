@@ -22,7 +22,7 @@ use tempfile::NamedTempFile;
 use crate::{PointError, PublishError, known::Known, unpacked::Unpacked};
 
 /// Of what a first install reads, so many hundredths may be content of other releases beside what it needs.
-const WASTE: u64 = 5;
+const WASTE: u64 = 10;
 /// A frame less of which is there already is stored as the package has it.
 const MOST_REPEATED: u64 = 4;
 /// Frames made here unpack to so much at most.
@@ -173,7 +173,7 @@ pub(crate) fn compose(
         let frames: Vec<_> =
             scanned.frames.iter().map(|frame| as_stored(frame, frame.offset)).collect();
         placing.pack(package, &frames);
-        let places = own.iter().map(|own| own.map(|(frame, at)| (frame as u32, at))).collect();
+        let places = own.iter().map(|own| own.map(|(frame, at)| (number(frame), at))).collect();
         (Some(NewPack::Package(package)), places)
     } else {
         make_pack(scanned, file, &own, &choice, known, &mut placing).map_err(cannot)?
@@ -300,7 +300,7 @@ fn make_pack(
     placing: &mut Placing,
 ) -> io::Result<(Option<NewPack>, Places)> {
     let made = NamedTempFile::new()?;
-    let mut out = Out { out: BufWriter::new(made.as_file()), hasher: Hasher::new(), length: 0 };
+    let mut out = Out { file: BufWriter::new(made.as_file()), hasher: Hasher::new(), length: 0 };
     let mut places: Places = vec![None; own.len()];
     let (mut frames, mut number_of) = (Vec::new(), BTreeMap::new());
     // Chunks by frame of the package, those that are not kept.
@@ -515,8 +515,14 @@ fn part(
     let mut writer = PartWriter::new(&head);
     let has = |hash: &Hash| goes_back && before.is_some_and(|before| before.has(hash));
     scanned.nodes.iter().filter(|(hash, _)| !has(hash)).for_each(|(_, node)| writer.node(node));
-    leaves.iter().for_each(|leaf| writer.leaf(leaf));
+    for leaf in &leaves {
+        writer.leaf(leaf);
+    }
     (writer.finish(), goes_back)
+}
+
+fn number(number: usize) -> u32 {
+    u32::try_from(number).unwrap_or(u32::MAX)
 }
 
 fn as_stored(frame: &StoredFrame, offset: u64) -> PackFrame {
@@ -541,21 +547,21 @@ fn shape(frame: &StoredFrame) -> FrameShape {
 
 /// A pack that is written.
 struct Out<'o> {
-    out: BufWriter<&'o File>,
+    file: BufWriter<&'o File>,
     hasher: Hasher,
     length: u64,
 }
 
 impl Out<'_> {
     fn finish(mut self) -> io::Result<Object> {
-        self.out.flush()?;
+        self.file.flush()?;
         Ok(Object { kind: ObjectKind::Pack, hash: self.hasher.finish(), length: self.length })
     }
 
     fn write(&mut self, bytes: &[u8]) -> io::Result<()> {
         self.hasher.update(bytes);
         self.length += bytes.len() as u64;
-        self.out.write_all(bytes)
+        self.file.write_all(bytes)
     }
 
     fn copy(&mut self, file: &File, frame: &StoredFrame) -> io::Result<()> {

@@ -234,9 +234,8 @@ pub enum FetchError {
 impl FetchError {
     /// Without space or without an answer every other way ends the same.
     pub(crate) fn ends_all(&self) -> bool {
-        let point = match self {
-            Self::Point(error) | Self::Assemble(AssembleError::Point(error)) => error,
-            _ => return false,
+        let (Self::Point(point) | Self::Assemble(AssembleError::Point(point))) = self else {
+            return false;
         };
         matches!(point, PointError::File { .. } | PointError::Request { .. })
     }

@@ -22,7 +22,7 @@ pub(crate) struct Frames<'p> {
     point: &'p Point,
     folder: PathBuf,
     packs: Vec<Object>,
-    frames: Vec<PackFrame>,
+    all: Vec<PackFrame>,
     shared: Arc<Shared>,
 }
 
@@ -58,7 +58,7 @@ impl<'p> Frames<'p> {
             point,
             folder: folder.to_owned(),
             packs: packs.to_vec(),
-            frames: frames.to_vec(),
+            all: frames.to_vec(),
             shared: Arc::default(),
         }
     }
@@ -66,7 +66,7 @@ impl<'p> Frames<'p> {
     /// The requests that bring what is missing of these frames.
     pub(crate) fn missing(&self, wanted: &[u32]) -> Vec<Stretch> {
         let wanted: Vec<_> = wanted.iter().map(|number| (*number, self.here(*number))).collect();
-        stretches(&self.frames, &wanted)
+        stretches(&self.all, &wanted)
     }
 
     /// What they cost.
@@ -88,7 +88,7 @@ impl<'p> Frames<'p> {
 
     /// The same frames, fetched by themselves.
     pub(crate) fn beside(&self) -> Frames<'p> {
-        Self::new(self.point, &self.folder, &self.packs, &self.frames)
+        Self::new(self.point, &self.folder, &self.packs, &self.all)
     }
 
     /// Asked before a fetch: what an earlier one said is past.
@@ -111,7 +111,7 @@ impl<'p> Frames<'p> {
         FrameFile {
             number,
             path: self.path(number),
-            stored: self.frames.get(number as usize).map_or(0, |frame| frame.stored),
+            stored: self.all.get(number as usize).map_or(0, |frame| frame.stored),
             shared: Arc::clone(&self.shared),
             file: None,
             at: 0,
@@ -132,17 +132,17 @@ impl<'p> Frames<'p> {
 
     /// Deletes all that came.
     pub(crate) fn discard(&self) -> Result<(), PointError> {
-        (0..self.frames.len())
+        (0..self.all.len())
             .try_for_each(|number| self.forget(u32::try_from(number).unwrap_or(u32::MAX)))
     }
 
     fn here(&self, number: u32) -> u64 {
-        let stored = self.frames.get(number as usize).map_or(0, |frame| frame.stored);
+        let stored = self.all.get(number as usize).map_or(0, |frame| frame.stored);
         std::fs::metadata(self.path(number)).map_or(0, |found| found.len().min(stored))
     }
 
     fn path(&self, number: u32) -> PathBuf {
-        let frame = self.frames.get(number as usize);
+        let frame = self.all.get(number as usize);
         let pack = frame.and_then(|frame| self.packs.get(frame.pack as usize));
         let name = match (frame, pack) {
             (Some(frame), Some(pack)) => format!(".{}-{}.frame", pack.hash, frame.offset),
@@ -196,7 +196,7 @@ impl Sink<'_> {
         }
         while !bytes.is_empty() {
             let Some(&number) = self.stretch.frames.get(self.next) else { return Ok(()) };
-            let frame = self.frames.frames[number as usize];
+            let frame = self.frames.all[number as usize];
             if at < frame.offset {
                 // Between frames is what nobody asked for.
                 let gap = usize::try_from(frame.offset - at).unwrap_or(usize::MAX).min(bytes.len());

@@ -24,6 +24,8 @@ use crate::unpacked::Unpacked;
 
 /// So many bytes of new files are worked on at once, and wait to be written, for each worker.
 const BATCH: u64 = 16 << 20;
+/// Bytes of changed files a worker is thought to get done in a second, at full effort.
+const EXPECTED: f64 = 8e6;
 /// How far before and behind its place an older version of a segment is looked for.
 const REACH: u64 = SEGMENT as u64 / 2;
 
@@ -48,15 +50,27 @@ pub(crate) struct Making {
 }
 
 impl Making {
-    /// How hard to try with so much of the time gone.
-    fn effort(&self) -> Effort {
-        match self.budget {
-            None => Effort::Full,
-            Some((began, budget)) => match began.elapsed() {
-                gone if gone > budget => Effort::None,
-                gone if gone > budget / 4 => Effort::Less,
-                _ => Effort::Full,
-            },
+    /// How hard to try when `done` of `total` bytes took as long as it did.
+    fn effort(&self, done: u64, total: u64) -> Effort {
+        let Some((began, budget)) = self.budget else { return Effort::Full };
+        let gone = began.elapsed();
+        if gone > budget * 2 {
+            return Effort::None;
+        }
+        let left = budget.saturating_sub(gone).as_secs_f64();
+        // What full effort takes is not known before it was tried; what this machine did so far says.
+        let rate = if done == 0 {
+            EXPECTED * self.workers.max(1) as f64
+        } else {
+            done as f64 / gone.as_secs_f64().max(0.001)
+        };
+        let needed = total.saturating_sub(done) as f64 / rate;
+        if needed <= left {
+            Effort::Full
+        } else if needed <= left * 2.5 {
+            Effort::Less
+        } else {
+            Effort::Least
         }
     }
 }
@@ -97,12 +111,13 @@ pub(crate) fn make_delta(
             writer.finish()
         });
         let mut done = 0;
+        let total = changed(new, &bases);
         loop {
             let batch = gather(&mut steps, BATCH * making.workers as u64);
             if batch.is_empty() {
                 break;
             }
-            let effort = making.effort();
+            let effort = making.effort(done, total);
             let recipes = work(base, new, &batch, effort, making.workers)?;
             done += batch
                 .iter()
@@ -190,6 +205,19 @@ fn learn(bases: &mut Bases<'_>, base: &Unpacked, new: &Unpacked) -> io::Result<(
         }
     }
     Ok(())
+}
+
+/// Bytes of files that are not in the base as they are.
+fn changed(new: &Unpacked, bases: &Bases<'_>) -> u64 {
+    let is_there = |record: &package::Record| match &record.node {
+        Node::File(content) => matches!(bases.find(record, content), Found::Same(_)),
+        _ => true,
+    };
+    (0..new.records.len())
+        .filter(|position| !is_there(&new.records[*position]))
+        .map(|position| new.range(position))
+        .map(|range| range.end - range.start)
+        .sum()
 }
 
 fn sketch(of: &Unpacked, position: usize) -> io::Result<Sketch> {

@@ -99,6 +99,7 @@ fn a_manifest_comes_back_with_every_chunk_in_its_frame() {
 /// Ten files among a million: what of the manifest comes, all of it, and that it leads to the right records.
 #[test]
 fn an_update_of_ten_files_in_a_million_costs_little_manifest() {
+    const COUNT: usize = 1_000_000;
     let (header, like) = contents();
     let like = like.into_iter().find(|record| matches!(record.node, Node::File(_))).unwrap();
     let path = |number: usize| {
@@ -114,7 +115,6 @@ fn an_update_of_ten_files_in_a_million_costs_little_manifest() {
         }
         record
     };
-    const COUNT: usize = 1_000_000;
     let of = |version: bool| {
         (0..COUNT).map(move |number| record(number, version && number % 100_003 == 77))
     };

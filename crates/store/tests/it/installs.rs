@@ -36,7 +36,9 @@ fn picture(disk: &SimDisk) -> Picture {
 /// As if they had been installed from files, one after the other.
 fn as_from_files(samples: &[Sample]) -> Picture {
     let mut disk = SimDisk::new();
-    samples.iter().for_each(|sample| assert!(put_on(&mut disk, &mut sample.open())));
+    for sample in samples {
+        assert!(put_on(&mut disk, &mut sample.open()));
+    }
     picture(&disk)
 }
 
@@ -85,7 +87,9 @@ fn install(wanted: &mut Wanted<'_>, disk: &mut SimDisk) -> (bool, &'static str) 
 
 fn published(versions: &[&str]) -> Place {
     let place = place();
-    versions.iter().for_each(|version| drop(place.publish(&program(version))));
+    for version in versions {
+        place.publish(&program(version));
+    }
     place
 }
 

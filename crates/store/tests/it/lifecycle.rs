@@ -204,13 +204,14 @@ fn a_budget_of_nothing_still_publishes() {
 /// Bundles whose names are hashes and say nothing: the base is found by what is in them.
 #[test]
 fn renamed_bundles_are_found_by_their_content() {
-    let bundles = |version: u64| {
+    let bundles = |version: u8| {
         let mut sample = testkit::Sample::new("redis", &version.to_string());
         let tree = sample.tree("/opt/redis");
         for number in 0..20_u64 {
             let mut bytes = noise(30_000, 500 + number);
-            (0..bytes.len()).step_by(3000).for_each(|at| bytes[at] ^= version as u8);
-            let name = model::Hash::of(&(number * 100 + version).to_le_bytes()).to_string();
+            (0..bytes.len()).step_by(3000).for_each(|at| bytes[at] ^= version);
+            let name =
+                model::Hash::of(&(number * 100 + u64::from(version)).to_le_bytes()).to_string();
             sample.file(tree, &format!("{}.js", &name[..12]), &bytes);
         }
         sample
