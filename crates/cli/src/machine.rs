@@ -13,6 +13,8 @@ use model::{PackageName, ReplaceRule};
 use operate::{Exit, InstallSettings, Log, Report, Show, Target};
 use package::PackageReader;
 
+use crate::store::Incoming;
+
 /// What every one of them takes.
 #[derive(clap::Args)]
 pub(crate) struct Common {
@@ -35,12 +37,20 @@ pub(crate) struct Common {
 
 #[derive(clap::Args)]
 #[command(
-    after_help = "Example:\n  packhorse install redis.pack --root /srv/image --set prefix=/srv/redis"
+    after_help = "Examples:\n  packhorse install redis.pack --root /srv/image --set prefix=/srv/redis\n  \
+packhorse install redis@7.2.4 --from https://packages.example/main"
 )]
 #[expect(clippy::struct_excessive_bools, reason = "each is a switch of its own")]
 pub(crate) struct Install {
-    /// The package or installer.
+    /// The package or installer; with `--from`, a package's name, and its version if not the newest.
+    #[arg(value_name = "FILE-OR-NAME[@VERSION]")]
     package: PathBuf,
+    /// Fetch it from this distribution point while it is installed: a folder, `http(s)://…`, or `s3://BUCKET/FOLDER`.
+    #[arg(long, value_name = "URL-OR-DIR")]
+    from: Option<String>,
+    /// What the cache below `/var/cache/packhorse` may hold afterwards, in bytes.
+    #[arg(long, value_name = "BYTES", default_value_t = ::store::Cache::LIMIT, requires = "from")]
+    cache_limit: u64,
     /// Give a variable a value.
     #[arg(long = "set", value_name = "NAME=VALUE", value_parser = assignment)]
     set: Vec<(Box<str>, String)>,
@@ -129,6 +139,18 @@ fn assignment(text: &str) -> Result<(Box<str>, String), String> {
 /// Installs a package.
 pub(crate) fn install(args: Install) -> ExitCode {
     let mut show = Show::new(args.common.silent || args.common.json);
+    if let Some(from) = &args.from {
+        let incoming = Incoming {
+            name: &args.package,
+            from,
+            cache_limit: args.cache_limit,
+            explain: args.explain,
+        };
+        let settings = settings(&args);
+        return on_target(&args.common, &mut show, |target, show| {
+            crate::store::install(target, &incoming, &settings, show)
+        });
+    }
     let mut package = match open(&args.package, &mut show) {
         Ok(package) => package,
         Err(report) => return answer(&args.common, report, &mut show),
@@ -136,8 +158,15 @@ pub(crate) fn install(args: Install) -> ExitCode {
     if args.explain {
         return answer(&args.common, explained(&package), &mut show);
     }
-    let settings = InstallSettings {
-        variables: args.set.into_iter().collect(),
+    let settings = settings(&args);
+    on_target(&args.common, &mut show, |target, show| {
+        operate::install_package(target, &mut package, &settings, show)
+    })
+}
+
+fn settings(args: &Install) -> InstallSettings {
+    InstallSettings {
+        variables: args.set.iter().cloned().collect(),
         replace: args.replace.map(|replace| match replace {
             Replace::Newer => ReplaceRule::Newer,
             Replace::Always => ReplaceRule::Always,
@@ -145,12 +174,9 @@ pub(crate) fn install(args: Install) -> ExitCode {
         }),
         downgrade: args.downgrade,
         again: args.again,
-        arguments: args.arguments.into_iter().map(OsStringExt::into_vec).collect(),
+        arguments: args.arguments.iter().cloned().map(OsStringExt::into_vec).collect(),
         dry_run: args.dry_run,
-    };
-    on_target(&args.common, &mut show, |target, show| {
-        operate::install_package(target, &mut package, &settings, show)
-    })
+    }
 }
 
 /// Takes a package off.

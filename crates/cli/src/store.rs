@@ -3,10 +3,13 @@
 mod answer;
 mod dp;
 mod fetch;
+mod here;
+mod install;
 mod publish;
 
 pub(crate) use dp::Args as Dp;
 pub(crate) use fetch::Args as Fetch;
+pub(crate) use install::{Incoming, install};
 pub(crate) use publish::Args as Publish;
 
 use std::process::ExitCode;

@@ -19,10 +19,8 @@ pub(crate) struct Stretch {
 const SEED: usize = 8;
 /// How much more another place must explain to be worth going there.
 const GAIN: usize = 8;
-/// How many places are looked at for one position.
-const TRIES: usize = 12;
 /// As many equal bytes at hand are not improved on.
-const ENOUGH: usize = 48;
+const ENOUGH: usize = 32;
 
 /// Where seeds are in the old file.
 pub(crate) struct Seeds<'o> {
@@ -31,11 +29,13 @@ pub(crate) struct Seeds<'o> {
     chain: Vec<u32>,
     shift: u32,
     step: usize,
+    tries: usize,
 }
 
 impl<'o> Seeds<'o> {
-    /// Indexes `old`, which is shorter than 4 GiB. Needs 4 to 8 bytes of memory for each `step` of it.
-    pub(crate) fn new(old: &'o [u8], step: usize) -> Self {
+    /// Indexes `old`, which is shorter than 4 GiB. Needs 4 to 8 bytes of memory for each `step` of it. For one position
+    /// `tries` places are looked at.
+    pub(crate) fn new(old: &'o [u8], step: usize, tries: usize) -> Self {
         let count = old.len().saturating_sub(SEED - 1).div_ceil(step);
         let bits = (usize::BITS - count.leading_zeros()).clamp(10, 23);
         let mut heads = vec![0_u32; 1 << bits];
@@ -48,7 +48,7 @@ impl<'o> Seeds<'o> {
             chain[slot] = *head;
             *head = u32::try_from(slot + 1).unwrap_or(0);
         }
-        Self { old, heads, chain, shift, step }
+        Self { old, heads, chain, shift, step, tries }
     }
 
     /// The longest of the first equal stretches at `new`, and of the one at `near`.
@@ -64,7 +64,7 @@ impl<'o> Seeds<'o> {
             return best;
         }
         let mut slot = self.heads[hash(new, self.shift)];
-        for _ in 0..TRIES {
+        for _ in 0..self.tries {
             let Some(index) = (slot as usize).checked_sub(1) else { break };
             let at = index * self.step;
             // Only a longer one helps: look at its last byte first.

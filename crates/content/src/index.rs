@@ -49,6 +49,21 @@ pub struct Release {
     /// What leads to it from other releases.
     #[n(6)]
     pub deltas: Vec<DeltaEntry>,
+    /// Where the rest of it is, if its manifest and its first pack are not all.
+    #[n(7)]
+    pub composed: Option<Composed>,
+}
+
+/// A release that shares with others.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Encode, Decode)]
+#[cbor(array)]
+pub struct Composed {
+    /// Parts of older releases' manifests that its own manifest goes back to.
+    #[n(0)]
+    pub older: Vec<Object>,
+    /// Whether its first pack is the package file nevertheless.
+    #[n(1)]
+    pub whole: bool,
 }
 
 /// A delta to a release.
@@ -171,6 +186,17 @@ impl Release {
         std::iter::once(self.manifest)
             .chain(self.packs.iter().copied())
             .chain(self.deltas.iter().map(|delta| delta.object))
+            .chain(self.older().iter().copied())
+    }
+
+    /// Parts of older releases' manifests that its own goes back to.
+    pub fn older(&self) -> &[Object] {
+        self.composed.as_ref().map_or(&[], |composed| &composed.older)
+    }
+
+    /// The package file, if one of its packs is that.
+    pub fn whole(&self) -> Option<&Object> {
+        self.packs.first().filter(|_| self.composed.as_ref().is_none_or(|composed| composed.whole))
     }
 }
 
@@ -195,6 +221,7 @@ mod tests {
                 base: Hash::of(b"0"),
                 object: Object::of(ObjectKind::Delta, version.as_bytes()),
             }],
+            composed: None,
         }
     }
 

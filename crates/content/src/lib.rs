@@ -21,8 +21,11 @@ pub use delta::{
     BaseFile, DELTA_FORMAT, Data, DeltaHead, DeltaReader, DeltaWriter, Effort, Outline,
     OutlineNode, ReadDeltaError, Recipe, SEGMENT, WriteDeltaError, lane_of,
 };
-pub use index::{DeltaEntry, INDEX_FORMAT, Index, ReadIndexError, Release};
-pub use manifest::{MANIFEST_FORMAT, Manifest, PackFrame, ReadManifestError, Run};
+pub use index::{Composed, DeltaEntry, INDEX_FORMAT, Index, ReadIndexError, Release};
+pub use manifest::{
+    Catalogue, Entries, Entry, MANIFEST_FORMAT, PackFrame, PartHead, PartWriter, Place, PlacedLeaf,
+    ReadManifestError, Run,
+};
 pub use object::{Object, ObjectKind, ParseObjectError};
-pub use plan::{Cost, Plan, Route, Way};
-pub use similar::{Bases, Found};
+pub use plan::{Cost, Plan, Route, Stretch, Way, stretches};
+pub use similar::{Bases, Found, Sketch};

@@ -45,6 +45,58 @@ fn is_hash(token: &[u8]) -> bool {
     token.len() >= 8 && digits >= 2 && changes >= 2
 }
 
+/// Numbers of a sketch at most.
+const SKETCH: usize = 32;
+/// Of so many places of a file one is looked at, chosen by what is there.
+const LOOKED_AT: u32 = 4;
+/// So many files of the base share a number at most: what all have tells nothing.
+const COMMON: usize = 48;
+
+/// What a file looks like inside, whatever its name: files that share passages share numbers.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Sketch(Vec<u32>);
+
+impl Sketch {
+    /// So many bytes of a file, its first, are enough.
+    pub const ENOUGH: usize = 4 << 20;
+
+    /// The sketch of a file that starts so.
+    pub fn of(bytes: &[u8]) -> Self {
+        // A rolling hash over 32 bytes; of the places whose hash starts with zeros, the smallest numbers.
+        let mut smallest: Vec<u32> = Vec::with_capacity(SKETCH + 1);
+        let mut hash = 0_u64;
+        for (at, byte) in bytes.iter().enumerate() {
+            hash = (hash << 2).wrapping_add(SPREAD[usize::from(*byte)]);
+            if at < 31 || hash >> (64 - LOOKED_AT) != 0 {
+                continue;
+            }
+            let number = (hash.wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 32) as u32;
+            if smallest.len() == SKETCH && smallest.last().is_some_and(|last| number >= *last) {
+                continue;
+            }
+            if let Err(place) = smallest.binary_search(&number) {
+                smallest.insert(place, number);
+                smallest.truncate(SKETCH);
+            }
+        }
+        Self(smallest)
+    }
+}
+
+/// Bytes as numbers whose bits say nothing about them.
+const SPREAD: [u64; 256] = {
+    let mut all = [0; 256];
+    let mut byte = 0;
+    while byte < 256 {
+        let mut number = (byte as u64 + 1).wrapping_mul(0x9e37_79b9_7f4a_7c15);
+        number = (number ^ (number >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        number = (number ^ (number >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+        all[byte] = number ^ (number >> 31);
+        byte += 1;
+    }
+    all
+};
+
 /// The files of the base, to be found.
 pub struct Bases<'b> {
     records: &'b [Record],
@@ -53,6 +105,7 @@ pub struct Bases<'b> {
     by_path: HashMap<(u32, &'b [u8]), usize>,
     by_normalised: HashMap<Vec<u8>, Vec<usize>>,
     by_chunk: HashMap<Hash, usize>,
+    by_sketch: HashMap<u32, Vec<usize>>,
 }
 
 /// What a newer file has in the base.
@@ -62,6 +115,8 @@ pub enum Found {
     Same(usize),
     /// A file it was likely made from.
     Like(usize),
+    /// A file it may have been made from, by a name that is like its own: content tells better.
+    Perhaps(usize),
     /// Nothing.
     Nothing,
 }
@@ -76,6 +131,7 @@ impl<'b> Bases<'b> {
             by_path: HashMap::new(),
             by_normalised: HashMap::new(),
             by_chunk: HashMap::new(),
+            by_sketch: HashMap::new(),
         };
         for (position, record) in records.iter().enumerate() {
             bases.any.insert((record.tree, &record.path), position);
@@ -103,10 +159,39 @@ impl<'b> Bases<'b> {
             return Found::Same(*same);
         }
         let by_path = self.by_path.get(&(record.tree, &*record.path)).copied();
-        by_path
-            .or_else(|| self.by_name(record, content))
-            .or_else(|| self.by_chunks(content))
-            .map_or(Found::Nothing, Found::Like)
+        if let Some(like) = by_path.or_else(|| self.by_chunks(content)) {
+            return Found::Like(like);
+        }
+        match self.by_name(record, content) {
+            Some(like) if name(&self.records[like].path) == name(&record.path) => Found::Like(like),
+            Some(like) => Found::Perhaps(like),
+            None => Found::Nothing,
+        }
+    }
+
+    /// Takes what a file of the base looks like.
+    pub fn learn(&mut self, position: usize, sketch: &Sketch) {
+        for number in &sketch.0 {
+            let files = self.by_sketch.entry(*number).or_default();
+            if files.len() < COMMON {
+                files.push(position);
+            }
+        }
+    }
+
+    /// The file of those learnt that looks most like a newer one, if any looks like it at all.
+    pub fn alike(&self, sketch: &Sketch) -> Option<usize> {
+        let mut shared: HashMap<usize, usize> = HashMap::new();
+        for number in &sketch.0 {
+            for position in self.by_sketch.get(number).into_iter().flatten() {
+                *shared.entry(*position).or_default() += 1;
+            }
+        }
+        shared
+            .into_iter()
+            .filter(|(_, count)| *count >= 2)
+            .max_by_key(|&(position, count)| (count, std::cmp::Reverse(position)))
+            .map(|(position, _)| position)
     }
 
     /// The entry at the same path, whatever it is, by the position of its record.
@@ -117,7 +202,6 @@ impl<'b> Bases<'b> {
     /// Of the files with the same normalised path: that with the same last part, else the one nearest in length.
     fn by_name(&self, record: &Record, content: &FileContent) -> Option<usize> {
         let candidates = self.by_normalised.get(&normalised(&record.path))?;
-        let name = |path: &'_ [u8]| path.rsplit(|&byte| byte == b'/').next().map(<[u8]>::to_vec);
         let wanted = name(&record.path);
         candidates.iter().copied().min_by_key(|&position| {
             let other = &self.records[position];
@@ -144,9 +228,37 @@ impl<'b> Bases<'b> {
     }
 }
 
+/// The last part of a path.
+fn name(path: &[u8]) -> Option<&[u8]> {
+    path.rsplit(|&byte| byte == b'/').next()
+}
+
 #[cfg(test)]
 mod tests {
-    use super::normalised;
+    use super::{Bases, Sketch, normalised};
+
+    fn text(seed: u64) -> Vec<u8> {
+        let mut state = seed;
+        let mut word = || {
+            state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695);
+            format!("word{} ", (state >> 40) % 5000)
+        };
+        (0..2000).flat_map(|_| word().into_bytes()).collect()
+    }
+
+    /// Bundles: names that say nothing, content that says all.
+    #[test]
+    fn files_are_found_by_what_is_in_them() {
+        let mut bases = Bases::new(&[]);
+        (0..40).for_each(|number| bases.learn(number, &Sketch::of(&text(number as u64))));
+        for number in [0, 7, 39] {
+            let mut changed = text(number as u64);
+            changed.splice(..0, *b"!function(){");
+            (0..changed.len()).step_by(700).for_each(|at| changed[at] ^= 1);
+            assert_eq!(bases.alike(&Sketch::of(&changed)), Some(number));
+        }
+        assert_eq!(bases.alike(&Sketch::of(&text(99))), None);
+    }
 
     #[test]
     fn versions_and_hashes_are_taken_out_of_paths() {

@@ -41,6 +41,9 @@ pub enum PayloadError {
     /// The package cannot be read, or is not what it says.
     #[error(transparent)]
     Read(#[from] ReadError),
+    /// What stands behind the payload gave it not.
+    #[error("the package's content cannot be had")]
+    Other(#[source] Box<dyn std::error::Error + Send + Sync>),
 }
 
 impl<R: Read + Seek> Payload for PackageReader<R> {

@@ -23,8 +23,8 @@ pub use in_use::{InUse, in_use};
 pub use lock::{Held, LockError, Waiting};
 pub use log::Log;
 pub use operation::{
-    InstallSettings, install_package, list_packages, recover_machine, roll_back_package,
-    uninstall_package, verify_package,
+    InstallSettings, install_package, install_payload, list_packages, recover_machine,
+    roll_back_package, uninstall_package, verify_package,
 };
 pub use platform::{LocalFacts, LocalMachine};
 pub use report::{Listed, Report};

@@ -4,7 +4,7 @@ use std::{
 };
 
 use change::{Machine, Operation};
-use install::{InstallError, Options};
+use install::{InstallError, Options, Payload};
 use model::{PackageName, ReplaceRule};
 use package::PackageReader;
 
@@ -34,6 +34,16 @@ pub fn install_package<R: Read + Seek + Send>(
     settings: &InstallSettings,
     show: &mut Show,
 ) -> Report {
+    install_payload(target, &mut Ahead(package), settings, show)
+}
+
+/// Installs what a payload gives, which hands out no byte before it was checked.
+pub fn install_payload(
+    target: &mut Target,
+    package: &mut dyn Payload,
+    settings: &InstallSettings,
+    show: &mut Show,
+) -> Report {
     let options = Options {
         variables: settings.variables.clone(),
         replace: settings.replace,
@@ -47,7 +57,6 @@ pub fn install_package<R: Read + Seek + Send>(
     let Target { machine: local, paths, facts, .. } = target;
     // One engine for all machines keeps an installer small.
     let machine: &mut dyn Machine = local;
-    let package = &mut Ahead(package);
     if settings.dry_run {
         return match install::plan(machine, paths, package, facts, &options, show) {
             Ok(plan) => {

@@ -35,6 +35,11 @@ impl Show {
         self.draw(None, "checking the package", done, total, "");
     }
 
+    /// Shows how far fetching has come.
+    pub fn coming(&mut self, doing: &str, done: u64, total: u64) {
+        self.draw(None, doing, done, total, "");
+    }
+
     fn draw(&mut self, stage: Option<Stage>, word: &str, done: u64, total: u64, what: &str) {
         if self.silent {
             return;

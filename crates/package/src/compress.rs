@@ -20,12 +20,17 @@ pub struct Settings {
 impl Settings {
     /// As small as sensible; what people get unless they say otherwise.
     pub fn small(workers: usize) -> Self {
-        Self { level: 19, frame: 32 << 20, workers }
+        Self { level: 19, frame: 8 << 20, workers }
     }
 
     /// Quick, for tests and for trying a script out.
     pub fn fast(workers: usize) -> Self {
         Self { level: 1, frame: 8 << 20, workers }
+    }
+
+    /// Whether calls are made absolute: not where nothing but speed is wanted.
+    pub(crate) fn filters(self, kind: Kind) -> bool {
+        kind.is_filtered() && self.level > 0
     }
 
     /// No frame has more bytes than the format allows.
@@ -40,14 +45,24 @@ pub(crate) fn compress(plain: &[u8], settings: Settings) -> io::Result<Vec<u8>> 
 }
 
 /// Packs content of a lane.
-fn compress_content(mut plain: Vec<u8>, kind: Kind, settings: Settings) -> io::Result<Vec<u8>> {
-    if kind.is_filtered() {
+fn compress_content(plain: Vec<u8>, kind: Kind, settings: Settings) -> io::Result<Vec<u8>> {
+    let filtered = settings.filters(kind);
+    pack_content(plain, kind.window_log(), filtered, kind.level(settings.level))
+}
+
+pub(crate) fn pack_content(
+    mut plain: Vec<u8>,
+    window_log: u32,
+    filtered: bool,
+    level: i32,
+) -> io::Result<Vec<u8>> {
+    if filtered {
         calls::encode(&mut plain);
     }
-    let mut compressor = Compressor::new(kind.level(settings.level))?;
-    compressor.set_parameter(CParameter::WindowLog(kind.window_log()))?;
+    let mut compressor = Compressor::new(level)?;
+    compressor.set_parameter(CParameter::WindowLog(window_log))?;
     // What repeats far back is found at every level but those that want nothing but speed.
-    if settings.level > 0 {
+    if level > 0 {
         compressor.set_parameter(CParameter::EnableLongDistanceMatching(true))?;
     }
     compressor.compress(&plain)

@@ -1,6 +1,6 @@
 //! The manifest: records in leaves, leaves in a hash tree (docs/formats/package.md §7).
 
-use minicbor::{Encode, Encoder};
+use minicbor::{Decode, Encode, Encoder};
 use model::Hash;
 
 use crate::Record;
@@ -16,22 +16,32 @@ const NODE_MIN: usize = 16;
 const NODE_MEAN: u64 = 16;
 const NODE_MAX: usize = 64;
 
-/// Gathers records into leaves.
+/// Gathers records into leaves (§7.2).
 #[derive(Debug, Default)]
-pub(crate) struct LeafBuilder {
+pub struct LeafBuilder {
     records: Vec<u8>,
     count: usize,
 }
 
-/// A complete leaf: its canonical bytes.
-pub(crate) struct Leaf {
+/// A complete leaf.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Leaf {
+    /// Its canonical bytes.
     pub bytes: Vec<u8>,
+    /// How many records it has.
     pub records: u64,
+}
+
+impl Leaf {
+    /// The records of a leaf whose hash was checked, and which none of the rules of §7.4 was held against yet.
+    pub fn parse(bytes: &[u8]) -> Result<Vec<Record>, String> {
+        minicbor::decode(bytes).map_err(|error| format!("a leaf does not parse: {error}"))
+    }
 }
 
 impl LeafBuilder {
     /// Takes the next record; gives the leaf that is complete with it, if one is.
-    pub(crate) fn push(&mut self, record: &Record) -> Option<Leaf> {
+    pub fn push(&mut self, record: &Record) -> Option<Leaf> {
         // Encoding into a vector cannot fail.
         let _ = minicbor::encode(record, &mut self.records);
         self.count += 1;
@@ -41,7 +51,7 @@ impl LeafBuilder {
     }
 
     /// The leaf of what is left; an empty one is the manifest of no records.
-    pub(crate) fn finish(&mut self) -> Leaf {
+    pub fn finish(&mut self) -> Leaf {
         let mut bytes = Vec::with_capacity(self.records.len() + 9);
         let _ = Encoder::new(&mut bytes).array(self.count as u64);
         bytes.append(&mut self.records);
@@ -50,7 +60,8 @@ impl LeafBuilder {
         Leaf { bytes, records }
     }
 
-    pub(crate) fn is_empty(&self) -> bool {
+    /// Whether no record waits for its leaf to end.
+    pub fn is_empty(&self) -> bool {
         self.count == 0
     }
 }
@@ -85,7 +96,17 @@ pub struct ManifestNode {
     pub bytes: Vec<u8>,
 }
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Encode)]
+impl ManifestNode {
+    /// The hashes of what is right below an upper node whose hash was checked (§7.3), and its height.
+    pub fn children(bytes: &[u8]) -> Result<(u32, Vec<Hash>), String> {
+        let parsed: Result<(u32, Vec<Child>), _> = minicbor::decode(bytes);
+        let (height, children) =
+            parsed.map_err(|error| format!("a node does not parse: {error}"))?;
+        Ok((height, children.into_iter().map(|child| child.hash).collect()))
+    }
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Encode, Decode)]
 #[cbor(array)]
 struct Child {
     #[n(0)]
@@ -146,7 +167,7 @@ impl ManifestTree {
 }
 
 /// §6.3: what a package is called by machines: the hash over its header and its manifest.
-pub(crate) fn identity(header: &[u8], manifest: &Hash) -> Hash {
+pub fn identity(header: &[u8], manifest: &Hash) -> Hash {
     let mut hasher = model::Hasher::new();
     hasher.update(b"packhorse package 1\n").update(&Hash::of(header).0).update(&manifest.0);
     hasher.finish()

@@ -6,15 +6,15 @@ use model::{Extent, escape};
 
 use crate::{FileContent, MAX_CHUNK, Node, Record, compare_paths};
 
-/// Checks records one after the other.
-#[derive(Default)]
-pub(crate) struct RecordCheck {
+/// Checks records one after the other (§7.4).
+#[derive(Debug, Default)]
+pub struct RecordCheck {
     last: Option<(u32, Vec<u8>)>,
 }
 
 impl RecordCheck {
     /// Says what is wrong with the next record, if anything is.
-    pub(crate) fn check(&mut self, record: &Record, trees: usize) -> Result<(), String> {
+    pub fn check(&mut self, record: &Record, trees: usize) -> Result<(), String> {
         let refuse = |what: &str| Err(format!("`{}` {what}", escape(&record.path)));
         if record.tree as usize >= trees {
             return refuse("belongs to no tree");

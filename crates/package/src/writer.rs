@@ -256,7 +256,7 @@ impl<W: Write> PackageWriter<W> {
             lanes: std::iter::zip(Kind::ALL, self.index.lanes)
                 .map(|(kind, frames)| Lane {
                     window_log: kind.window_log(),
-                    filtered: kind.is_filtered(),
+                    filtered: self.settings.filters(kind),
                     frames,
                 })
                 .collect(),

@@ -1,10 +1,10 @@
 use std::{io, path::PathBuf};
 
-use content::{Object, ReadIndexError, WriteDeltaError};
+use content::{Object, ReadIndexError, ReadManifestError, WriteDeltaError};
 use model::{PackageName, Version};
-use package::{OpenError, ReadError};
+use package::{OpenError, ReadError, WriteError};
 
-use crate::{follow::FollowError, unpacked::UnpackError};
+use crate::{assembly::AssembleError, follow::FollowError, unpacked::UnpackError};
 
 /// A distribution point that cannot be opened.
 #[derive(Debug, thiserror::Error)]
@@ -126,6 +126,26 @@ pub enum PublishError {
     /// A delta cannot be written.
     #[error(transparent)]
     Delta(WriteDeltaError),
+    /// A release to make a delta from cannot be had.
+    #[error("reading version `{version}` of the distribution point stopped")]
+    Base {
+        /// The version.
+        version: Version,
+        /// Why.
+        #[source]
+        source: Box<FetchError>,
+    },
+    /// A manifest of the distribution point says what cannot be.
+    #[error(
+        "reading what the distribution point has for `{name}` stopped; run `packhorse dp verify`"
+    )]
+    Manifest {
+        /// The package that is published.
+        name: PackageName,
+        /// What is wrong.
+        #[source]
+        source: ReadManifestError,
+    },
     /// Something else has this version already.
     #[error(
         "version `{version}` of `{name}` is published with other content: give it another version, or say `--replace`"
@@ -190,4 +210,33 @@ pub enum FetchError {
     /// A delta could not be followed.
     #[error("following a delta stopped")]
     Follow(#[source] FollowError),
+    /// A manifest cannot be read.
+    #[error("reading the manifest `{path}` of the distribution point stopped")]
+    Manifest {
+        /// Its path below the point's root.
+        path: String,
+        /// Why.
+        #[source]
+        source: ReadManifestError,
+    },
+    /// Content cannot be had.
+    #[error(transparent)]
+    Assemble(#[from] AssembleError),
+    /// The package that is made of what came cannot be written.
+    #[error("making the package stopped")]
+    Write {
+        /// Why.
+        #[source]
+        source: WriteError,
+    },
+}
+
+impl FetchError {
+    /// Without space or without an answer every other way ends the same.
+    pub(crate) fn ends_all(&self) -> bool {
+        let (Self::Point(point) | Self::Assemble(AssembleError::Point(point))) = self else {
+            return false;
+        };
+        matches!(point, PointError::File { .. } | PointError::Request { .. })
+    }
 }

@@ -2,16 +2,24 @@ use std::{
     fs::File,
     io::BufReader,
     path::{Path, PathBuf},
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
 };
 
-use content::{Index, Object, Plan, Release, Way};
+use content::{Catalogue, Cost, Index, Object, PackFrame, Plan, Release, Route, Way};
 use model::{Hash, PackageName, Version};
-use package::PackageReader;
+use package::{Header, PackageReader, Record};
 
 use crate::{
     FetchError, Point, PointError, Progress,
+    assembly::{Assembly, only},
+    cache::Cache,
+    catalogues::{catalogue, missing},
     follow::follow,
-    partial::{discard, fetch_object, partial_path},
+    frames::Frames,
+    partial::{discard, fetch_object},
     point::damaged,
     releases::releases,
     unpacked::Unpacked,
@@ -24,16 +32,43 @@ pub struct FetchOptions {
     pub version: Option<Version>,
     /// Package files this machine has already.
     pub have: Vec<PathBuf>,
+    /// Where manifests are kept from one update to the next, and what comes waits.
+    pub cache: Option<Cache>,
+    /// Whether every way is looked into, and not only as many as it takes to find the cheapest.
+    pub explain: bool,
+}
+
+/// The same package, installed on this machine.
+pub struct Installed<'m> {
+    /// Its version.
+    pub version: Version,
+    /// Where the file of a record is, if it is one whose content is that of the package.
+    pub place: &'m dyn Fn(&Header, &Record) -> Option<PathBuf>,
 }
 
 /// A release, and the ways to it from what is here.
-#[derive(Debug)]
 pub struct Wanted<'p> {
     point: &'p Point,
+    index: Index,
     release: Release,
     plan: Plan,
     have: Vec<(Hash, PathBuf)>,
+    installed: Option<Base>,
+    assembly: Option<(Assembly<'p>, Cost)>,
+    cache: Option<Cache>,
+    notes: Vec<String>,
     before: (u64, u64),
+}
+
+/// What is installed, hashed.
+struct Base {
+    identity: Hash,
+    catalogue: Option<Catalogue>,
+    unpacked: Arc<Unpacked>,
+    /// Positions of records whose files are not as the package has them.
+    altered: Vec<usize>,
+    /// What fetching those costs.
+    repair: Cost,
 }
 
 /// What came of a fetch.
@@ -47,11 +82,20 @@ pub struct Fetched {
     pub routes: Vec<String>,
 }
 
+/// A release that is ready to be installed.
+pub enum Ready<'w, 'p> {
+    /// A package file; it is whole.
+    File(PathBuf),
+    /// What is missing comes while it is installed.
+    Streamed(&'w mut Assembly<'p>),
+}
+
 /// Finds a release, and decides how to get it.
 pub fn wanted<'p>(
     point: &'p Point,
     name: &PackageName,
     options: &FetchOptions,
+    installed: Option<&Installed<'_>>,
 ) -> Result<Wanted<'p>, FetchError> {
     let before = point.counted();
     let index =
@@ -60,9 +104,29 @@ pub fn wanted<'p>(
     // A file that is no package is of no use; that is all there is to it.
     let have: Vec<_> =
         options.have.iter().filter_map(|path| Some((identity_of(path)?, path.clone()))).collect();
-    let identities: Vec<_> = have.iter().map(|(identity, _)| *identity).collect();
-    let plan = Plan::decide(&index, &release, &identities);
-    Ok(Wanted { point, release, plan, have, before })
+    let mut wanted = Wanted {
+        point,
+        plan: Plan::decide(&index, &release, &[], None),
+        index,
+        release,
+        have,
+        installed: None,
+        assembly: None,
+        cache: options.cache.clone(),
+        notes: Vec::new(),
+        before,
+    };
+    if let Some(installed) = installed {
+        wanted.installed = wanted.base(installed)?;
+    }
+    wanted.decide();
+    let first = wanted.plan.routes().first();
+    let is_sure = first.is_some_and(|route| !matches!(route.way, Way::Whole { .. }))
+        || (wanted.have.is_empty() && wanted.installed.is_none() && first.is_some());
+    if options.explain || !is_sure {
+        wanted.look_into_frames()?;
+    }
+    Ok(wanted)
 }
 
 fn identity_of(path: &Path) -> Option<Hash> {
@@ -70,7 +134,16 @@ fn identity_of(path: &Path) -> Option<Hash> {
     Some(reader.identity())
 }
 
-impl Wanted<'_> {
+impl std::fmt::Debug for Wanted<'_> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Wanted")
+            .field("release", &self.release)
+            .field("plan", &self.plan)
+            .finish_non_exhaustive()
+    }
+}
+
+impl<'p> Wanted<'p> {
     /// What was found.
     pub fn release(&self) -> &Release {
         &self.release
@@ -81,45 +154,253 @@ impl Wanted<'_> {
         &self.plan
     }
 
+    /// What people should know of what is here: files that are of no use as they are, and the like.
+    pub fn notes(&self) -> &[String] {
+        &self.notes
+    }
+
+    /// What came so far.
+    pub fn counted(&self) -> Cost {
+        let after = self.point.counted();
+        Cost { bytes: after.1 - self.before.1, requests: after.0 - self.before.0 }
+    }
+
+    /// Where what comes waits, when the result goes to `to`.
+    fn folder(&self, to: &Path) -> PathBuf {
+        match &self.cache {
+            Some(cache) => cache.folder().to_owned(),
+            None => folder_of(to).to_owned(),
+        }
+    }
+
+    /// Where what comes waits while nobody said where the result goes.
+    fn waiting(&self) -> PathBuf {
+        self.cache.as_ref().map_or_else(std::env::temp_dir, |cache| cache.folder().to_owned())
+    }
+
+    /// What is installed, as a base: its manifest is fetched unless it is in the cache.
+    fn base(&mut self, installed: &Installed<'_>) -> Result<Option<Base>, FetchError> {
+        let of_version = |release: &&Release| {
+            release.version.as_str() == installed.version.as_str()
+                && release.architecture == self.release.architecture
+        };
+        let Some(release) = self.index.releases.iter().find(of_version).cloned() else {
+            self.notes.push(format!(
+                "version {} is installed, and the distribution point does not know it",
+                installed.version
+            ));
+            return Ok(None);
+        };
+        let catalogue = catalogue(self.point, &release, self.cache.as_ref())?;
+        let folder = self.waiting();
+        let header = catalogue.header().clone();
+        let place = |record: &Record| (installed.place)(&header, record);
+        let (unpacked, altered) = Unpacked::installed(&catalogue, &place, &folder)?;
+        let mut repair = Cost::default();
+        let mut of = None;
+        if !altered.is_empty() {
+            self.notes.push(format!(
+                "{} installed files are not as version {} has them, and are not started from",
+                altered.len(),
+                installed.version
+            ));
+            let filling = only(self.point, &folder, catalogue, &altered)?;
+            repair = filling.cost();
+            of = Some(filling.into_catalogue());
+        }
+        let (identity, unpacked) = (release.identity, Arc::new(unpacked));
+        Ok(Some(Base { identity, catalogue: of, unpacked, altered, repair }))
+    }
+
+    /// Decides anew with what is known by now.
+    fn decide(&mut self) {
+        let mut have: Vec<_> = self.have.iter().map(|(identity, _)| *identity).collect();
+        // What is installed is no package file: it cannot be copied, but started from.
+        let installed =
+            self.installed.as_ref().filter(|base| base.identity != self.release.identity);
+        have.extend(installed.map(|base| base.identity));
+        let frames = self.assembly.as_ref().map(|(assembly, manifest)| {
+            let (frames, packs, here) = assembly.shape();
+            let cost = assembly.cost();
+            Route {
+                way: Way::Frames { frames, packs, here },
+                cost: Cost {
+                    bytes: cost.bytes + manifest.bytes,
+                    requests: cost.requests + manifest.requests,
+                },
+            }
+        });
+        self.plan = Plan::decide(&self.index, &self.release, &have, frames);
+        if let Some(base) = &self.installed {
+            self.plan.burden(base.identity, base.repair);
+        }
+    }
+
+    /// Finds out what the way over frames costs.
+    fn look_into_frames(&mut self) -> Result<(), FetchError> {
+        if self.assembly.is_some() {
+            return Ok(());
+        }
+        let manifest = missing(&self.release, self.cache.as_ref());
+        let catalogue = catalogue(self.point, &self.release, self.cache.as_ref())?;
+        let folder = self.waiting();
+        let mut bases: Vec<_> =
+            self.installed.iter().map(|base| Arc::clone(&base.unpacked)).collect();
+        for (_, path) in &self.have {
+            // One that is damaged is of no use.
+            match Unpacked::open(path, &folder) {
+                Ok(unpacked) => bases.push(Arc::new(unpacked)),
+                Err(error) => self.notes.push(format!("`{}`: {error}", path.display())),
+            }
+        }
+        let assembly = Assembly::new(self.point, &folder, catalogue, bases)?;
+        self.assembly = Some((assembly, manifest));
+        self.decide();
+        Ok(())
+    }
+
     /// Makes the package of the release: `to`, a package file, verified.
     ///
-    /// A way that fails is left for the next cheapest: an altered base, a damaged delta. What came before a cut waits
-    /// beside `to` and is gone on from.
-    pub fn fetch(&self, to: &Path, progress: Progress<'_>) -> Result<Fetched, FetchError> {
+    /// A way that fails is left for the next cheapest: an altered base, a damaged delta. What came before a cut waits, and is
+    /// gone on from.
+    pub fn fetch(&mut self, to: &Path, progress: Progress<'_>) -> Result<Fetched, FetchError> {
         let mut routes = Vec::new();
-        let mut failed = None;
-        for route in self.plan.routes() {
-            match self.go(&route.way, to, progress) {
-                Ok(()) => {
-                    routes.push(way_name(&route.way).to_owned());
-                    let after = self.point.counted();
-                    return Ok(Fetched {
-                        received: after.1 - self.before.1,
-                        requests: after.0 - self.before.0,
-                        routes,
-                    });
-                }
-                // Without space or without an answer the next way ends the same.
-                Err(
-                    error @ FetchError::Point(PointError::File { .. } | PointError::Request { .. }),
-                ) => {
-                    return Err(error);
-                }
+        self.try_all(&mut routes, &mut |wanted, way| wanted.go(way, to, progress))?;
+        let Cost { bytes, requests } = self.counted();
+        Ok(Fetched { received: bytes, requests, routes })
+    }
+
+    /// Makes the release ready to be installed: where a delta leads to it, that is followed into a package file of the
+    /// cache; else what is missing comes while it is installed.
+    pub fn ready(&mut self, progress: Progress<'_>) -> Result<Ready<'_, 'p>, FetchError> {
+        let file = self.waiting().join(format!("{}.package", self.release.identity));
+        if let Some((_, path)) =
+            self.have.iter().find(|(have, _)| *have == self.release.identity).cloned()
+        {
+            return Ok(Ready::File(path));
+        }
+        let is_delta = |route: Option<&Route>| {
+            route.is_some_and(|route| matches!(route.way, Way::Delta { .. }))
+        };
+        while is_delta(self.plan.routes().first()) {
+            let way = self.plan.routes()[0].way.clone();
+            match self.go(&way, &file, progress) {
+                Ok(()) => return Ok(Ready::File(file)),
+                Err(error) if error.ends_all() => return Err(error),
                 Err(error) => {
-                    routes.push(format!("{}: {error}", way_name(&route.way)));
-                    failed = Some(error);
+                    self.notes.push(format!("{} was of no use: {error}", way_name(&way)));
+                    self.forget(&way);
                 }
             }
         }
-        Err(failed.unwrap_or(FetchError::NotTheRelease { object: self.release.manifest }))
+        self.look_into_frames()?;
+        match &mut self.assembly {
+            Some((assembly, _)) => Ok(Ready::Streamed(assembly)),
+            None => Err(FetchError::NotTheRelease { object: self.release.manifest }),
+        }
     }
 
-    fn go(&self, way: &Way, to: &Path, progress: Progress<'_>) -> Result<(), FetchError> {
+    /// What came and is not needed any more goes; the cache keeps its limit.
+    pub fn tidy(&self) -> Result<(), PointError> {
+        if let Some((assembly, _)) = &self.assembly {
+            assembly.discard()?;
+        }
+        let Some(cache) = &self.cache else { return Ok(()) };
+        let cannot =
+            |source| PointError::File { doing: "tidying", path: cache.folder().to_owned(), source };
+        let made = cache.folder().join(format!("{}.package", self.release.identity));
+        match std::fs::remove_file(&made) {
+            Err(source) if source.kind() != std::io::ErrorKind::NotFound => {
+                return Err(cannot(source));
+            }
+            _ => {}
+        }
+        cache.trim().map(drop).map_err(cannot)
+    }
+
+    /// A way that failed is not gone again.
+    fn forget(&mut self, way: &Way) {
+        match way {
+            Way::Delta { object, .. } => {
+                self.release.deltas.retain(|delta| delta.object != *object);
+            }
+            Way::Copy => self.have.retain(|(have, _)| *have != self.release.identity),
+            Way::Frames { .. } | Way::Whole { .. } => {}
+        }
+        self.decide();
+    }
+
+    fn try_all(
+        &mut self,
+        routes: &mut Vec<String>,
+        go: &mut dyn FnMut(&mut Self, &Way) -> Result<(), FetchError>,
+    ) -> Result<(), FetchError> {
+        let mut failed = None;
+        let mut tried: Vec<Way> = Vec::new();
+        loop {
+            let untried = |route: &&Route| !tried.contains(&route.way);
+            let Some(way) = self.plan.routes().iter().find(untried).map(|route| route.way.clone())
+            else {
+                let is_new = self.assembly.is_none();
+                // What looked dearer may be the last that is left.
+                if is_new && self.look_into_frames().is_ok() && self.assembly.is_some() {
+                    continue;
+                }
+                return Err(
+                    failed.unwrap_or(FetchError::NotTheRelease { object: self.release.manifest })
+                );
+            };
+            match go(self, &way) {
+                Ok(()) => {
+                    routes.push(way_name(&way).to_owned());
+                    return Ok(());
+                }
+                Err(error) if error.ends_all() => return Err(error),
+                Err(error) => {
+                    routes.push(format!("{}: {error}", way_name(&way)));
+                    failed = Some(error);
+                    tried.push(way.clone());
+                    self.forget(&way);
+                    if matches!(way, Way::Delta { .. }) {
+                        // The base may still have most of it.
+                        let _ = self.look_into_frames();
+                    }
+                }
+            }
+        }
+    }
+
+    fn go(&mut self, way: &Way, to: &Path, progress: Progress<'_>) -> Result<(), FetchError> {
         match way {
             Way::Copy => self.copy(to),
             Way::Delta { base, object, .. } => self.delta(*base, object, to, progress),
-            Way::Whole { object } => fetch_whole(self.point, &self.release, object, to, progress),
+            Way::Frames { .. } => self.frames(to, progress),
+            Way::Whole { object } => {
+                let folder = self.folder(to);
+                fetch_whole(self.point, &self.release, object, &folder, to, progress)
+            }
         }
+    }
+
+    /// Puts the release together from what is here and from frames.
+    fn frames(&mut self, to: &Path, progress: Progress<'_>) -> Result<(), FetchError> {
+        let Some((assembly, _)) = &mut self.assembly else {
+            return Err(FetchError::NotTheRelease { object: self.release.manifest });
+        };
+        let folder = folder_of(to);
+        let cannot =
+            |source| PointError::File { doing: "writing", path: folder.to_owned(), source };
+        let made = tempfile::NamedTempFile::new_in(folder).map_err(cannot)?;
+        progress("fetching", 0, assembly.cost().bytes);
+        let came = AtomicU64::new(0);
+        assembly.write(made.as_file(), &|bytes| {
+            came.fetch_add(bytes, Ordering::Relaxed);
+        })?;
+        let made = made.into_temp_path();
+        finish(&made, to)?;
+        let _ = made.keep();
+        assembly.discard()?;
+        Ok(())
     }
 
     fn delta(
@@ -129,32 +410,65 @@ impl Wanted<'_> {
         to: &Path,
         progress: Progress<'_>,
     ) -> Result<(), FetchError> {
-        let Some((_, path)) = self.have.iter().find(|(have, _)| *have == base) else {
-            return Err(FetchError::NotTheRelease { object: *object });
+        let folder = self.folder(to);
+        let old = self.old(base, object, &folder)?;
+        // A delta comes as one frame that nobody unpacks.
+        let all = PackFrame {
+            pack: 0,
+            offset: 0,
+            stored: object.length,
+            plain: 1,
+            window_log: 0,
+            filtered: false,
         };
-        let folder = folder_of(to);
-        let old = Unpacked::open(path, folder)
-            .map_err(|source| FetchError::Base { path: path.clone(), source })?;
-        let mut done = 0;
-        let delta = fetch_object(self.point, object, folder, &mut |bytes| {
-            done += bytes;
-            progress("fetching", done, object.length);
-        })?;
-        let made = partial_path(object, folder).with_extension("made");
-        let cannot = |source| PointError::File { doing: "reading", path: delta.clone(), source };
-        let input = BufReader::with_capacity(1 << 20, File::open(&delta).map_err(cannot)?);
+        let coming = Frames::new(self.point, &folder, &[*object], &[all]);
+        let beside = tempfile::Builder::new().suffix(".made").tempfile_in(folder_of(to));
+        let cannot = |source| PointError::File { doing: "writing", path: to.to_owned(), source };
+        let made = beside.map_err(cannot)?.into_temp_path();
         let (mut done, of) = (0, self.release.totals.bytes);
-        let result = follow(input, &old, self.release.identity, &made, &mut |bytes| {
-            done += bytes;
-            progress("applying", done, of);
+        let missing = coming.missing(&[0]);
+        coming.begin();
+        let result = std::thread::scope(|scope| {
+            scope.spawn(|| coming.fetch(&missing, &mut |_| {}));
+            let input = BufReader::with_capacity(256 << 10, coming.open(0));
+            let result = follow(input, &old, self.release.identity, &made, &mut |bytes| {
+                done += bytes;
+                progress("fetching and applying", done, of);
+            });
+            coming.stop();
+            result
         });
-        discard(&delta)?;
         if let Err(error) = result {
-            discard(&made)?;
+            // A cut is gone on from; what came whole and leads nowhere is not.
+            if let Some(cut) = coming.failed() {
+                return Err(cut.into());
+            }
+            coming.forget(0)?;
             return Err(FetchError::Follow(error));
         }
         finish(&made, to)?;
+        let _ = made.keep();
+        coming.forget(0)?;
         Ok(())
+    }
+
+    /// The base of a delta, whole.
+    fn old(&self, base: Hash, object: &Object, folder: &Path) -> Result<Arc<Unpacked>, FetchError> {
+        if let Some((_, path)) = self.have.iter().find(|(have, _)| *have == base) {
+            return Unpacked::open(path, folder)
+                .map(Arc::new)
+                .map_err(|source| FetchError::Base { path: path.clone(), source });
+        }
+        let Some(installed) = self.installed.as_ref().filter(|one| one.identity == base) else {
+            return Err(FetchError::NotTheRelease { object: *object });
+        };
+        if let Some(parts) = &installed.catalogue {
+            let again = parts.clone();
+            let mut filling = only(self.point, folder, again, &installed.altered)?;
+            filling.fill(&installed.unpacked, &installed.altered)?;
+            filling.discard()?;
+        }
+        Ok(Arc::clone(&installed.unpacked))
     }
 
     fn copy(&self, to: &Path) -> Result<(), FetchError> {
@@ -180,6 +494,7 @@ fn way_name(way: &Way) -> &'static str {
     match way {
         Way::Copy => "copy",
         Way::Delta { .. } => "delta",
+        Way::Frames { .. } => "frames",
         Way::Whole { .. } => "whole",
     }
 }
@@ -205,10 +520,10 @@ fn fetch_whole(
     point: &Point,
     release: &Release,
     pack: &Object,
+    folder: &Path,
     to: &Path,
     progress: Progress<'_>,
 ) -> Result<(), FetchError> {
-    let folder = folder_of(to);
     let mut done = 0;
     let partial = fetch_object(point, pack, folder, &mut |bytes| {
         done += bytes;
@@ -234,5 +549,15 @@ fn folder_of(file: &Path) -> &Path {
 pub(crate) fn finish(from: &Path, to: &Path) -> Result<(), PointError> {
     let cannot = |source| PointError::File { doing: "writing", path: to.to_owned(), source };
     File::open(from).and_then(|file| file.sync_all()).map_err(cannot)?;
-    std::fs::rename(from, to).map_err(cannot)
+    match std::fs::rename(from, to) {
+        // The cache may be on another file system.
+        Err(error) if error.kind() == std::io::ErrorKind::CrossesDevices => {
+            let beside = to.with_extension("partial");
+            std::fs::copy(from, &beside).map_err(cannot)?;
+            File::open(&beside).and_then(|file| file.sync_all()).map_err(cannot)?;
+            std::fs::rename(&beside, to).map_err(cannot)?;
+            std::fs::remove_file(from).map_err(cannot)
+        }
+        result => result.map_err(cannot),
+    }
 }

@@ -34,7 +34,7 @@ pub enum FollowError {
 
 /// How what is fetched is packed: it is read once, soon.
 fn quick() -> Settings {
-    Settings { level: -1, frame: 1 << 20, workers: 1 }
+    Settings { level: -30, frame: 1 << 20, workers: 1 }
 }
 
 /// Writes the package a delta leads to into `out`; its identity was compared.

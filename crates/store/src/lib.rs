@@ -2,18 +2,24 @@
 //!
 //! - a [`Point`] is where content is read: a folder, any HTTP server, an S3-compatible bucket;
 //! - [`publish`] makes a package a release of it, [`wanted`] finds a release and the ways to it,
-//!   [`Wanted::fetch`] makes a package of it again;
+//!   [`Wanted::fetch`] makes a package of it again, [`Wanted::ready`] a payload that comes while it is installed;
 //! - [`verify`] finds what is damaged, missing or surplus, [`repair`] mends it from a healthy source,
 //!   [`collect`] takes away what nobody needs.
 //!
 //! **Invariant:** objects are written before what names them, and never changed; nothing gets a final name before its
 //! hash was checked. Async stays in [`Point`].
 
+mod assembly;
+mod cache;
+mod catalogues;
 mod check;
 mod collect;
+mod compose;
 mod error;
 mod fetch;
 mod follow;
+mod frames;
+mod known;
 mod make_delta;
 mod partial;
 mod point;
@@ -21,10 +27,12 @@ mod publish;
 mod releases;
 mod unpacked;
 
+pub use assembly::{AssembleError, Assembly};
+pub use cache::Cache;
 pub use check::{Finding, Found, Repaired, repair, verify};
 pub use collect::{Collected, collect};
 pub use error::{FetchError, OpenPointError, PointError, PublishError};
-pub use fetch::{FetchOptions, Fetched, Wanted, wanted};
+pub use fetch::{FetchOptions, Fetched, Installed, Ready, Wanted, wanted};
 pub use follow::FollowError;
 pub use point::{Listed, Point};
 pub use publish::{PublishOptions, Published, publish};

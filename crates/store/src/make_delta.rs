@@ -1,6 +1,7 @@
 //! A delta is made: files in parallel, in order, within memory and time.
 
 use std::{
+    collections::HashSet,
     fs::File,
     io::{self, BufWriter, Write},
     ops::Range,
@@ -13,7 +14,7 @@ use std::{
 };
 
 use content::{
-    BaseFile, Bases, Data, DeltaHead, DeltaWriter, Effort, Found, Outline, Recipe, SEGMENT,
+    BaseFile, Bases, Data, DeltaHead, DeltaWriter, Effort, Found, Outline, Recipe, SEGMENT, Sketch,
     WriteDeltaError, lane_of,
 };
 use model::Hasher;
@@ -23,6 +24,8 @@ use crate::unpacked::Unpacked;
 
 /// So many bytes of new files are worked on at once, and wait to be written, for each worker.
 const BATCH: u64 = 16 << 20;
+/// Bytes of changed files a worker is thought to get done in a second, at full effort.
+const EXPECTED: f64 = 8e6;
 /// How far before and behind its place an older version of a segment is looked for.
 const REACH: u64 = SEGMENT as u64 / 2;
 
@@ -47,15 +50,27 @@ pub(crate) struct Making {
 }
 
 impl Making {
-    /// How hard to try with so much of the time gone.
-    fn effort(&self) -> Effort {
-        match self.budget {
-            None => Effort::Full,
-            Some((began, budget)) => match began.elapsed() {
-                gone if gone > budget => Effort::None,
-                gone if gone > budget / 4 => Effort::Less,
-                _ => Effort::Full,
-            },
+    /// How hard to try when `done` of `total` bytes took as long as it did.
+    fn effort(&self, done: u64, total: u64) -> Effort {
+        let Some((began, budget)) = self.budget else { return Effort::Full };
+        let gone = began.elapsed();
+        if gone > budget * 2 {
+            return Effort::None;
+        }
+        let left = budget.saturating_sub(gone).as_secs_f64();
+        // What full effort takes is not known before it was tried; what this machine did so far says.
+        let rate = if done == 0 {
+            EXPECTED * self.workers.max(1) as f64
+        } else {
+            done as f64 / gone.as_secs_f64().max(0.001)
+        };
+        let needed = total.saturating_sub(done) as f64 / rate;
+        if needed <= left {
+            Effort::Full
+        } else if needed <= left * 2.5 {
+            Effort::Less
+        } else {
+            Effort::Least
         }
     }
 }
@@ -72,7 +87,8 @@ pub(crate) fn make_delta(
     let head = DeltaHead { base: base.identity, target: new.identity, header: new.header.clone() };
     let sink = Hashed { out: BufWriter::with_capacity(1 << 20, out), hasher: Hasher::new() };
     let mut writer = DeltaWriter::new(sink, &outlines, &head)?;
-    let bases = Bases::new(&base.records);
+    let mut bases = Bases::new(&base.records);
+    learn(&mut bases, base, new)?;
     let mut steps = (0..new.records.len()).map(|position| step(base, new, &bases, position));
     let (send, receive) = mpsc::sync_channel::<(Vec<Step>, Vec<(u8, Recipe)>, Effort)>(1);
     std::thread::scope(|scope| {
@@ -95,12 +111,13 @@ pub(crate) fn make_delta(
             writer.finish()
         });
         let mut done = 0;
+        let total = changed(new, &bases);
         loop {
             let batch = gather(&mut steps, BATCH * making.workers as u64);
             if batch.is_empty() {
                 break;
             }
-            let effort = making.effort();
+            let effort = making.effort(done, total);
             let recipes = work(base, new, &batch, effort, making.workers)?;
             done += batch
                 .iter()
@@ -144,7 +161,17 @@ fn step(base: &Unpacked, new: &Unpacked, bases: &Bases<'_>, position: usize) -> 
         let near = bases.same_path(record).map(|near| near as u64);
         return Step { outline: Outline::of(record, Data::None), near, segments: Vec::new() };
     }
+    let like = |named: Option<usize>| {
+        let likely = sketch(new, position).ok().and_then(|sketch| bases.alike(&sketch)).or(named);
+        Step {
+            outline: Outline::of(record, Data::Made(0)),
+            near: likely.map(|like| like as u64),
+            segments: segments(range.clone(), likely.map(|like| base.range(like))),
+        }
+    };
     match bases.find(record, content) {
+        Found::Perhaps(named) => like(Some(named)),
+        Found::Nothing => like(None),
         Found::Same(same) => Step {
             outline: Outline::of(record, Data::Same(same as u64)),
             near: Some(same as u64),
@@ -153,14 +180,52 @@ fn step(base: &Unpacked, new: &Unpacked, bases: &Bases<'_>, position: usize) -> 
         Found::Like(like) => Step {
             outline: Outline::of(record, Data::Made(0)),
             near: Some(like as u64),
-            segments: segments(range, Some(base.range(like))),
-        },
-        Found::Nothing => Step {
-            outline: Outline::of(record, Data::Made(0)),
-            near: None,
-            segments: segments(range, None),
+            segments: segments(range.clone(), Some(base.range(like))),
         },
     }
+}
+
+/// Learns what those files of the base look like that no name leads to: renamed, they may come again.
+fn learn(bases: &mut Bases<'_>, base: &Unpacked, new: &Unpacked) -> io::Result<()> {
+    let mut taken = HashSet::new();
+    let mut searched = false;
+    for record in &new.records {
+        let Node::File(content) = &record.node else { continue };
+        if content.data_length() == 0 {
+            continue;
+        }
+        match bases.find(record, content) {
+            Found::Same(position) | Found::Like(position) => drop(taken.replace(position)),
+            Found::Perhaps(_) | Found::Nothing => searched = true,
+        }
+    }
+    for (position, record) in base.records.iter().enumerate().filter(|_| searched) {
+        if matches!(record.node, Node::File(_)) && !taken.contains(&position) {
+            bases.learn(position, &sketch(base, position)?);
+        }
+    }
+    Ok(())
+}
+
+/// Bytes of files that are not in the base as they are.
+fn changed(new: &Unpacked, bases: &Bases<'_>) -> u64 {
+    let is_there = |record: &package::Record| match &record.node {
+        Node::File(content) => matches!(bases.find(record, content), Found::Same(_)),
+        _ => true,
+    };
+    (0..new.records.len())
+        .filter(|position| !is_there(&new.records[*position]))
+        .map(|position| new.range(position))
+        .map(|range| range.end - range.start)
+        .sum()
+}
+
+fn sketch(of: &Unpacked, position: usize) -> io::Result<Sketch> {
+    let range = of.range(position);
+    let length = usize::try_from(range.end - range.start).unwrap_or(usize::MAX);
+    let mut bytes = vec![0; length.min(Sketch::ENOUGH)];
+    of.read_at(range.start, &mut bytes)?;
+    Ok(Sketch::of(&bytes))
 }
 
 /// Cuts a file into segments, each with the part of the older one that is likely its own.

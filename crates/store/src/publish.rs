@@ -2,23 +2,29 @@ use std::{
     fs::File,
     io::{BufReader, Read, Seek, SeekFrom},
     path::Path,
+    sync::Arc,
     thread,
     time::{Duration, Instant},
 };
 
-use content::{DeltaEntry, Index, Manifest, Object, ObjectKind, Release};
+use content::{Catalogue, Composed, DeltaEntry, Index, Object, ObjectKind, Release};
 use model::{Hash, Hasher, PackageName, Version};
 use package::PackageReader;
 use tempfile::NamedTempFile;
 
 /// Deltas are made from so many releases, unless somebody says which.
 const LAST: usize = 3;
+/// A manifest goes back to no more parts than this.
+const MOST_PARTS: usize = 8;
 
 use crate::{
-    Point, PointError, Progress, PublishError,
+    FetchError, Point, PointError, Progress, PublishError,
+    assembly::Assembly,
+    catalogues::catalogue,
     collect::Lock,
+    compose::{Composition, NewPack, Scanned, compose},
+    known::{Hints, Known, release_of, sample},
     make_delta::{Making, make_delta},
-    partial::fetch_object,
     releases::{record, recorded},
     unpacked::Unpacked,
 };
@@ -72,24 +78,48 @@ pub fn publish(
     if !replaced.is_empty() && !options.replace {
         return Err(PublishError::Taken { name, version });
     }
-    let pack = hash_file(package)?;
-    let manifest = Manifest::of(&mut reader, pack)
+    let object = hash_file(package)?;
+    let scanned = Scanned::of(&mut reader)
         .map_err(|source| PublishError::Read { path: package.to_owned(), source })?;
-    let bytes = manifest.to_bytes();
-    let deltas = deltas(point, &name, &known, identity, package, pack, options, progress)?;
+    let sampled = sample(scanned.hashes());
+    let hints = Hints::read(point)?;
+    let before: Vec<(Release, Catalogue)> = neighbours(point, &known, identity)?;
+    let content = content_known(point, &name, &before, &hints, &sampled)?;
+    // The version right before, in the order of versions, is what most clients come from.
+    let parent = before.first().filter(|(release, _)| may_go_back(release));
+    let file = open_file(package)?;
+    let parent_catalogue = parent.map(|(_, catalogue)| catalogue);
+    let composition = compose(&scanned, &file, object, &content, parent_catalogue)?;
+    let deltas = deltas(point, &name, &known, identity, package, &composition, options, progress)?;
+    let older = match parent.filter(|_| composition.goes_back) {
+        Some((release, _)) => {
+            std::iter::once(&release.manifest).chain(release.older()).copied().collect()
+        }
+        None => Vec::new(),
+    };
+    let is_whole = matches!(composition.pack, Some(NewPack::Package(_)));
+    let plain = is_whole && older.is_empty();
     let release = Release {
         version,
         architecture: reader.header().architecture.clone(),
         identity,
-        manifest: Object::of(ObjectKind::Manifest, &bytes),
+        manifest: Object::of(ObjectKind::Manifest, &composition.part),
         totals: reader.header().totals,
-        packs: vec![pack],
+        packs: composition.packs.clone(),
         deltas: deltas.iter().map(|(entry, _)| entry.clone()).collect(),
+        composed: (!plain).then_some(Composed { older, whole: is_whole }),
     };
     let mut written = 0;
-    if !point.has(&pack)? {
+    let pack = match &composition.pack {
+        Some(NewPack::Package(pack)) => Some((pack, package)),
+        Some(NewPack::Made(pack, file)) => Some((pack, file.path())),
+        None => None,
+    };
+    if let Some((pack, file)) = pack
+        && !point.has(pack)?
+    {
         let mut done = 0;
-        point.write_object(&pack, package, &mut |bytes| {
+        point.write_object(pack, file, &mut |bytes| {
             done += bytes;
             progress("writing content", done, pack.length);
         })?;
@@ -103,13 +133,65 @@ pub fn publish(
     }
     if !point.has(&release.manifest)? {
         written += release.manifest.length;
-        point.write_small(&release.manifest.path(), bytes)?;
+        point.write_small(&release.manifest.path(), composition.part)?;
     }
     let already = written == 0 && known.releases.contains(&release);
     if !already {
         record(point, &name, &release, &replaced)?;
+        hints.add(point, &name, identity, sampled)?;
     }
     Ok(Published { release, written, already })
+}
+
+/// The manifests of the releases a new one is likely like: those right before it first.
+fn neighbours(
+    point: &Point,
+    known: &Index,
+    identity: Hash,
+) -> Result<Vec<(Release, Catalogue)>, PublishError> {
+    let mut all = Vec::new();
+    let others = known.releases.iter().filter(|release| release.identity != identity);
+    for release in others.rev().take(LAST) {
+        // Without it more is written than must be, no more.
+        match catalogue(point, release, None) {
+            Ok(catalogue) => all.push((release.clone(), catalogue)),
+            Err(FetchError::Point(error @ PointError::Request { .. })) => return Err(error.into()),
+            Err(_) => {}
+        }
+    }
+    Ok(all)
+}
+
+/// A manifest does not go back without end: every so many releases one stands alone.
+fn may_go_back(release: &Release) -> bool {
+    let older: u64 = release.older().iter().map(|object| object.length).sum();
+    let first = release.older().last().map_or(0, |first| first.length);
+    release.older().len() < MOST_PARTS && older <= first * 2
+}
+
+/// All chunks the point is known to have: of the same package, and of others that likely share some.
+fn content_known(
+    point: &Point,
+    name: &PackageName,
+    before: &[(Release, Catalogue)],
+    hints: &Hints,
+    sampled: &[u64],
+) -> Result<Known, PublishError> {
+    let mut known = Known::default();
+    let unusable = |error: content::ReadManifestError| PublishError::Manifest {
+        name: name.clone(),
+        source: error,
+    };
+    for (_, catalogue) in before {
+        known.take(catalogue).map_err(unusable)?;
+    }
+    for (name, identity) in hints.champions(name, sampled) {
+        let Some(release) = release_of(point, &name, identity)? else { continue };
+        if let Ok(catalogue) = catalogue(point, &release, None) {
+            known.take(&catalogue).map_err(unusable)?;
+        }
+    }
+    Ok(known)
 }
 
 /// The releases to make deltas from.
@@ -144,7 +226,7 @@ fn deltas(
     known: &Index,
     identity: Hash,
     package: &Path,
-    pack: Object,
+    composition: &Composition,
     options: &PublishOptions,
     progress: Progress<'_>,
 ) -> Result<Vec<(DeltaEntry, NamedTempFile)>, PublishError> {
@@ -157,14 +239,20 @@ fn deltas(
         Unpacked::open(path, folder.path())
             .map_err(|source| PublishError::Unpack { path: path.to_owned(), source })
     };
-    let new = unpack(package)?;
+    let new = Arc::new(unpack(package)?);
     let mut made = Vec::new();
     let began = Instant::now();
     for (number, base) in bases.iter().enumerate() {
-        let Some(base_pack) = base.packs.first() else { continue };
-        let file = fetch_object(point, base_pack, folder.path(), &mut |_| {})?;
-        let old = unpack(&file)?;
-        std::fs::remove_file(&file).map_err(|source| scratch(&file, source))?;
+        let of_base = |source: FetchError| PublishError::Base {
+            version: base.version.clone(),
+            source: Box::new(source),
+        };
+        let manifest = catalogue(point, base, None).map_err(of_base)?;
+        // What both have is at hand.
+        let mut assembly = Assembly::new(point, folder.path(), manifest, vec![Arc::clone(&new)])
+            .map_err(|error| of_base(error.into()))?;
+        let old = assembly.unpack(folder.path()).map_err(of_base)?;
+        assembly.discard()?;
         let out = NamedTempFile::new().map_err(|source| scratch(&std::env::temp_dir(), source))?;
         // Each delta has its share of the time that is left.
         let share = options.budget.map(|budget| {
@@ -183,7 +271,8 @@ fn deltas(
         })
         .map_err(PublishError::Delta)?;
         // One that saves next to nothing is not worth its place.
-        if length < pack.length - pack.length / 20 {
+        let frames = composition.without(&old);
+        if length < frames - frames / 20 {
             let object = Object { kind: ObjectKind::Delta, hash, length };
             made.push((DeltaEntry { base: base.identity, object }, out));
         }
@@ -193,6 +282,14 @@ fn deltas(
 
 fn scratch(path: &Path, source: std::io::Error) -> PointError {
     PointError::File { doing: "using", path: path.to_owned(), source }
+}
+
+fn open_file(path: &Path) -> Result<File, PointError> {
+    File::open(path).map_err(|source| PointError::File {
+        doing: "reading",
+        path: path.to_owned(),
+        source,
+    })
 }
 
 fn open(path: &Path) -> Result<PackageReader<BufReader<File>>, PublishError> {

@@ -47,7 +47,8 @@ pub(crate) fn run(args: &Args) -> Result<()> {
         return Ok(());
     }
     println!("== shortened proof on real software");
-    prove::run(&prove::Args::short()).context("the shortened proof")
+    prove::run(&prove::Args::short()).context("the shortened proof")?;
+    prove::store::run(&prove::store::Args::short()).context("the shortened proof of the store")
 }
 
 fn stage(name: &str, words: &[&str]) -> Result<()> {

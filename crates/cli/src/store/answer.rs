@@ -2,7 +2,7 @@ use std::{error::Error, process::ExitCode};
 
 use indicatif::{ProgressBar, ProgressStyle};
 use operate::Exit;
-use store::{FetchError, OpenPointError, PointError, PublishError};
+use store::{AssembleError, FetchError, OpenPointError, PointError, PublishError};
 
 /// What a command says, to people and to programs.
 pub(crate) struct Answer {
@@ -15,6 +15,13 @@ pub(crate) struct Answer {
 pub(crate) struct Failure {
     exit: Exit,
     error: Box<dyn Error>,
+}
+
+impl Failure {
+    /// The exit code, and what stood in the way.
+    pub(crate) fn into_parts(self) -> (Exit, Box<dyn Error>) {
+        (self.exit, self.error)
+    }
 }
 
 impl From<OpenPointError> for Failure {
@@ -51,7 +58,10 @@ impl From<FetchError> for Failure {
     fn from(error: FetchError) -> Self {
         let exit = match &error {
             FetchError::Point(error) => of_point(error),
-            FetchError::NotTheRelease { .. } => Exit::Damaged,
+            FetchError::NotTheRelease { .. }
+            | FetchError::Manifest { .. }
+            | FetchError::Assemble(AssembleError::Damaged { .. }) => Exit::Damaged,
+            FetchError::Assemble(AssembleError::Point(error)) => of_point(error),
             _ => Exit::Failed,
         };
         Self { exit, error: Box::new(error) }

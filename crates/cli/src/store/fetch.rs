@@ -1,11 +1,12 @@
 use std::path::PathBuf;
 
+use machine_linux::LinuxMachine;
 use model::{PackageName, Version};
 use operate::Exit;
 use serde_json::json;
-use store::FetchOptions;
+use store::{Cache, FetchOptions, Installed};
 
-use super::{Answer, Failure, answer::Bar, open};
+use super::{Answer, Failure, answer::Bar, here::Here, open};
 
 /// Fetch a package from a distribution point, with what is on this machine already left out.
 ///
@@ -26,6 +27,9 @@ pub(crate) struct Args {
     /// A package file this machine has already, to start from.
     #[arg(long, value_name = "FILE", num_args = 1..)]
     have: Vec<PathBuf>,
+    /// Start from what is installed on the machine with this root folder.
+    #[arg(long, value_name = "DIR", default_value = "/")]
+    root: PathBuf,
     /// The file to write, or a folder [default: `NAME-VERSION.package` here].
     #[arg(short, long, value_name = "FILE-OR-DIR")]
     output: Option<PathBuf>,
@@ -37,7 +41,7 @@ pub(crate) struct Args {
     pub(crate) json: bool,
 }
 
-fn wanted(text: &str) -> Result<(PackageName, Option<Version>), String> {
+pub(super) fn wanted(text: &str) -> Result<(PackageName, Option<Version>), String> {
     let (name, version) = match text.split_once('@') {
         Some((name, version)) => (name, Some(Version::new(version))),
         None => (text, None),
@@ -48,11 +52,28 @@ fn wanted(text: &str) -> Result<(PackageName, Option<Version>), String> {
 pub(crate) fn run(args: &Args) -> Result<Answer, Failure> {
     let point = open(&args.from)?;
     let (name, version) = &args.package;
-    let options = FetchOptions { version: version.clone(), have: args.have.clone() };
+    // A machine that has a cache goes on using it; one that has none gets none.
+    let folder = args.root.join(Cache::FOLDER);
+    let cache = folder.is_dir().then(|| Cache::open(&folder, Cache::LIMIT).ok()).flatten();
+    let options = FetchOptions {
+        version: version.clone(),
+        have: args.have.clone(),
+        cache,
+        explain: args.explain,
+    };
     let bar = Bar::new(args.json);
-    let wanted = store::wanted(&point, name, &options)?;
-    let plan = wanted.plan();
+    let machine = LinuxMachine::new(&args.root).ok();
+    let here = machine
+        .as_ref()
+        .and_then(|machine| Here::find(machine, &install::state_paths(machine).ok()?, name));
+    let place = here.as_ref().map(|here| |header: &_, record: &_| here.place(header, record));
+    let installed = here
+        .as_ref()
+        .zip(place.as_ref())
+        .map(|(here, place)| Installed { version: here.version.clone(), place });
+    let mut wanted = store::wanted(&point, name, &options, installed.as_ref())?;
     if args.explain {
+        let plan = wanted.plan();
         let json = json!({
             "name": name,
             "version": wanted.release().version,
@@ -60,7 +81,8 @@ pub(crate) fn run(args: &Args) -> Result<Answer, Failure> {
             "requests": plan.cost().requests,
             "routes": plan.routes(),
         });
-        return Ok(Answer { exit: Exit::Done, text: plan.explain(), json });
+        let notes: String = wanted.notes().iter().map(|note| format!("{note}\n")).collect();
+        return Ok(Answer { exit: Exit::Done, text: plan.explain() + &notes, json });
     }
     let file = format!("{name}-{}.package", wanted.release().version);
     let output = match &args.output {

@@ -112,7 +112,7 @@ proptest! {
     #[test]
     fn what_was_made_is_what_was_meant(
         pairs in proptest::collection::vec(pair(), 0..6),
-        effort in prop_oneof![Just(Effort::Full), Just(Effort::Less), Just(Effort::None)],
+        effort in prop_oneof![Just(Effort::Full), Just(Effort::Less), Just(Effort::Least), Just(Effort::None)],
     ) {
         let delta = make(&pairs, effort);
         let wanted: Vec<_> = pairs.iter().map(|(_, new)| new.clone()).collect();

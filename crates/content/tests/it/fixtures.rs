@@ -1,12 +1,12 @@
 //! What released versions wrote is read for ever. Fixtures are named by what they are, or by what is wrong with them.
 
-use content::{Index, Manifest, ReadIndexError, ReadManifestError};
+use content::{Catalogue, Index, ReadIndexError, ReadManifestError};
 
 use crate::{delta, manifest, plan};
 
 const DELTA: &[u8] = include_bytes!("../fixtures/delta-1.bin");
 const INDEX: &[u8] = include_bytes!("../fixtures/index-1.bin");
-const MANIFEST: &[u8] = include_bytes!("../fixtures/manifest-1.bin");
+const MANIFEST: &[u8] = include_bytes!("../fixtures/manifest-2.bin");
 
 /// The pairs the frozen delta was made of.
 fn pairs() -> Vec<delta::Pair> {
@@ -28,8 +28,12 @@ fn an_index_of_format_1_is_read() {
 }
 
 #[test]
-fn a_manifest_of_format_1_is_read() {
-    assert_eq!(Manifest::parse(MANIFEST), Ok(manifest::manifest(&manifest::sample())));
+fn a_manifest_of_format_2_is_read() {
+    let (bytes, identity) = manifest::manifest();
+    let of = |bytes: &[u8]| {
+        manifest::records_of(&Catalogue::open(vec![bytes.to_vec()], identity).unwrap())
+    };
+    assert_eq!(of(MANIFEST), of(&bytes));
 }
 
 #[test]
@@ -41,7 +45,9 @@ fn damaged_ones_are_named() {
     assert!(matches!(Index::parse(&other), Err(ReadIndexError::Damaged { .. })));
     let mut other = MANIFEST.to_vec();
     other[0] = b'X';
-    assert!(matches!(Manifest::parse(&other), Err(ReadManifestError::Damaged { .. })));
+    let identity = manifest::manifest().1;
+    let refused = Catalogue::open(vec![other], identity);
+    assert!(matches!(refused, Err(ReadManifestError::Damaged { .. })));
 }
 
 /// An index is canonical; how well a delta is packed may get better, and not much worse.

@@ -25,6 +25,7 @@ fn release(version: &str, deltas: &[(&str, u64)]) -> Release {
                 object: object(ObjectKind::Delta, *length),
             })
             .collect(),
+        composed: None,
     }
 }
 
@@ -39,22 +40,23 @@ pub(crate) fn index() -> Index {
 fn explain(have: &[&str]) -> String {
     let index = index();
     let have: Vec<_> = have.iter().map(|version| identity(version)).collect();
-    Plan::decide(&index, index.release(None).unwrap(), &have).explain()
+    Plan::decide(&index, index.release(None).unwrap(), &have, None).explain()
 }
 
 #[test]
 fn the_cheapest_way_comes_first_and_the_others_stay() {
     insta::assert_snapshot!(explain(&["1", "2"]), @r"
-    take the delta from 2: 200 bytes in 1 requests
-    else the delta from 1: 400 bytes in 1 requests
-    else the whole package: 1000 bytes in 1 requests
+    take the delta from 2: 200 bytes in 1 request
+    else the delta from 1: 400 bytes in 1 request
+    else the whole package: 1000 bytes in 1 request
     ");
 }
 
 #[test]
 fn what_is_there_already_costs_nothing() {
     let index = index();
-    let plan = Plan::decide(&index, index.release(None).unwrap(), &[identity("3"), identity("2")]);
+    let plan =
+        Plan::decide(&index, index.release(None).unwrap(), &[identity("3"), identity("2")], None);
     assert_eq!(plan.routes()[0].way, Way::Copy);
     assert_eq!(plan.cost().bytes, 0);
 }

@@ -39,7 +39,7 @@ fn a_cut_transfer_goes_on_where_it_was() {
         // The index comes whole, then the pack is cut.
         let index = std::fs::metadata(place.path("dp").join("names/redis")).unwrap().len();
         *server.until_cut.lock().unwrap() = Some(usize::try_from(index + at).unwrap());
-        let wanted = store::wanted(&point, &name(), &FetchOptions::default()).unwrap();
+        let mut wanted = store::wanted(&point, &name(), &FetchOptions::default(), None).unwrap();
         // The client may go on by itself; if it gives up, the next start does.
         if wanted.fetch(&to, &mut |_, _, _| {}).is_err() {
             fetch_to(&point, &[], &to);

@@ -101,7 +101,8 @@ fn q267977_a_newer_point_is_refused_before_anything_is_fetched() {
     bytes[8] = 2;
     std::fs::write(&path, bytes).unwrap();
     let before = place.point.counted().0;
-    let error = store::wanted(&place.point, &name(), &store::FetchOptions::default()).unwrap_err();
+    let error =
+        store::wanted(&place.point, &name(), &store::FetchOptions::default(), None).unwrap_err();
     let cause = std::error::Error::source(&error).unwrap().to_string();
     insta::assert_snapshot!(cause, @"the index has format 2, and this program reads formats up to 1: use a newer packhorse");
     assert_eq!(place.point.counted().0 - before, 1);

@@ -3,6 +3,8 @@
 #![expect(clippy::unwrap_used, reason = "helpers of tests are tests")]
 
 mod cuts;
+mod frames;
+mod installs;
 mod ledger;
 mod lifecycle;
 mod point;

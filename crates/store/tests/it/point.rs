@@ -91,7 +91,7 @@ impl Place {
 pub(crate) fn fetch_to(point: &Point, have: &[&Path], to: &Path) -> Fetched {
     let have = have.iter().map(|path| path.to_path_buf()).collect();
     let options = FetchOptions { have, ..FetchOptions::default() };
-    let wanted = store::wanted(point, &name(), &options).unwrap();
+    let mut wanted = store::wanted(point, &name(), &options, None).unwrap();
     wanted.fetch(to, &mut |_, _, _| {}).unwrap()
 }
 

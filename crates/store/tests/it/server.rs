@@ -19,6 +19,8 @@ pub(crate) struct Server {
     pub(crate) asked: Arc<Mutex<Vec<Asked>>>,
     /// Bytes of bodies until the next cut; none are cut where it is `None`.
     pub(crate) until_cut: Arc<Mutex<Option<usize>>>,
+    /// Whether, once cut, nothing is answered any more.
+    pub(crate) dead: Arc<Mutex<bool>>,
     end: Arc<AtomicBool>,
     thread: Option<JoinHandle<()>>,
 }
@@ -28,21 +30,29 @@ impl Server {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let address = listener.local_addr().unwrap();
         let (asked, until_cut) = (Arc::default(), Arc::new(Mutex::new(None)));
+        let dead = Arc::new(Mutex::new(false));
         let end = Arc::new(AtomicBool::new(false));
         let shared: (Arc<Mutex<Vec<Asked>>>, _, _, PathBuf) =
             (Arc::clone(&asked), Arc::clone(&until_cut), Arc::clone(&end), root.to_owned());
+        let is_dead = Arc::clone(&dead);
         let thread = std::thread::spawn(move || {
             let (asked, until_cut, end, root) = shared;
             for stream in listener.incoming() {
                 if end.load(Ordering::SeqCst) {
                     return;
                 }
-                let (asked, until_cut, root) =
-                    (Arc::clone(&asked), Arc::clone(&until_cut), root.clone());
-                std::thread::spawn(move || serve(stream.unwrap(), &root, &asked, &until_cut));
+                let (asked, until_cut, root, dead) = (
+                    Arc::clone(&asked),
+                    Arc::clone(&until_cut),
+                    root.clone(),
+                    Arc::clone(&is_dead),
+                );
+                std::thread::spawn(move || {
+                    serve(stream.unwrap(), &root, &asked, &until_cut, &dead)
+                });
             }
         });
-        Self { url: format!("http://{address}"), asked, until_cut, end, thread: Some(thread) }
+        Self { url: format!("http://{address}"), asked, until_cut, dead, end, thread: Some(thread) }
     }
 }
 
@@ -61,6 +71,7 @@ fn serve(
     root: &Path,
     asked: &Mutex<Vec<Asked>>,
     until_cut: &Mutex<Option<usize>>,
+    dead: &Mutex<bool>,
 ) -> Option<()> {
     let mut reader = BufReader::new(stream.try_clone().ok()?);
     let mut out = stream;
@@ -103,7 +114,7 @@ fn serve(
             let mut until = until_cut.lock().ok()?;
             match *until {
                 Some(left) if left < body.len() => {
-                    *until = None;
+                    *until = dead.lock().ok()?.then_some(0);
                     Some(left)
                 }
                 Some(left) => {

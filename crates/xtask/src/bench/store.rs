@@ -60,8 +60,10 @@ struct Ours {
     requests: u64,
     whole: u64,
     delta_seconds: f64,
-    publish_seconds: f64,
+    publish_wall: f64,
     apply_seconds: f64,
+    /// Bytes of an update over frames, no delta being there.
+    frames: u64,
 }
 
 /// Runs the bench.
@@ -108,12 +110,38 @@ fn ours(pair: &Pair, run: &Path) -> Result<Ours> {
     let word = Path::new;
     peers::timed(&mut packhorse(&[word("publish"), &old, word("--to"), &dp]))?;
     let without = [word("publish"), &new, word("--to"), &dp, word("--no-base")];
-    let (_, publish_seconds) = peers::timed(&mut packhorse(&without))?;
+    let began = std::time::Instant::now();
+    peers::timed(&mut packhorse(&without))?;
+    let publish_wall = began.elapsed().as_secs_f64();
+    let (dp_frames, made_frames) = (run.join("dp-frames"), run.join("made-frames.package"));
+    peers::timed(&mut packhorse(&[word("publish"), &old, word("--to"), &dp_frames]))?;
+    let frames = [word("publish"), &new, word("--to"), &dp_frames, word("--no-base")];
+    peers::timed(&mut packhorse(&frames))?;
+    let frames = [
+        word("fetch"),
+        word("bench"),
+        word("--from"),
+        &dp_frames,
+        word("-o"),
+        &made_frames,
+        word("--have"),
+        &old,
+    ];
+    let (frames, _) = peers::timed(&mut packhorse(&frames))?;
     let (_, delta_seconds) = peers::timed(&mut packhorse(&without[..4]))?;
     let fetch = [word("fetch"), word("bench"), word("--from"), &dp, word("-o"), &made];
     let (whole, _) = peers::timed(&mut packhorse(&fetch))?;
     let update = [&fetch[..], &[word("--have"), &old]].concat();
-    let (updated, apply_seconds) = peers::timed(&mut packhorse(&update))?;
+    let (updated, _) = peers::timed(&mut packhorse(&update))?;
+    // Onto a machine that has the older one: fetched, applied, installed.
+    let root = run.join("root");
+    let install = |what: &'static str| {
+        packhorse(&[word("install"), word(what), word("--from"), &dp, word("--root"), &root])
+    };
+    fs::create_dir_all(&root)?;
+    peers::timed(&mut install("bench@1"))?;
+    let (_, apply_seconds) = peers::timed(&mut install("bench@2"))?;
+    fs::remove_dir_all(&root)?;
     let number = |text: &str, field: &str| -> Result<u64> {
         let answer: serde_json::Value = serde_json::from_str(text)?;
         answer[field].as_u64().with_context(|| format!("no `{field}` in {text}"))
@@ -123,8 +151,9 @@ fn ours(pair: &Pair, run: &Path) -> Result<Ours> {
         requests: number(&updated, "requests")?,
         whole: number(&whole, "received-bytes")?,
         delta_seconds,
-        publish_seconds,
+        publish_wall,
         apply_seconds,
+        frames: number(&frames, "received-bytes")?,
     })
 }
 
@@ -146,14 +175,19 @@ first install, bytes | seconds to make the update |\n|---|---|---|---|---|\n"
             writeln!(text, "| | {name} | {} | {whole} | {:.1} |", cost.update, cost.seconds)?;
         }
     }
-    text += "\n| pair | bytes | publish without deltas, seconds | apply, seconds | apply, MB/s | requests |\n|---|---|---|---|---|---|\n";
+    text += "\n| pair | bytes | update without a delta, bytes | publish without deltas, wall seconds | fetched, applied and installed, seconds | MB/s | requests |\n|---|---|---|---|---|---|---|\n";
     for pair in all {
         let ours = &pair.ours;
         let rate = pair.bytes as f64 / 1e6 / ours.apply_seconds;
         writeln!(
             text,
-            "| {} | {} | {:.1} | {:.1} | {rate:.0} | {} |",
-            pair.name, pair.bytes, ours.publish_seconds, ours.apply_seconds, ours.requests
+            "| {} | {} | {} | {:.1} | {:.1} | {rate:.0} | {} |",
+            pair.name,
+            pair.bytes,
+            ours.frames,
+            ours.publish_wall,
+            ours.apply_seconds,
+            ours.requests
         )?;
     }
     let missed = bars(all, &mut text)?;
@@ -187,6 +221,18 @@ fn bars(all: &[Measured], text: &mut String) -> Result<usize> {
             let ratio = pair.ours.whole as f64 / first as f64;
             rows.push((format!("{}: first install, of the best", pair.name), ratio, 1.0));
         }
+        let wall = pair.peers.iter().filter_map(|(_, cost)| cost.wall).min_by(f64::total_cmp);
+        if let Some(wall) = wall {
+            let ratio = pair.ours.publish_wall / wall;
+            rows.push((
+                format!("{}: publish without deltas, wall, of the fastest", pair.name),
+                ratio,
+                0.5,
+            ));
+        }
+        let changed = pair.ours.update as f64 / f64::from(4 << 20);
+        let requests = pair.ours.requests as f64 / (5.0 + changed);
+        rows.push((format!("{}: requests, of those allowed", pair.name), requests, 1.0));
         let ostree = pair.peers.iter().find(|(name, _)| *name == "ostree");
         if let Some((_, ostree)) = ostree.filter(|_| pair.name == "kernel") {
             let bytes = pair.ours.update as f64 / ostree.update as f64;

@@ -10,7 +10,7 @@ use std::{
 use anyhow::{Result, bail, ensure};
 
 use crate::{
-    bench::store::data::{Pair, package, pairs},
+    bench::store::data::{Series, package, series},
     command::{captured, command, run_quietly, tail},
     workspace,
 };
@@ -23,7 +23,7 @@ const FOLDER: &str = "PACKHORSE_BENCH_DIR";
     after_help = "Examples:\n  cargo xtask prove store\n  cargo xtask prove store --only typescript --kills 10"
 )]
 pub(crate) struct Args {
-    /// One pair: kernel, pyside, polars, ruff, typescript.
+    /// One of them: kernel, pyside, ziglang, typescript.
     #[arg(long, value_name = "NAME")]
     only: Option<String>,
     /// At how many random moments a publish and a collection are killed, and a fetch is.
@@ -34,10 +34,19 @@ pub(crate) struct Args {
     seed: u64,
 }
 
+impl Args {
+    /// What every test run proves: one series, few kills.
+    pub(crate) fn short() -> Self {
+        Self { only: Some("typescript".to_owned()), kills: 4, seed: 1 }
+    }
+}
+
 /// What is proved on.
 struct Stage {
     program: PathBuf,
     run: tempfile::TempDir,
+    /// The oldest, the one between, the newest.
+    first: PathBuf,
     old: PathBuf,
     new: PathBuf,
     seed: u64,
@@ -51,27 +60,33 @@ pub(crate) fn run(args: &Args) -> Result<()> {
         Some(folder) => PathBuf::from(folder),
         None => workspace::root().join("target/bench/store"),
     };
-    let pairs = pairs(&folder, args.only.as_deref())?;
-    ensure!(!pairs.is_empty(), "there is no pair of that name");
-    println!("| software | update is the same | cut and gone on | damaged and mended | killed |");
-    println!("|---|---|---|---|---|");
-    for pair in pairs {
-        let mut stage = stage(&pair, &folder, args.seed)?;
+    let all = series(&folder, args.only.as_deref())?;
+    ensure!(!all.is_empty(), "there is no software of that name");
+    println!(
+        "| software | updates are the same | cut and gone on | installs killed | damaged and mended | publishers and readers | killed |"
+    );
+    println!("|---|---|---|---|---|---|---|");
+    for one in all {
+        let mut stage = stage(&one, &folder, args.seed)?;
         stage.updates()?;
         let cuts = stage.cuts(args.kills)?;
+        let installs = stage.installs(args.kills)?;
         let mended = stage.repairs()?;
+        let readers = stage.at_once()?;
         let kills = stage.kills(args.kills)?;
-        println!("| {} | yes | {cuts} | {mended} | {kills} |", pair.name);
+        println!("| {} | yes | {cuts} | {installs} | {mended} | {readers} | {kills} |", one.name);
     }
     Ok(())
 }
 
-fn stage(pair: &Pair, folder: &Path, seed: u64) -> Result<Stage> {
+fn stage(series: &Series, folder: &Path, seed: u64) -> Result<Stage> {
     let program = workspace::root().join("target/debug/packhorse");
     let run = tempfile::tempdir_in(folder)?;
-    let old = package(&program, &pair.old, "1", run.path())?;
-    let new = package(&program, &pair.new, "2", run.path())?;
-    Ok(Stage { program, run, old, new, seed })
+    let made = |number: usize| {
+        package(&program, &series.versions[number], &(number + 1).to_string(), run.path())
+    };
+    let (first, old, new) = (made(0)?, made(1)?, made(2)?);
+    Ok(Stage { program, run, first, old, new, seed })
 }
 
 impl Stage {
@@ -118,31 +133,97 @@ impl Stage {
         same
     }
 
+    /// From each version to each later one, over deltas and, from a point without them, over frames; as a file and straight
+    /// onto a machine.
     fn updates(&self) -> Result<()> {
-        self.publish(&self.old)?;
-        self.publish(&self.new)?;
-        let base = self.old.to_string_lossy().into_owned();
-        self.must(&["fetch", "bench", "--from", "dp", "-o", "updated", "--have", &base])?;
-        self.compare(&self.run.path().join("updated"), &self.new)?;
+        for file in [&self.first, &self.old, &self.new] {
+            self.publish(file)?;
+            self.must(&["publish", &file.to_string_lossy(), "--to", "plain", "--no-base"])?;
+        }
+        for point in ["dp", "plain"] {
+            for base in [&self.first, &self.old] {
+                let base = base.to_string_lossy();
+                self.must(&["fetch", "bench", "--from", point, "-o", "updated", "--have", &base])?;
+                self.compare(&self.run.path().join("updated"), &self.new)?;
+            }
+            self.must(&["install", "bench@1", "--from", point, "--root", "machine", "--silent"])?;
+            self.must(&["install", "bench", "--from", point, "--root", "machine", "--silent"])?;
+            self.compare_installed()?;
+        }
         self.must(&["fetch", "bench@1", "--from", "dp", "-o", "first"])?;
-        ensure!(fs::read(self.run.path().join("first"))? == fs::read(&self.old)?, "another first");
+        ensure!(
+            fs::read(self.run.path().join("first"))? == fs::read(&self.first)?,
+            "another first"
+        );
         Ok(())
     }
 
-    /// A fetch, killed at random moments until one came through; what it leaves is gone on from.
-    fn cuts(&mut self, count: u64) -> Result<u64> {
-        let wanted = fs::read(&self.new)?;
-        let (mut cut, to) = (0, self.run.path().join("cut"));
+    /// What is installed below `machine` is what the newest package installs; then it goes.
+    fn compare_installed(&self) -> Result<()> {
+        let [machine, wanted] = ["machine", "wanted"].map(|name| self.run.path().join(name));
+        fs::create_dir(&wanted)?;
+        let (file, root) = (self.new.to_string_lossy(), wanted.to_string_lossy());
+        self.must(&["install", &file, "--root", &root, "--silent"])?;
+        let [there, here] = [&machine, &wanted].map(|root| root.join("opt"));
+        let same = run_quietly(command("diff", ["-r", "--no-dereference"]).args([&there, &here]));
+        fs::remove_dir_all(&machine)?;
+        fs::remove_dir_all(&wanted)?;
+        same
+    }
+
+    /// An install straight from the point, killed at random moments; the last one goes on and comes through.
+    fn installs(&mut self, count: u64) -> Result<u64> {
+        let words = ["install", "bench", "--from", "plain", "--root", "machine", "--silent"];
+        self.must(&["install", "bench@1", "--from", "plain", "--root", "machine", "--silent"])?;
+        let mut killed = 0;
         for _ in 0..count {
             let after = Duration::from_micros(self.random(400_000));
-            cut += u64::from(self.killed(&["fetch", "bench", "--from", "dp", "-o", "cut"], after)?);
+            killed += u64::from(self.killed(&words, after)?);
+        }
+        self.must(&words)?;
+        self.compare_installed()?;
+        Ok(killed)
+    }
+
+    /// Two publishers and twenty readers at once: no reader fails, no release is lost.
+    fn at_once(&self) -> Result<&'static str> {
+        fs::remove_dir_all(self.run.path().join("dp"))?;
+        self.publish(&self.first)?;
+        std::thread::scope(|scope| {
+            let publishers = [&self.old, &self.new].map(|file| scope.spawn(|| self.publish(file)));
+            let readers: Vec<_> = (0..20)
+                .map(|number| {
+                    let to = format!("reader-{number}");
+                    scope.spawn(move || self.must(&["fetch", "bench", "--from", "dp", "-o", &to]))
+                })
+                .collect();
+            publishers.into_iter().chain(readers).try_for_each(|thread| {
+                thread.join().map_err(|_| anyhow::anyhow!("a thread ended"))?
+            })
+        })?;
+        for number in 0..20 {
+            fs::remove_file(self.run.path().join(format!("reader-{number}")))?;
+        }
+        self.must(&["fetch", "bench@2", "--from", "dp", "-o", "second"])?;
+        self.compare(&self.run.path().join("second"), &self.old)?;
+        self.must(&["dp", "verify", "dp"])?;
+        Ok("2 and 20")
+    }
+
+    /// A fetch, killed at random moments; what it leaves is gone on from, and only what is whole has the name.
+    fn cuts(&mut self, count: u64) -> Result<u64> {
+        let (mut cut, to) = (0, self.run.path().join("cut"));
+        let words = ["fetch", "bench", "--from", "dp", "-o", "cut"];
+        for _ in 0..count {
+            let after = Duration::from_micros(self.random(400_000));
+            cut += u64::from(self.killed(&words, after)?);
             if to.exists() {
-                ensure!(fs::read(&to)? == wanted, "a file with a final name is not the release");
+                self.compare(&to, &self.new)?;
                 fs::remove_file(&to)?;
             }
         }
-        self.must(&["fetch", "bench", "--from", "dp", "-o", "cut"])?;
-        ensure!(fs::read(&to)? == wanted, "what was cut is not the release");
+        self.must(&words)?;
+        self.compare(&to, &self.new)?;
         Ok(cut)
     }
 
@@ -182,7 +263,7 @@ impl Stage {
             killed += u64::from(self.killed(&["dp", "collect", "dp", "--grace", "0"], after)?);
             self.must(&["dp", "collect", "dp", "--grace", "0"])?;
             self.must(&["dp", "verify", "dp"])?;
-            self.must(&["fetch", "bench@1", "--from", "dp", "-o", "first"])?;
+            self.must(&["fetch", "bench@2", "--from", "dp", "-o", "first"])?;
             if round % 10 == 0 {
                 self.publish(&self.new)?;
                 self.must(&["fetch", "bench", "--from", "dp", "-o", "updated", "--have", &base])?;

@@ -43,6 +43,65 @@ const PAIRS: [(&str, Source, Source); 5] = [
     ("typescript", Source::Npm("typescript@5.9.2"), Source::Npm("typescript@5.9.3")),
 ];
 
+/// Software in three versions that follow each other, for the proof.
+const SERIES: [(&str, [Source; 3]); 4] = [
+    (
+        "kernel",
+        [
+            Source::Deb("linux-image-6.1.0-54-amd64"),
+            Source::Deb("linux-image-6.1.0-55-amd64"),
+            Source::Deb("linux-image-6.1.0-56-amd64"),
+        ],
+    ),
+    (
+        "pyside",
+        [
+            Source::Wheel("PySide6-Addons", "6.11.1"),
+            Source::Wheel("PySide6-Addons", "6.11.2"),
+            Source::Wheel("PySide6-Addons", "6.11.3"),
+        ],
+    ),
+    (
+        "ziglang",
+        [
+            Source::Wheel("ziglang", "0.13.0"),
+            Source::Wheel("ziglang", "0.14.0"),
+            Source::Wheel("ziglang", "0.14.1"),
+        ],
+    ),
+    (
+        "typescript",
+        [
+            Source::Npm("typescript@5.8.3"),
+            Source::Npm("typescript@5.9.2"),
+            Source::Npm("typescript@5.9.3"),
+        ],
+    ),
+];
+
+/// Three versions of the same software, the oldest first.
+pub(crate) struct Series {
+    pub(crate) name: &'static str,
+    pub(crate) versions: Vec<PathBuf>,
+}
+
+/// The series, fetched where they are not there yet.
+pub(crate) fn series(folder: &Path, only: Option<&str>) -> Result<Vec<Series>> {
+    SERIES
+        .iter()
+        .filter(|(name, _)| only.is_none_or(|only| only == *name))
+        .map(|(name, sources)| {
+            let folder = folder.join("data").join(name);
+            let versions = sources
+                .iter()
+                .enumerate()
+                .map(|(number, source)| fetch(source, &folder.join(format!("version-{number}"))))
+                .collect::<Result<_>>()?;
+            Ok(Series { name, versions })
+        })
+        .collect()
+}
+
 impl Pair {
     pub(crate) fn of_folders(old: &Path, new: &Path) -> Self {
         Self { name: "folders".to_owned(), old: old.to_owned(), new: new.to_owned() }

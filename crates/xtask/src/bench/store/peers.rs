@@ -4,6 +4,7 @@ use std::{
     fs,
     path::{Path, PathBuf},
     process::Command,
+    time::Instant,
 };
 
 use anyhow::{Context as _, Result, bail};
@@ -19,6 +20,8 @@ pub(crate) struct Cost {
     pub(crate) whole: Option<u64>,
     /// Processor seconds to make the newer version available.
     pub(crate) seconds: f64,
+    /// The same by the clock on the wall, of those that store a version as one command.
+    pub(crate) wall: Option<f64>,
 }
 
 /// Asks all of them.
@@ -76,12 +79,14 @@ fn casync(old: &Path, new: &Path, run: &Path) -> Result<Cost> {
     };
     make(old, "old")?;
     let before = size(&run.join("casync"))?;
+    let began = Instant::now();
     let (index, seconds) = make(new, "new")?;
+    let wall = Some(began.elapsed().as_secs_f64());
     let update = size(&run.join("casync"))? - before + length(&index)?;
     fs::remove_dir_all(run.join("casync"))?;
     make(new, "alone")?;
     let whole = size(&run.join("casync"))? + length(&index)?;
-    Ok(Cost { update, whole: Some(whole), seconds })
+    Ok(Cost { update, whole: Some(whole), seconds, wall })
 }
 
 fn zchunk(old: &Path, new: &Path, run: &Path) -> Result<Cost> {
@@ -101,7 +106,7 @@ fn zchunk(old: &Path, new: &Path, run: &Path) -> Result<Cost> {
         .find(|line| line.starts_with("Would download"))
         .and_then(|line| line.split(' ').find_map(|word| word.parse::<u64>().ok()))
         .with_context(|| format!("zck_delta_size said {told}"))?;
-    Ok(Cost { update, whole: Some(length(&new)?), seconds })
+    Ok(Cost { update, whole: Some(length(&new)?), seconds, wall: None })
 }
 
 fn restic(pair: &Pair, run: &Path) -> Result<Cost> {
@@ -115,11 +120,13 @@ fn restic(pair: &Pair, run: &Path) -> Result<Cost> {
     run_quietly(&mut restic("restic", &["init", "--repository-version=2"], run))?;
     run_quietly(&mut restic("restic", &backup, &pair.old))?;
     let before = size(&repository("restic"))?;
+    let began = Instant::now();
     let (_, seconds) = timed(&mut restic("restic", &backup, &pair.new))?;
+    let wall = Some(began.elapsed().as_secs_f64());
     let update = size(&repository("restic"))? - before;
     run_quietly(&mut restic("restic-2", &["init", "--repository-version=2"], run))?;
     run_quietly(&mut restic("restic-2", &backup, &pair.new))?;
-    Ok(Cost { update, whole: Some(size(&repository("restic-2"))?), seconds })
+    Ok(Cost { update, whole: Some(size(&repository("restic-2"))?), seconds, wall })
 }
 
 fn borg(pair: &Pair, run: &Path) -> Result<Cost> {
@@ -139,11 +146,13 @@ fn borg(pair: &Pair, run: &Path) -> Result<Cost> {
     init("borg")?;
     create("borg", "old", &pair.old)?;
     let before = size(&run.join("borg"))?;
+    let began = Instant::now();
     let (_, seconds) = create("borg", "new", &pair.new)?;
+    let wall = Some(began.elapsed().as_secs_f64());
     let update = size(&run.join("borg"))? - before;
     init("borg-2")?;
     create("borg-2", "new", &pair.new)?;
-    Ok(Cost { update, whole: Some(size(&run.join("borg-2"))?), seconds })
+    Ok(Cost { update, whole: Some(size(&run.join("borg-2"))?), seconds, wall })
 }
 
 fn rsync(pair: &Pair, run: &Path) -> Result<Cost> {
@@ -158,7 +167,7 @@ fn rsync(pair: &Pair, run: &Path) -> Result<Cost> {
         digits.parse::<u64>().ok()
     };
     let both = told.lines().filter(|line| line.starts_with("Total bytes")).filter_map(number);
-    Ok(Cost { update: both.sum(), whole: None, seconds })
+    Ok(Cost { update: both.sum(), whole: None, seconds, wall: None })
 }
 
 fn xdelta3(old: &Path, new: &Path, run: &Path) -> Result<Cost> {
@@ -166,7 +175,7 @@ fn xdelta3(old: &Path, new: &Path, run: &Path) -> Result<Cost> {
     let mut command = command("xdelta3", ["-e", "-9", "-S", "lzma", "-B", "536870912", "-s"]);
     command.arg(old).arg(new).arg(&file);
     let (_, seconds) = timed(&mut command)?;
-    Ok(Cost { update: length(&file)?, whole: None, seconds })
+    Ok(Cost { update: length(&file)?, whole: None, seconds, wall: None })
 }
 
 fn ostree(pair: &Pair, run: &Path) -> Result<Cost> {
@@ -196,5 +205,5 @@ fn ostree(pair: &Pair, run: &Path) -> Result<Cost> {
             line.split(|c: char| !c.is_ascii_digit()).find_map(|word| word.parse::<u64>().ok())
         })
         .sum::<u64>();
-    Ok(Cost { update, whole: None, seconds })
+    Ok(Cost { update, whole: None, seconds, wall: None })
 }
