@@ -1,6 +1,6 @@
 //! `packhorse publish`, `fetch`, `dp`: packages into distribution points, and out of them.
 
-mod answer;
+pub(crate) mod answer;
 mod dp;
 mod fetch;
 mod publish;
@@ -9,11 +9,11 @@ pub(crate) use dp::Args as Dp;
 pub(crate) use fetch::Args as Fetch;
 pub(crate) use publish::Args as Publish;
 
-use std::process::ExitCode;
+use std::{path::Path, process::ExitCode};
 
 use ::store::Point;
 
-use answer::{Answer, Failure};
+pub(crate) use answer::{Answer, Failure};
 
 /// Runs `publish`.
 pub(crate) fn publish(args: &Publish) -> ExitCode {
@@ -31,6 +31,18 @@ pub(crate) fn dp(args: &Dp) -> ExitCode {
 }
 
 /// Opens a distribution point with the settings the environment has for its service.
-fn open(location: &str) -> Result<Point, Failure> {
-    Point::open(location, std::env::vars()).map_err(Failure::from)
+pub(crate) fn open(location: &str) -> Result<Point, Failure> {
+    let Some(path) = std::env::var_os("PACKHORSE_CA") else {
+        return Point::open(location, std::env::vars()).map_err(Failure::from);
+    };
+    open_with(location, path.as_ref())
+}
+
+/// Opens a distribution point whose certificate an authority of the house signed.
+pub(crate) fn open_with(location: &str, authority: &Path) -> Result<Point, Failure> {
+    let pem = std::fs::read(authority).map_err(|error| {
+        let text = format!("reading `{}` stopped: {error}", authority.display());
+        Failure::new(operate::Exit::Usage, text)
+    })?;
+    Point::open_with_authority(location, std::env::vars(), &pem).map_err(Failure::from)
 }

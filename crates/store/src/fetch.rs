@@ -7,13 +7,14 @@ use std::{
 use content::{Index, Object, Plan, Release, Way};
 use model::{Hash, PackageName, Version};
 use package::PackageReader;
+use trust::Standing;
 
 use crate::{
     FetchError, Point, PointError, Progress,
     follow::follow,
     partial::{discard, fetch_object, partial_path},
     point::damaged,
-    releases::releases,
+    signed::{Admitted, TrustSettings, admitted},
     unpacked::Unpacked,
 };
 
@@ -24,6 +25,8 @@ pub struct FetchOptions {
     pub version: Option<Version>,
     /// Package files this machine has already.
     pub have: Vec<PathBuf>,
+    /// Whose releases count; `None` takes whatever the point has.
+    pub trust: Option<TrustSettings>,
 }
 
 /// A release, and the ways to it from what is here.
@@ -34,6 +37,7 @@ pub struct Wanted<'p> {
     plan: Plan,
     have: Vec<(Hash, PathBuf)>,
     before: (u64, u64),
+    signed: Option<Admitted>,
 }
 
 /// What came of a fetch.
@@ -54,15 +58,15 @@ pub fn wanted<'p>(
     options: &FetchOptions,
 ) -> Result<Wanted<'p>, FetchError> {
     let before = point.counted();
-    let index =
-        releases(point, name)?.ok_or_else(|| FetchError::NoPackage { name: name.clone() })?;
+    let (index, signed) = admitted(point, name, options)?
+        .ok_or_else(|| FetchError::NoPackage { name: name.clone() })?;
     let release = choose(&index, options)?.clone();
     // A file that is no package is of no use; that is all there is to it.
     let have: Vec<_> =
         options.have.iter().filter_map(|path| Some((identity_of(path)?, path.clone()))).collect();
     let identities: Vec<_> = have.iter().map(|(identity, _)| *identity).collect();
     let plan = Plan::decide(&index, &release, &identities);
-    Ok(Wanted { point, release, plan, have, before })
+    Ok(Wanted { point, release, plan, have, before, signed })
 }
 
 fn identity_of(path: &Path) -> Option<Hash> {
@@ -74,6 +78,13 @@ impl Wanted<'_> {
     /// What was found.
     pub fn release(&self) -> &Release {
         &self.release
+    }
+
+    /// Who signed it; `None` if nobody was asked.
+    pub fn signed(&self) -> Option<(&str, &Standing)> {
+        let signed = self.signed.as_ref()?;
+        let release = signed.releases.iter().find(|signed| signed.is(&self.release))?;
+        Some((&release.role, &signed.standing))
     }
 
     /// How it will be fetched.
@@ -215,9 +226,13 @@ fn fetch_whole(
         progress("fetching", done, pack.length);
     })?;
     let cannot = |source| PointError::File { doing: "reading", path: partial.clone(), source };
-    let reader = PackageReader::open(File::open(&partial).map_err(cannot)?)
-        .map_err(|_| FetchError::NotTheRelease { object: *pack })?;
-    if reader.identity() != release.identity {
+    let input = BufReader::with_capacity(1 << 20, File::open(&partial).map_err(cannot)?);
+    let mut reader =
+        PackageReader::open(input).map_err(|_| FetchError::NotTheRelease { object: *pack })?;
+    // The pack's hash is the index's word; the identity may be a signed one. So all of it is read.
+    let is_it = reader.identity() == release.identity
+        && reader.verify(&mut |done, of| progress("verifying", done, of)).is_ok();
+    if !is_it {
         discard(&partial)?;
         return Err(damaged(pack).into());
     }

@@ -326,6 +326,11 @@ impl Edit {
         })
     }
 
+    /// Whether a role is signed, and readers do not see it yet.
+    pub fn is_staged(&self, role: &str) -> bool {
+        self.staged.contains(role)
+    }
+
     /// Lets a team publish packages of these names, and no others; a team that is there is changed.
     pub fn delegate(
         &mut self,
@@ -448,6 +453,12 @@ impl Edit {
         if self.role(role).is_some() {
             self.changed.insert(role.to_owned());
         }
+    }
+
+    /// Whether these keys are enough to sign for a role.
+    pub fn can_sign(&self, role: &str, keys: &[crate::SigningKey]) -> bool {
+        let mine = self.counting(role, keys).len() as u64;
+        mine > 0 && mine >= self.threshold(role)
     }
 
     /// The roles that are there: `targets`, and teams that published.

@@ -24,7 +24,7 @@ pub use files::{FOLDER, TIMESTAMP, root_path};
 pub use key::{PublicKey, ReadKeyError, SigningKey};
 pub use names::{NamePattern, SignedRelease};
 pub use refusal::{Refusal, UpdateError};
-pub use verified::{RoleStatus, Standing, Verified};
+pub use verified::{RoleStatus, Standing, StatedFile, Verified};
 
 /// Reads a file of the distribution point: its bytes, but no more than one beyond the limit; `None` if it is not there.
 pub type Read<'a, E> = &'a mut dyn FnMut(&str, u64) -> Result<Option<Vec<u8>>, E>;

@@ -3,11 +3,14 @@ use std::collections::BTreeSet;
 use jiff::Timestamp as Time;
 use model::PackageName;
 use serde::Serialize;
-use tough::schema::{DelegatedRole, RoleKeys, Root, Signed, Snapshot, Targets, Timestamp};
+use tough::schema::{
+    DelegatedRole, Metafile, RoleKeys, Root, Signed, Snapshot, Targets, Timestamp,
+};
 
 use crate::{
     Refusal, SignedRelease,
     client::role_type,
+    files::{MOST_OTHER, MOST_ROOT, fits, root_path, versioned},
     key::hex,
     names::{NamePattern, package_of},
 };
@@ -68,6 +71,27 @@ pub struct RoleStatus {
     pub releases: usize,
     /// Why it is not believed.
     pub refused: Option<String>,
+}
+
+/// A file of metadata, and what is stated of it.
+#[derive(Clone, Debug)]
+pub struct StatedFile {
+    /// Where it is.
+    pub path: String,
+    /// Its length, or the most there may be.
+    pub length: u64,
+    stated: Option<Metafile>,
+}
+
+impl StatedFile {
+    /// Whether these are its bytes; of a root, whether they may be.
+    pub fn is(&self, bytes: &[u8]) -> bool {
+        match &self.stated {
+            Some(stated) => fits(bytes, stated),
+            None => serde_json::from_slice::<Signed<Root>>(bytes)
+                .is_ok_and(|root| root.signed.verify_role(&root).is_ok()),
+        }
+    }
 }
 
 impl Verified {
@@ -191,6 +215,29 @@ impl Verified {
             releases: role.map_or(0, |role| role.targets.len()),
             refused: refused.map(|(_, refusal)| refusal.to_string()),
         }
+    }
+
+    /// The files all of this is in, but for the timestamp.
+    pub fn files(&self) -> Vec<StatedFile> {
+        let roots = (1..=self.root.version.get()).map(|version| StatedFile {
+            path: root_path(version),
+            length: MOST_ROOT,
+            stated: None,
+        });
+        let of = |role: &str, meta: &Metafile| StatedFile {
+            path: versioned(role, meta.version.get()),
+            length: meta.length.unwrap_or(MOST_OTHER),
+            stated: Some(meta.clone()),
+        };
+        let teams = crate::client::delegations(&self.targets.signed);
+        let roles =
+            std::iter::once("targets".to_owned()).chain(teams.into_iter().map(|team| team.name));
+        let of_snapshot = &self.snapshot.signed.meta;
+        let roles =
+            roles.filter_map(|role| Some(of(&role, of_snapshot.get(&format!("{role}.json"))?)));
+        let snapshot =
+            self.timestamp.signed.meta.get("snapshot.json").map(|meta| of("snapshot", meta));
+        roots.chain(roles).chain(snapshot).collect()
     }
 
     /// Every release of every package that is believed.

@@ -5,6 +5,8 @@ use operate::Exit;
 use serde_json::json;
 use store::FetchOptions;
 
+use crate::trust;
+
 use super::{Answer, Failure, answer::Bar, open};
 
 /// Fetch a package from a distribution point, with what is on this machine already left out.
@@ -13,8 +15,10 @@ use super::{Answer, Failure, answer::Bar, open};
 #[derive(clap::Args)]
 #[command(
     after_help = "Examples:\n  packhorse fetch redis --from https://packages.example/main\n  \
-packhorse fetch redis@7.2.4 --from /srv/packages --have redis-7.2.3.package --explain\n\n\
-Exit codes: 0 done, 1 failed and nothing changed, 2 usage, 5 damaged at the distribution point, 7 no space"
+packhorse fetch redis@7.2.4 --from /srv/packages --have redis-7.2.3.package --explain\n  \
+packhorse fetch redis --from https://packages.example/main --trust-root root.json\n\n\
+Exit codes: 0 done, 1 failed and nothing changed, 2 usage, 4 signed by nobody or out of time, 5 damaged or refused at the \
+distribution point, 7 no space"
 )]
 pub(crate) struct Args {
     /// The package, and its version if not the newest.
@@ -32,6 +36,8 @@ pub(crate) struct Args {
     /// Say what would be fetched and why, and fetch nothing.
     #[arg(long)]
     explain: bool,
+    #[command(flatten)]
+    client: trust::Client,
     /// Print the result as JSON.
     #[arg(long)]
     pub(crate) json: bool,
@@ -48,10 +54,12 @@ fn wanted(text: &str) -> Result<(PackageName, Option<Version>), String> {
 pub(crate) fn run(args: &Args) -> Result<Answer, Failure> {
     let point = open(&args.from)?;
     let (name, version) = &args.package;
-    let options = FetchOptions { version: version.clone(), have: args.have.clone() };
+    let trust = args.client.settings()?;
+    let options = FetchOptions { version: version.clone(), have: args.have.clone(), trust };
     let bar = Bar::new(args.json);
     let wanted = store::wanted(&point, name, &options)?;
     let plan = wanted.plan();
+    let signed = trust::signed(wanted.signed());
     if args.explain {
         let json = json!({
             "name": name,
@@ -59,8 +67,9 @@ pub(crate) fn run(args: &Args) -> Result<Answer, Failure> {
             "bytes": plan.cost().bytes,
             "requests": plan.cost().requests,
             "routes": plan.routes(),
+            "signed": signed.json,
         });
-        return Ok(Answer { exit: Exit::Done, text: plan.explain(), json });
+        return Ok(Answer { exit: Exit::Done, text: plan.explain() + &signed.text, json });
     }
     let file = format!("{name}-{}.package", wanted.release().version);
     let output = match &args.output {
@@ -78,6 +87,7 @@ pub(crate) fn run(args: &Args) -> Result<Answer, Failure> {
         "received-bytes": fetched.received,
         "requests": fetched.requests,
         "routes": fetched.routes,
+        "signed": signed.json,
     });
     let text = format!(
         "{}: {name} {}, {} bytes received in {} requests\n",
@@ -85,6 +95,6 @@ pub(crate) fn run(args: &Args) -> Result<Answer, Failure> {
         wanted.release().version,
         fetched.received,
         fetched.requests,
-    );
+    ) + &signed.text;
     Ok(Answer { exit: Exit::Done, text, json })
 }

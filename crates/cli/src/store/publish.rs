@@ -1,9 +1,11 @@
-use std::{path::PathBuf, time::Duration};
+use std::{path::PathBuf, sync::Arc, time::Duration};
 
 use model::Version;
 use operate::Exit;
 use serde_json::json;
-use store::PublishOptions;
+use store::{PublishOptions, Signing};
+
+use crate::trust;
 
 use super::{Answer, Failure, answer::Bar, open};
 
@@ -12,8 +14,9 @@ use super::{Answer, Failure, answer::Bar, open};
 /// Readers see the release whole or not at all. Interrupted, the same command goes on with what is there.
 #[derive(clap::Args)]
 #[command(after_help = "Examples:\n  packhorse publish redis-7.2.4.package --to /srv/packages\n  \
-packhorse publish redis-7.2.4.package --to s3://packages/main --base 7.2.3\n\n\
-Exit codes: 0 done, 1 failed and nothing changed, 2 usage, 4 the version is taken, 5 damaged package, 6 in use, 7 no \
+packhorse publish redis-7.2.4.package --to s3://packages/main --base 7.2.3\n  \
+packhorse publish redis-7.2.4.package --to /srv/packages --key caches.key --role caches\n\n\
+Exit codes: 0 done, 1 failed and nothing changed, 2 usage, 4 the version is taken, or a key is lacking, 5 damaged package, 6 in use, 7 no \
 space, 9 it was there already")]
 pub(crate) struct Args {
     /// The package, or an installer.
@@ -33,9 +36,29 @@ pub(crate) struct Args {
     /// Replace other content published under the same version.
     #[arg(long)]
     replace: bool,
+    #[command(flatten)]
+    keys: trust::Keys,
+    /// The team that signs [default: the owner of everything].
+    #[arg(long, value_name = "TEAM", requires = "key")]
+    role: Option<String>,
+    #[command(flatten)]
+    client: trust::Client,
     /// Print the result as JSON.
     #[arg(long)]
     pub(crate) json: bool,
+}
+
+impl Args {
+    fn signing(&self) -> Result<Option<Arc<Signing>>, Failure> {
+        if self.keys.is_empty() {
+            return Ok(None);
+        }
+        let root = self.client.settings()?.map(|settings| settings.root);
+        let role = self.role.clone().unwrap_or_else(|| "targets".to_owned());
+        let keys = self.keys.read()?;
+        let (now, lifetimes) = (trust::now(), ::trust::Lifetimes::default());
+        Ok(Some(Arc::new(Signing { root, role, keys, now, lifetimes })))
+    }
 }
 
 pub(crate) fn run(args: &Args) -> Result<Answer, Failure> {
@@ -46,6 +69,7 @@ pub(crate) fn run(args: &Args) -> Result<Answer, Failure> {
         bases,
         budget: args.budget.map(Duration::from_secs),
         replace: args.replace,
+        signing: args.signing()?,
         ..PublishOptions::default()
     };
     let bar = Bar::new(args.json);
@@ -54,6 +78,7 @@ pub(crate) fn run(args: &Args) -> Result<Answer, Failure> {
     })?;
     drop(bar);
     let release = &published.release;
+    let signed = published.signed.as_ref();
     let deltas = release
         .deltas
         .iter()
@@ -64,6 +89,7 @@ pub(crate) fn run(args: &Args) -> Result<Answer, Failure> {
         "manifest": release.manifest,
         "written-bytes": published.written,
         "already": published.already,
+        "signed": signed.map(|signed| json!({ "role": signed.role, "visible": signed.switched })),
         "deltas": deltas.collect::<Vec<_>>(),
     });
     let mut text = if published.already {
@@ -73,6 +99,16 @@ pub(crate) fn run(args: &Args) -> Result<Answer, Failure> {
     };
     for delta in &release.deltas {
         text += &format!("delta of {} bytes from {}\n", delta.object.length, delta.base);
+    }
+    match signed {
+        Some(signed) if signed.switched => text += &format!("signed by `{}`\n", signed.role),
+        Some(signed) => {
+            text += &format!(
+                "signed by `{}`; clients see it after `packhorse trust refresh` with the online key\n",
+                signed.role
+            );
+        }
+        None => {}
     }
     let exit = if published.already { Exit::Nothing } else { Exit::Done };
     Ok(Answer { exit, text, json })

@@ -7,3 +7,5 @@ mod ledger;
 mod lifecycle;
 mod point;
 mod server;
+mod servers;
+mod signed;

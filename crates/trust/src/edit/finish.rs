@@ -247,7 +247,7 @@ impl Edit {
     }
 
     /// Those of `keys` that count for a role, each once.
-    fn counting<'k>(&self, role: &str, keys: &'k [SigningKey]) -> Vec<&'k SigningKey> {
+    pub(super) fn counting<'k>(&self, role: &str, keys: &'k [SigningKey]) -> Vec<&'k SigningKey> {
         let ids = self.keys_of(role).map(|keys| keys.keyids).unwrap_or_default();
         let mut mine: Vec<&SigningKey> = Vec::new();
         for key in keys.iter().filter(|key| ids.contains(&key.public().key_id())) {
@@ -258,7 +258,7 @@ impl Edit {
         mine
     }
 
-    fn threshold(&self, role: &str) -> u64 {
+    pub(super) fn threshold(&self, role: &str) -> u64 {
         self.keys_of(role).map_or(u64::MAX, |keys| keys.threshold.get())
     }
 
