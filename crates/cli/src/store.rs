@@ -9,7 +9,7 @@ pub(crate) use dp::Args as Dp;
 pub(crate) use fetch::Args as Fetch;
 pub(crate) use publish::Args as Publish;
 
-use std::{path::Path, process::ExitCode};
+use std::{path::PathBuf, process::ExitCode};
 
 use ::store::Point;
 
@@ -30,19 +30,24 @@ pub(crate) fn dp(args: &Dp) -> ExitCode {
     answer::give(args.json(), dp::run(args))
 }
 
-/// Opens a distribution point with the settings the environment has for its service.
-pub(crate) fn open(location: &str) -> Result<Point, Failure> {
-    let Some(path) = std::env::var_os("PACKHORSE_CA") else {
-        return Point::open(location, std::env::vars()).map_err(Failure::from);
-    };
-    open_with(location, path.as_ref())
+/// Whom a server must show a certificate of.
+#[derive(clap::Args)]
+pub(crate) struct Authority {
+    /// Believe servers whose certificate these authorities signed, too: a file in PEM.
+    #[arg(long, value_name = "FILE")]
+    ca: Option<PathBuf>,
 }
 
-/// Opens a distribution point whose certificate an authority of the house signed.
-pub(crate) fn open_with(location: &str, authority: &Path) -> Result<Point, Failure> {
-    let pem = std::fs::read(authority).map_err(|error| {
-        let text = format!("reading `{}` stopped: {error}", authority.display());
-        Failure::new(operate::Exit::Usage, text)
-    })?;
-    Point::open_with_authority(location, std::env::vars(), &pem).map_err(Failure::from)
+impl Authority {
+    /// Opens a distribution point with the settings the environment has for its service.
+    pub(crate) fn open(&self, location: &str) -> Result<Point, Failure> {
+        let Some(path) = &self.ca else {
+            return Point::open(location, std::env::vars()).map_err(Failure::from);
+        };
+        let pem = std::fs::read(path).map_err(|error| {
+            let text = format!("reading `{}` stopped: {error}", path.display());
+            Failure::new(operate::Exit::Usage, text)
+        })?;
+        Point::open_with_authority(location, std::env::vars(), &pem).map_err(Failure::from)
+    }
 }

@@ -33,7 +33,7 @@ pub use publish::{PublishOptions, Published, publish};
 pub use releases::{names, releases};
 pub use signed::{
     SignError, Signed, Signing, TrustError, TrustLock, TrustSettings, apply_trust, edit_trust,
-    mirror_trust, settle, update_trust, verify_trust,
+    mirror_trust, update_trust, verify_trust,
 };
 pub use unpacked::UnpackError;
 

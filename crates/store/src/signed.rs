@@ -18,7 +18,7 @@ use crate::{Point, PointError};
 
 pub(crate) use admit::{Admitted, admitted};
 pub use admit::{mirror_trust, verify_trust};
-pub use publisher::{SignError, Signed, Signing, TrustLock, apply_trust, edit_trust, settle};
+pub use publisher::{SignError, Signed, Signing, TrustLock, apply_trust, edit_trust};
 
 /// What a client goes by.
 #[derive(Clone, Debug)]

@@ -50,6 +50,18 @@ fn malformed(error: impl fmt::Display) -> ReadKeyError {
     ReadKeyError::Malformed { reason: error.to_string() }
 }
 
+/// Opening a key costs what its file says: no more than a minute of work or 256 MiB.
+fn affordable(sealed: &EncryptedPrivateKeyInfo<'_>) -> Result<(), ReadKeyError> {
+    let is_affordable = match sealed.encryption_algorithm.pbes2().map(|how| &how.kdf) {
+        Some(pbes2::Kdf::Scrypt(cost)) => {
+            cost.cost_parameter <= 1 << 18 && cost.block_size <= 8 && cost.parallelization <= 4
+        }
+        Some(pbes2::Kdf::Pbkdf2(cost)) => cost.iteration_count <= 10_000_000,
+        _ => false,
+    };
+    if is_affordable { Ok(()) } else { Err(malformed("it is sealed in a way this does not open")) }
+}
+
 fn algorithm() -> AlgorithmIdentifierRef<'static> {
     AlgorithmIdentifierRef { oid: ED25519, parameters: None }
 }
@@ -76,6 +88,7 @@ impl SigningKey {
                 let passphrase = passphrase.ok_or(ReadKeyError::Encrypted)?;
                 let sealed =
                     EncryptedPrivateKeyInfo::from_der(document.as_bytes()).map_err(malformed)?;
+                affordable(&sealed)?;
                 sealed.decrypt(passphrase).map_err(|_| ReadKeyError::Passphrase)?
             }
             other => return Err(malformed(format!("it is a `{other}`"))),
@@ -100,9 +113,10 @@ impl SigningKey {
                 ("PRIVATE KEY", SecretDocument::try_from(der).map_err(malformed)?)
             }
             Some((passphrase, salt, start)) => {
+                // 16 MiB of memory: with more, OpenSSL refuses to read the file.
+                let slow = scrypt::Params::new(14, 8, 1, 32).map_err(malformed)?;
                 let how =
-                    pbes2::Parameters::scrypt_aes256cbc(scrypt::Params::default(), salt, start)
-                        .map_err(malformed)?;
+                    pbes2::Parameters::scrypt_aes256cbc(slow, salt, start).map_err(malformed)?;
                 let sealed = info.encrypt_with_params(how, passphrase).map_err(malformed)?;
                 ("ENCRYPTED PRIVATE KEY", sealed)
             }

@@ -59,6 +59,8 @@ enum Bench {
     Capture(bench::Args),
     /// Updates and first installs from a content store.
     Store(bench::store::Args),
+    /// An update over a thin, lossy wire.
+    Wan(bench::wan::Args),
 }
 
 fn main() -> ExitCode {
@@ -70,6 +72,7 @@ fn main() -> ExitCode {
         Chore::Prove(Prove::Exports(args)) => prove::exports::run(&args),
         Chore::Bench(Bench::Capture(args)) => bench::run(&args),
         Chore::Bench(Bench::Store(args)) => bench::store::run(&args),
+        Chore::Bench(Bench::Wan(args)) => bench::wan::run(&args),
     };
     match done {
         Ok(()) => ExitCode::SUCCESS,

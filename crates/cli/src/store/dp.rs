@@ -6,7 +6,7 @@ use store::{Found, Point, TrustSettings};
 
 use crate::trust;
 
-use super::{Answer, Failure, answer::Bar, open};
+use super::{Answer, Authority, Failure, answer::Bar};
 
 /// Look after a distribution point.
 #[derive(clap::Args)]
@@ -65,6 +65,8 @@ struct At {
     /// The distribution point: a folder, `http(s)://…`, or `s3://BUCKET/FOLDER`.
     #[arg(value_name = "URL-OR-DIR")]
     point: String,
+    #[command(flatten)]
+    authority: Authority,
     /// Print the result as JSON.
     #[arg(long)]
     json: bool,
@@ -86,10 +88,11 @@ impl Args {
 }
 
 pub(crate) fn run(args: &Args) -> Result<Answer, Failure> {
-    let point = open(&args.at().point)?;
+    let at = args.at();
+    let point = at.authority.open(&at.point)?;
     match &args.command {
         Command::Verify { at, client } => verify(&point, client, at.json),
-        Command::Repair { at, from, client } => repair(&point, from, client, at.json),
+        Command::Repair { at, from, client } => repair(&point, from, client, at),
         Command::Collect { grace, .. } => collect(&point, Duration::from_secs(*grace)),
         Command::List(_) => list(&point),
     }
@@ -128,10 +131,11 @@ fn repair(
     point: &Point,
     from: &[String],
     client: &trust::Client,
-    json: bool,
+    at: &At,
 ) -> Result<Answer, Failure> {
-    let sources = from.iter().map(|location| open(location)).collect::<Result<Vec<_>, _>>()?;
-    let bar = Bar::new(json);
+    let sources = from.iter().map(|location| at.authority.open(location));
+    let sources = sources.collect::<Result<Vec<_>, _>>()?;
+    let bar = Bar::new(at.json);
     let findings = store::verify(point, &mut |doing, done, of| bar.show(doing, done, of))?;
     let mut repaired = store::repair(point, &findings, &sources, &mut |doing, done, of| {
         bar.show(doing, done, of);

@@ -7,7 +7,7 @@ use store::FetchOptions;
 
 use crate::trust;
 
-use super::{Answer, Failure, answer::Bar, open};
+use super::{Answer, Authority, Failure, answer::Bar};
 
 /// Fetch a package from a distribution point, with what is on this machine already left out.
 ///
@@ -38,6 +38,8 @@ pub(crate) struct Args {
     explain: bool,
     #[command(flatten)]
     client: trust::Client,
+    #[command(flatten)]
+    authority: Authority,
     /// Print the result as JSON.
     #[arg(long)]
     pub(crate) json: bool,
@@ -52,7 +54,7 @@ fn wanted(text: &str) -> Result<(PackageName, Option<Version>), String> {
 }
 
 pub(crate) fn run(args: &Args) -> Result<Answer, Failure> {
-    let point = open(&args.from)?;
+    let point = args.authority.open(&args.from)?;
     let (name, version) = &args.package;
     let trust = args.client.settings()?;
     let options = FetchOptions { version: version.clone(), have: args.have.clone(), trust };

@@ -7,7 +7,7 @@ use store::{PublishOptions, Signing};
 
 use crate::trust;
 
-use super::{Answer, Failure, answer::Bar, open};
+use super::{Answer, Authority, Failure, answer::Bar};
 
 /// Publish a package: into a folder or share, or an S3-compatible bucket, from where clients fetch it.
 ///
@@ -43,6 +43,8 @@ pub(crate) struct Args {
     role: Option<String>,
     #[command(flatten)]
     client: trust::Client,
+    #[command(flatten)]
+    authority: Authority,
     /// Print the result as JSON.
     #[arg(long)]
     pub(crate) json: bool,
@@ -62,7 +64,7 @@ impl Args {
 }
 
 pub(crate) fn run(args: &Args) -> Result<Answer, Failure> {
-    let point = open(&args.to)?;
+    let point = args.authority.open(&args.to)?;
     let named = args.base.as_ref().map(|bases| bases.iter().map(|base| Version::new(&**base)));
     let bases = if args.no_base { Some(Vec::new()) } else { named.map(Iterator::collect) };
     let options = PublishOptions {

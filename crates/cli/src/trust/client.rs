@@ -7,7 +7,7 @@ use store::TrustSettings;
 use trust::{Standing, Trusted};
 
 use super::{done, file_error};
-use crate::store::{Answer, Failure, open};
+use crate::store::{Answer, Authority, Failure};
 
 /// The longest root that is read, in bytes.
 const MOST_ROOT: u64 = 512 << 10;
@@ -108,6 +108,8 @@ pub(super) struct Pin {
     /// Pin it though another repository's root is pinned.
     #[arg(long)]
     replace: bool,
+    #[command(flatten)]
+    authority: Authority,
     /// Print the result as JSON.
     #[arg(long)]
     pub(super) json: bool,
@@ -148,7 +150,7 @@ fn root_of(args: &Pin) -> Result<Vec<u8>, Failure> {
         return std::fs::read(file).map_err(|error| file_error("reading", file, &error));
     }
     let location = args.first_use.as_deref().unwrap_or_default();
-    let first = open(location)?.read_limited(&trust::root_path(1), MOST_ROOT)?;
+    let first = args.authority.open(location)?.read_limited(&trust::root_path(1), MOST_ROOT)?;
     let none = || format!("`{location}` is not signed: it has no `{}`", trust::root_path(1));
     first.ok_or_else(|| Failure::new(Exit::Failed, none()))
 }

@@ -8,7 +8,7 @@ use store::{Point, TrustLock, apply_trust, edit_trust};
 use trust::{Edit, FinishError, Lifetimes, NamePattern, Party, PublicKey, SigningKey, TIMESTAMP};
 
 use super::{Client, Keys, client, done, file_error, keys, now};
-use crate::store::{Answer, Failure, open};
+use crate::store::{Answer, Authority, Failure};
 
 /// A distribution point that is changed.
 #[derive(clap::Args)]
@@ -16,6 +16,8 @@ pub(super) struct At {
     /// The distribution point: a folder, or `s3://BUCKET/FOLDER`.
     #[arg(value_name = "URL-OR-DIR")]
     point: String,
+    #[command(flatten)]
+    authority: Authority,
     /// How many days the root is good for.
     #[arg(long, value_name = "DAYS", default_value = "365")]
     root_days: i64,
@@ -68,7 +70,7 @@ pub(super) struct Init {
 }
 
 pub(super) fn init(args: &Init) -> Result<Answer, Failure> {
-    let point = open(&args.at.point)?;
+    let point = args.at.authority.open(&args.at.point)?;
     let _lock = TrustLock::take(&point)?;
     if point.read_limited(TIMESTAMP, 1 << 20)?.is_some() {
         let text = format!(
@@ -130,7 +132,7 @@ impl Changing {
         at: &At,
         change: impl FnOnce(&mut Edit, &[SigningKey]) -> Result<(), Failure>,
     ) -> Result<Answer, Failure> {
-        let point = open(&at.point)?;
+        let point = at.authority.open(&at.point)?;
         let root = self.root()?;
         let keys = self.keys.read()?;
         let lock = TrustLock::take(&point)?;

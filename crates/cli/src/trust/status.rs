@@ -4,7 +4,7 @@ use store::{TrustSettings, update_trust};
 use trust::{RoleStatus, Standing, Want};
 
 use super::{Client, now};
-use crate::store::{Answer, Failure, open};
+use crate::store::{Answer, Authority, Failure};
 
 #[derive(clap::Args)]
 pub(super) struct Status {
@@ -13,13 +13,15 @@ pub(super) struct Status {
     point: String,
     #[command(flatten)]
     client: Client,
+    #[command(flatten)]
+    authority: Authority,
     /// Print the result as JSON.
     #[arg(long)]
     pub(super) json: bool,
 }
 
 pub(super) fn run(args: &Status) -> Result<Answer, Failure> {
-    let point = open(&args.point)?;
+    let point = args.authority.open(&args.point)?;
     let pinned = args.client.settings()?;
     let is_pinned = pinned.is_some();
     let settings = if let Some(settings) = pinned {

@@ -43,14 +43,15 @@ impl Point {
             }
             ObjectStoreScheme::AmazonS3 => {
                 let builder = AmazonS3Builder::new().with_client_options(client).with_url(location);
-                let builder = settings.into_iter().fold(builder, |builder, (name, value)| {
-                    match name.to_ascii_lowercase().parse() {
-                        Ok(key) if name.to_ascii_lowercase().starts_with("aws_") => {
-                            builder.with_config(key, value)
+                let builder =
+                    settings.into_iter().fold(builder, |builder, (name, value)| {
+                        match name.to_ascii_lowercase().parse() {
+                            Ok(key) if name.to_ascii_lowercase().starts_with("aws_") => {
+                                builder.with_config(key, value)
+                            }
+                            _ => builder,
                         }
-                        _ => builder,
-                    }
-                });
+                    });
                 Box::new(builder.build().map_err(|source| refuse(Some(source)))?)
             }
             _ => return Err(refuse(None)),

@@ -6,8 +6,9 @@ use trust::{Refusal, SignedRelease, Standing, TIMESTAMP, Verified, Want};
 
 use super::{TrustError, TrustSettings, update_trust};
 use crate::{
-    FetchError, FetchOptions, Finding, Found, Point, PointError, check::package_names,
-    releases::releases,
+    FetchError, FetchOptions, Finding, Found, Point, PointError,
+    check::package_names,
+    releases::{read_index, releases},
 };
 
 /// A publish may switch between the metadata and the index; reading both again sees it whole.
@@ -33,7 +34,7 @@ pub(crate) fn admitted(
     loop {
         let verified = update_trust(point, settings, Want::Package(name))?;
         let signed = verified.releases(name).map_err(TrustError::from)?;
-        let index = releases(point, name)?;
+        let index = complete(point, name, releases(point, name)?, &signed)?;
         match admit(name, index, &signed) {
             Ok(None) => return Ok(None),
             Ok(Some((index, left_out))) => {
@@ -45,6 +46,25 @@ pub(crate) fn admitted(
             Err(_) => attempt += 1,
         }
     }
+}
+
+/// The index with signed releases it lacks and that are recorded: another publisher may write it from what it read before.
+fn complete(
+    point: &Point,
+    name: &PackageName,
+    mut index: Option<Index>,
+    signed: &[SignedRelease],
+) -> Result<Option<Index>, PointError> {
+    for signed in signed {
+        if index.iter().flat_map(|index| &index.releases).any(|release| signed.is(release)) {
+            continue;
+        }
+        let record = read_index(point, &Index::record_path(name, signed.identity))?;
+        for release in record.into_iter().flat_map(|record| record.releases) {
+            index.get_or_insert_with(|| Index::new(name.clone())).put(release);
+        }
+    }
+    Ok(index)
 }
 
 /// The index without what nobody signed, and the versions that were left out.

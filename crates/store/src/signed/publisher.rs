@@ -15,6 +15,7 @@ use super::TrustError;
 use crate::{
     Point, PointError,
     check::package_names,
+    collect::Lock,
     releases::{recorded, refresh},
 };
 
@@ -81,7 +82,7 @@ impl Signing {
             let mut edit = edit_trust(point, self.root.as_deref())?;
             let role = self.role.clone();
             if edit.has(&role, name, release) && !edit.is_staged(&role) {
-                settle(point, name, &edit)?;
+                settle(point, name, &edit, Some(release))?;
                 return Ok(Signed { role, already: attempt == 1, switched: true });
             }
             let waits = edit.has(&role, name, release);
@@ -101,7 +102,7 @@ impl Signing {
                 return Ok(Signed { role, already: false, switched: false });
             }
             if point.as_folder().is_some() {
-                settle(point, name, &signed)?;
+                settle(point, name, &signed, Some(release))?;
                 return Ok(Signed { role, already: false, switched: true });
             }
             // Without a lock another publisher may have switched to a state without this: the next round sees.
@@ -138,18 +139,27 @@ pub fn apply_trust(point: &Point, change: &Change, replaced: bool) -> Result<boo
     Ok(true)
 }
 
-/// Takes releases of a package from the index that have the version of a signed one and are not it.
-pub fn settle(point: &Point, name: &PackageName, edit: &Edit) -> Result<(), PointError> {
+/// Takes releases of a package from the index that have the version of a signed one and are not it: only those with
+/// the version of `of`, if it is given.
+///
+/// What another publisher has recorded and is about to sign looks the same: it must not be among them.
+fn settle(
+    point: &Point,
+    name: &PackageName,
+    edit: &Edit,
+    of: Option<&Release>,
+) -> Result<(), PointError> {
     let index = recorded(point, name)?;
     let is_signed =
-        |release: &Release| edit.roles().iter().any(|role| edit.has(role, name, release));
+        |release: &&Release| edit.roles().iter().any(|role| edit.has(role, name, release));
+    let is_same = |one: &Release, other: &Release| {
+        one.version.as_str() == other.version.as_str() && one.architecture == other.architecture
+    };
     let mut gone = false;
-    for release in &index.releases {
-        let mut same = index.releases.iter().filter(|other| {
-            other.version.as_str() == release.version.as_str()
-                && other.architecture == release.architecture
-        });
-        if !is_signed(release) && same.any(is_signed) {
+    for release in index.releases.iter().filter(|release| of.is_none_or(|of| is_same(of, release)))
+    {
+        let mut same = index.releases.iter().filter(|other| is_same(other, release));
+        if !is_signed(&release) && same.any(|other| is_signed(&other)) {
             point.delete(&Index::record_path(name, release.identity))?;
             gone = true;
         }
@@ -181,11 +191,17 @@ impl TrustLock {
         }
     }
 
-    /// Settles every package: after roles that waited were taken in.
+    /// Takes from every index what was replaced, after roles that waited were taken in. While somebody publishes, and in
+    /// a bucket, where nobody knows, it stays: clients that check signatures pass over it.
     pub fn settle_all(&self, point: &Point, root: Option<&[u8]>) -> Result<(), TrustError> {
+        let _alone = match Lock::exclusive(point) {
+            Ok(lock) if point.as_folder().is_some() => lock,
+            Ok(_) | Err(PointError::InUse { .. }) => return Ok(()),
+            Err(error) => return Err(error.into()),
+        };
         let edit = edit_trust(point, root)?;
         for name in package_names(point)? {
-            settle(point, &name, &edit)?;
+            settle(point, &name, &edit, None)?;
         }
         Ok(())
     }

@@ -25,7 +25,8 @@ impl Nginx {
         let folder = tempfile::tempdir().unwrap();
         // Whoever is free now is taken by nginx in a moment; should somebody be faster, it says so and fails.
         let address = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
-        let (scheme, tls) = if server.contains("ssl_certificate") { ("https", " ssl") } else { ("http", "") };
+        let (scheme, tls) =
+            if server.contains("ssl_certificate") { ("https", " ssl") } else { ("http", "") };
         let at = folder.path().display();
         let user = if is_root() { "user root;" } else { "" };
         let temp: String = ["client_body", "proxy", "fastcgi", "uwsgi", "scgi"]
@@ -135,7 +136,7 @@ fn a_wire_that_breaks_at_random_bytes_is_gone_on_over() {
 #[test]
 fn a_server_that_is_busy_is_asked_again() {
     let place = published();
-    let http = "limit_req_zone $server_name zone=busy:64k rate=4r/s;";
+    let http = "limit_req_zone $binary_remote_addr zone=busy:64k rate=30r/m;";
     let nginx = Nginx::start(&place.path("dp"), http, "limit_req zone=busy nodelay;");
     fetch_to(&nginx.point(), &[], &place.path("fetched"));
     assert!(nginx.answered("503") > 0, "it was never busy");
@@ -169,13 +170,22 @@ fn openssl(folder: &Path, words: &str) {
 
 /// An authority of the house, and a certificate of it for this machine.
 fn authority(folder: &Path) -> PathBuf {
-    openssl(folder, "req -x509 -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -keyout ca.key -out ca.pem \
--subj /CN=House -days 2 -addext basicConstraints=critical,CA:TRUE");
-    openssl(folder, "req -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -keyout server.key -out server.csr \
--subj /CN=server");
+    openssl(
+        folder,
+        "req -x509 -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -keyout ca.key -out ca.pem \
+-subj /CN=House -days 2 -addext basicConstraints=critical,CA:TRUE",
+    );
+    openssl(
+        folder,
+        "req -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -keyout server.key -out server.csr \
+-subj /CN=server",
+    );
     std::fs::write(folder.join("names"), "subjectAltName=IP:127.0.0.1\n").unwrap();
-    openssl(folder, "x509 -req -in server.csr -CA ca.pem -CAkey ca.key -CAcreateserial -days 2 -extfile names \
--out server.pem");
+    openssl(
+        folder,
+        "x509 -req -in server.csr -CA ca.pem -CAkey ca.key -CAcreateserial -days 2 -extfile names \
+-out server.pem",
+    );
     folder.join("ca.pem")
 }
 

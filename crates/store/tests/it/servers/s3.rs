@@ -28,8 +28,11 @@ impl S3 {
         let mut service = S3ServiceBuilder::new(store);
         service.set_auth(SimpleAuth::from_single("horse", "stable"));
         let service = service.build();
-        let runtime =
-            tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
+        let runtime = tokio::runtime::Builder::new_multi_thread()
+            .worker_threads(2)
+            .enable_all()
+            .build()
+            .unwrap();
         let listener = runtime.block_on(TcpListener::bind("127.0.0.1:0")).unwrap();
         let address = listener.local_addr().unwrap();
         runtime.spawn(async move {
