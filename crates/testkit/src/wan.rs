@@ -75,7 +75,7 @@ impl Link {
         let begins = self.busy_until.max(now);
         // A queue for two round trips, as routers at such wires have.
         let room = (self.wire.round_trip * 2).max(Duration::from_millis(100));
-        if begins - now > room {
+        if begins.saturating_sub(now) > room {
             self.carried.dropped += 1;
             return;
         }

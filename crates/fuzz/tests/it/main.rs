@@ -74,7 +74,9 @@ fn corpus(name: &str) -> Vec<(PathBuf, Vec<u8>)> {
     }
     if name == "release" {
         // Below the start, the format and the hash.
-        all.iter_mut().for_each(|(_, bytes)| drop(bytes.drain(..44)));
+        for (_, bytes) in &mut all {
+            bytes.drain(..44);
+        }
         let manifest = fs::read(here.join("corpus/manifest/hello-1")).unwrap();
         let manifest = content::Manifest::parse(&manifest).unwrap();
         all.push(("a whole manifest".into(), minicbor::to_vec(manifest).unwrap()));

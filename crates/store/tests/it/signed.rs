@@ -27,17 +27,17 @@ fn init(point: &Point, lifetimes: &Lifetimes, at: Timestamp) {
     assert!(apply_trust(point, &change, false).unwrap());
 }
 
-fn signing(seeds: &[u8], at: Timestamp) -> Option<Arc<Signing>> {
+fn signing(seeds: &[u8], at: Timestamp) -> Arc<Signing> {
     let keys = seeds.iter().copied().map(key).collect();
     let lifetimes = Lifetimes::default();
-    Some(Arc::new(Signing { root: None, role: "targets".to_owned(), keys, now: at, lifetimes }))
+    Arc::new(Signing { root: None, role: "targets".to_owned(), keys, now: at, lifetimes })
 }
 
 fn publish(place: &Place, point: &Point, version: &str, replace: bool) -> store::Published {
     let options = PublishOptions {
         bases: Some(vec![]),
         replace,
-        signing: signing(&[2, 3], now()),
+        signing: Some(signing(&[2, 3], now())),
         ..PublishOptions::default()
     };
     let file = place.file(&program(version));
@@ -129,7 +129,7 @@ fn readers_see_the_old_or_the_new_while_publishers_replace_and_add() {
                     let options = PublishOptions {
                         bases: Some(vec![]),
                         replace: true,
-                        signing: signing(&[2, 3], now()),
+                        signing: Some(signing(&[2, 3], now())),
                         ..PublishOptions::default()
                     };
                     store::publish(&point, &file, &options, &mut |_, _, _| {}).unwrap();

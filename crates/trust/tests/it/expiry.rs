@@ -59,8 +59,8 @@ fn a_team_out_of_time_stops_its_own_packages_only() {
 #[test]
 fn lifetimes_are_what_was_asked_for() {
     let shop = Shop::new();
-    let mut lifetimes = Lifetimes::default();
-    lifetimes.online = jiff::SignedDuration::from_hours(1);
+    let lifetimes =
+        Lifetimes { online: jiff::SignedDuration::from_hours(1), ..Lifetimes::default() };
     let change = shop.edit().finish(&keys(&[ONLINE]), day(1), &lifetimes).unwrap();
     let text = String::from_utf8(change.switch.unwrap().1).unwrap();
     assert!(text.contains("\"expires\":\"2030-01-02T01:00:00Z\""), "{text}");
