@@ -13,7 +13,10 @@ use model::{PackageName, ReplaceRule};
 use operate::{Exit, InstallSettings, Log, Report, Show, Target};
 use package::PackageReader;
 
-use crate::store::Incoming;
+use crate::{
+    store::{Authority, Incoming},
+    trust::Client,
+};
 
 /// What every one of them takes.
 #[derive(clap::Args)]
@@ -51,6 +54,10 @@ pub(crate) struct Install {
     /// What the cache below `/var/cache/packhorse` may hold afterwards, in bytes.
     #[arg(long, value_name = "BYTES", default_value_t = ::store::Cache::LIMIT, requires = "from")]
     cache_limit: u64,
+    #[command(flatten)]
+    client: Client,
+    #[command(flatten)]
+    authority: Authority,
     /// Give a variable a value.
     #[arg(long = "set", value_name = "NAME=VALUE", value_parser = assignment)]
     set: Vec<(Box<str>, String)>,
@@ -145,6 +152,8 @@ pub(crate) fn install(args: Install) -> ExitCode {
             from,
             cache_limit: args.cache_limit,
             explain: args.explain,
+            client: &args.client,
+            authority: &args.authority,
         };
         let settings = settings(&args);
         return on_target(&args.common, &mut show, |target, show| {

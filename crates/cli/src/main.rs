@@ -11,6 +11,7 @@ mod project;
 mod script;
 mod store;
 mod tour;
+mod trust;
 
 use std::process::ExitCode;
 
@@ -60,6 +61,8 @@ enum Command {
     Fetch(store::Fetch),
     /// Look after a distribution point.
     Dp(store::Dp),
+    /// Say who may publish what, and whom this machine believes.
+    Trust(trust::Args),
     /// Write completions for a shell to standard output.
     Completions(help::Completions),
     /// Write manual pages to a folder.
@@ -88,6 +91,7 @@ fn main() -> ExitCode {
         Command::Publish(args) => store::publish(&args),
         Command::Fetch(args) => store::fetch(&args),
         Command::Dp(args) => store::dp(&args),
+        Command::Trust(args) => trust::run(&args),
         Command::Completions(args) => help::completions(&args, Arguments::command()),
         Command::Man(args) => help::man(&args, Arguments::command()),
         Command::Enter(inside) => capture::enter(&inside),

@@ -1,6 +1,6 @@
 //! `packhorse publish`, `fetch`, `dp`: packages into distribution points, and out of them.
 
-mod answer;
+pub(crate) mod answer;
 mod dp;
 mod fetch;
 mod here;
@@ -12,11 +12,11 @@ pub(crate) use fetch::Args as Fetch;
 pub(crate) use install::{Incoming, install};
 pub(crate) use publish::Args as Publish;
 
-use std::process::ExitCode;
+use std::{path::PathBuf, process::ExitCode};
 
 use ::store::Point;
 
-use answer::{Answer, Failure};
+pub(crate) use answer::{Answer, Failure};
 
 /// Runs `publish`.
 pub(crate) fn publish(args: &Publish) -> ExitCode {
@@ -33,7 +33,24 @@ pub(crate) fn dp(args: &Dp) -> ExitCode {
     answer::give(args.json(), dp::run(args))
 }
 
-/// Opens a distribution point with the settings the environment has for its service.
-fn open(location: &str) -> Result<Point, Failure> {
-    Point::open(location, std::env::vars()).map_err(Failure::from)
+/// Whom a server must show a certificate of.
+#[derive(clap::Args)]
+pub(crate) struct Authority {
+    /// Believe servers whose certificate these authorities signed, too: a file in PEM.
+    #[arg(long, value_name = "FILE")]
+    ca: Option<PathBuf>,
+}
+
+impl Authority {
+    /// Opens a distribution point with the settings the environment has for its service.
+    pub(crate) fn open(&self, location: &str) -> Result<Point, Failure> {
+        let Some(path) = &self.ca else {
+            return Point::open(location, std::env::vars()).map_err(Failure::from);
+        };
+        let pem = std::fs::read(path).map_err(|error| {
+            let text = format!("reading `{}` stopped: {error}", path.display());
+            Failure::new(operate::Exit::Usage, text)
+        })?;
+        Point::open_with_authority(location, std::env::vars(), &pem).map_err(Failure::from)
+    }
 }

@@ -4,6 +4,8 @@
 //! `cargo fuzz run TARGET` in this folder feeds them for as long as one likes; the crate's own test feeds them
 //! the kept corpus and thousands of its mutations on every run.
 
+mod foreign;
+
 use std::io::Cursor;
 
 use capture::SnapshotReader;
@@ -20,7 +22,7 @@ use testkit::SimDisk;
 pub type Target = fn(&[u8]);
 
 /// Every target by its name, which is also that of its corpus folder.
-pub const TARGETS: [(&str, Target); 11] = [
+pub const TARGETS: [(&str, Target); 18] = [
     ("package", package_file),
     ("header", header),
     ("receipt", receipt),
@@ -32,6 +34,13 @@ pub const TARGETS: [(&str, Target); 11] = [
     ("files-meta", files_meta),
     ("rules", rules),
     ("edit", text_edit),
+    ("index", foreign::index),
+    ("manifest", foreign::manifest),
+    ("release", foreign::release),
+    ("delta", foreign::delta),
+    ("deb", foreign::deb),
+    ("rpm", foreign::rpm),
+    ("trust", foreign::trust_metadata),
 ];
 
 /// A package file or installer: opened, verified, and read although it may be damaged.

@@ -21,6 +21,8 @@ pub enum Found {
     Surplus,
     /// An index that does not say what the records say.
     Stale,
+    /// A release nobody signed who may.
+    Unsigned,
 }
 
 /// Something wrong at a distribution point.

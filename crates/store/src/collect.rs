@@ -90,7 +90,7 @@ impl Lock {
         Self::take(point, FlockOperation::LockShared)
     }
 
-    fn exclusive(point: &Point) -> Result<Self, PointError> {
+    pub(crate) fn exclusive(point: &Point) -> Result<Self, PointError> {
         Self::take(point, FlockOperation::NonBlockingLockExclusive)
     }
 

@@ -4,7 +4,9 @@ use content::{Object, ReadIndexError, ReadManifestError, WriteDeltaError};
 use model::{PackageName, Version};
 use package::{OpenError, ReadError, WriteError};
 
-use crate::{assembly::AssembleError, follow::FollowError, unpacked::UnpackError};
+use crate::{
+    SignError, TrustError, assembly::AssembleError, follow::FollowError, unpacked::UnpackError,
+};
 
 /// A distribution point that cannot be opened.
 #[derive(Debug, thiserror::Error)]
@@ -20,6 +22,16 @@ pub enum OpenPointError {
         #[source]
         source: Option<object_store::Error>,
     },
+    /// The authorities' file holds no certificates.
+    #[error("the authorities' file cannot be read: give certificates in PEM with `--ca FILE`")]
+    Authority {
+        /// Why.
+        #[source]
+        source: object_store::Error,
+    },
+    /// It is empty.
+    #[error("the authorities' file has no certificate: give some in PEM with `--ca FILE`")]
+    NoAuthority,
     /// The folder cannot be made or read.
     #[error("opening the folder `{path}` stopped", path = path.display())]
     Folder {
@@ -156,6 +168,9 @@ pub enum PublishError {
         /// The version.
         version: Version,
     },
+    /// It cannot be signed.
+    #[error(transparent)]
+    Sign(#[from] SignError),
     /// A version to make a delta from is not there.
     #[error(
         "the distribution point has no version `{version}` of `{name}`: publish it first, or leave `--base` out"
@@ -174,6 +189,9 @@ pub enum FetchError {
     /// The distribution point.
     #[error(transparent)]
     Point(#[from] PointError),
+    /// Who published it is not who may.
+    #[error(transparent)]
+    Trust(#[from] TrustError),
     /// Nothing of this name is published there.
     #[error(
         "the distribution point has no package `{name}`: `packhorse dp list` shows what it has"

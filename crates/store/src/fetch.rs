@@ -11,6 +11,7 @@ use std::{
 use content::{Catalogue, Cost, Index, Object, PackFrame, Plan, Release, Route, Way};
 use model::{Hash, PackageName, Version};
 use package::{Header, PackageReader, Record};
+use trust::Standing;
 
 use crate::{
     FetchError, Point, PointError, Progress,
@@ -21,7 +22,7 @@ use crate::{
     frames::Frames,
     partial::{discard, fetch_object},
     point::damaged,
-    releases::releases,
+    signed::{Admitted, TrustSettings, admitted},
     unpacked::Unpacked,
 };
 
@@ -36,6 +37,8 @@ pub struct FetchOptions {
     pub cache: Option<Cache>,
     /// Whether every way is looked into, and not only as many as it takes to find the cheapest.
     pub explain: bool,
+    /// Whose releases count; `None` takes whatever the point has.
+    pub trust: Option<TrustSettings>,
 }
 
 /// The same package, installed on this machine.
@@ -58,6 +61,7 @@ pub struct Wanted<'p> {
     cache: Option<Cache>,
     notes: Vec<String>,
     before: (u64, u64),
+    signed: Option<Admitted>,
 }
 
 /// What is installed, hashed.
@@ -98,8 +102,8 @@ pub fn wanted<'p>(
     installed: Option<&Installed<'_>>,
 ) -> Result<Wanted<'p>, FetchError> {
     let before = point.counted();
-    let index =
-        releases(point, name)?.ok_or_else(|| FetchError::NoPackage { name: name.clone() })?;
+    let (index, signed) = admitted(point, name, options)?
+        .ok_or_else(|| FetchError::NoPackage { name: name.clone() })?;
     let release = choose(&index, options)?.clone();
     // A file that is no package is of no use; that is all there is to it.
     let have: Vec<_> =
@@ -115,6 +119,7 @@ pub fn wanted<'p>(
         cache: options.cache.clone(),
         notes: Vec::new(),
         before,
+        signed,
     };
     if let Some(installed) = installed {
         wanted.installed = wanted.base(installed)?;
@@ -147,6 +152,13 @@ impl<'p> Wanted<'p> {
     /// What was found.
     pub fn release(&self) -> &Release {
         &self.release
+    }
+
+    /// Who signed it; `None` if nobody was asked.
+    pub fn signed(&self) -> Option<(&str, &Standing)> {
+        let signed = self.signed.as_ref()?;
+        let release = signed.releases.iter().find(|signed| signed.is(&self.release))?;
+        Some((&release.role, &signed.standing))
     }
 
     /// How it will be fetched.
@@ -530,9 +542,13 @@ fn fetch_whole(
         progress("fetching", done, pack.length);
     })?;
     let cannot = |source| PointError::File { doing: "reading", path: partial.clone(), source };
-    let reader = PackageReader::open(File::open(&partial).map_err(cannot)?)
-        .map_err(|_| FetchError::NotTheRelease { object: *pack })?;
-    if reader.identity() != release.identity {
+    let input = BufReader::with_capacity(1 << 20, File::open(&partial).map_err(cannot)?);
+    let mut reader =
+        PackageReader::open(input).map_err(|_| FetchError::NotTheRelease { object: *pack })?;
+    // The pack's hash is the index's word; the identity may be a signed one. So all of it is read.
+    let is_it = reader.identity() == release.identity
+        && reader.verify(&mut |done, of| progress("verifying", done, of)).is_ok();
+    if !is_it {
         discard(&partial)?;
         return Err(damaged(pack).into());
     }

@@ -4,7 +4,8 @@
 //! - [`publish`] makes a package a release of it, [`wanted`] finds a release and the ways to it,
 //!   [`Wanted::fetch`] makes a package of it again, [`Wanted::ready`] a payload that comes while it is installed;
 //! - [`verify`] finds what is damaged, missing or surplus, [`repair`] mends it from a healthy source,
-//!   [`collect`] takes away what nobody needs.
+//!   [`collect`] takes away what nobody needs;
+//! - [`update_trust`] says who signed what there is, a [`Signing`] makes a publish sign it.
 //!
 //! **Invariant:** objects are written before what names them, and never changed; nothing gets a final name before its
 //! hash was checked. Async stays in [`Point`].
@@ -25,6 +26,7 @@ mod partial;
 mod point;
 mod publish;
 mod releases;
+mod signed;
 mod unpacked;
 
 pub use assembly::{AssembleError, Assembly};
@@ -37,6 +39,10 @@ pub use follow::FollowError;
 pub use point::{Listed, Point};
 pub use publish::{PublishOptions, Published, publish};
 pub use releases::{names, releases};
+pub use signed::{
+    SignError, Signed, Signing, TrustError, TrustLock, TrustSettings, apply_trust, edit_trust,
+    mirror_trust, update_trust, verify_trust,
+};
 pub use unpacked::UnpackError;
 
 /// Is told what is being done, and how many bytes of how many are done.

@@ -1,3 +1,6 @@
+mod authority;
+mod limited;
+
 use std::{
     fs::File,
     io::{Read, Write},

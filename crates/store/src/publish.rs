@@ -25,7 +25,8 @@ use crate::{
     compose::{Composition, NewPack, Scanned, compose},
     known::{Hints, Known, release_of, sample},
     make_delta::{Making, make_delta},
-    releases::{record, recorded},
+    releases::{record, recorded, releases},
+    signed::{Signed, Signing},
     unpacked::Unpacked,
 };
 
@@ -40,6 +41,8 @@ pub struct PublishOptions {
     pub replace: bool,
     /// Threads that compare files, each with up to 400 MiB of memory; `None` stands for one for each processor.
     pub workers: Option<usize>,
+    /// Who signs the release; `None` leaves it unsigned.
+    pub signing: Option<Arc<Signing>>,
 }
 
 /// What came of a publish.
@@ -51,6 +54,8 @@ pub struct Published {
     pub written: u64,
     /// Whether all of it was there already.
     pub already: bool,
+    /// What came of signing it.
+    pub signed: Option<Signed>,
 }
 
 /// Makes a package file a release: its objects first, then its record, then the index.
@@ -135,12 +140,20 @@ pub fn publish(
         written += release.manifest.length;
         point.write_small(&release.manifest.path(), composition.part)?;
     }
-    let already = written == 0 && known.releases.contains(&release);
+    // A kill between the record and the index leaves the one without the other.
+    let listed = releases(point, &name).ok().flatten();
+    let is_listed = listed.is_some_and(|index| index.releases.contains(&release));
+    let already = written == 0 && known.releases.contains(&release) && is_listed;
+    // Until readers are switched over, those of before need what is replaced.
+    let gone = if options.signing.is_some() { &[] } else { &replaced[..] };
     if !already {
-        record(point, &name, &release, &replaced)?;
+        record(point, &name, &release, gone)?;
         hints.add(point, &name, identity, sampled)?;
     }
-    Ok(Published { release, written, already })
+    let signing = options.signing.as_ref();
+    let signed = signing.map(|signing| signing.sign(point, &name, &release)).transpose()?;
+    let already = already && signed.as_ref().is_none_or(|signed| signed.already);
+    Ok(Published { release, written, already, signed })
 }
 
 /// The manifests of the releases a new one is likely like: those right before it first.

@@ -19,7 +19,7 @@ pub fn names(point: &Point) -> Result<Vec<PackageName>, PointError> {
     Ok(names)
 }
 
-fn read_index(point: &Point, path: &str) -> Result<Option<Index>, PointError> {
+pub(crate) fn read_index(point: &Point, path: &str) -> Result<Option<Index>, PointError> {
     let Some(bytes) = point.read_small(path)? else { return Ok(None) };
     let index = Index::parse(&bytes)
         .map_err(|source| PointError::Index { path: path.to_owned(), source })?;

@@ -3,6 +3,7 @@
 //! - a [`SimDisk`] is a machine in memory that loses, reorders and tears what was not synced;
 //! - a [`Sample`] is a package made by hand;
 //! - [`stop_at`] kills or interrupts a program at a system call;
+//! - a [`Wan`] is a thin, lossy wire between two network namespaces;
 //! - a [`Picture`] is everything a tree holds, to compare with another.
 
 mod picture;
@@ -10,9 +11,11 @@ mod sample;
 mod sim_disk;
 mod sim_facts;
 mod stepped;
+mod wan;
 
 pub use picture::{Picture, Seen};
 pub use sample::Sample;
 pub use sim_disk::SimDisk;
 pub use sim_facts::SimFacts;
 pub use stepped::{Stop, calls, peak_memory, stop_at};
+pub use wan::{Carried, End, Link, Wan, Wire};

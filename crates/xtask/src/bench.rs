@@ -6,6 +6,7 @@ mod installers;
 mod observers;
 pub(crate) mod store;
 mod trees;
+pub(crate) mod wan;
 
 use std::{
     fmt::Write as _,

@@ -65,6 +65,8 @@ enum Bench {
     Capture(bench::Args),
     /// Updates and first installs from a content store.
     Store(bench::store::Args),
+    /// An update over a thin, lossy wire.
+    Wan(bench::wan::Args),
 }
 
 fn main() -> ExitCode {
@@ -78,6 +80,7 @@ fn main() -> ExitCode {
         Chore::Prove(Prove::Windows(args)) => prove_windows::prove(&args),
         Chore::Bench(Bench::Capture(args)) => bench::run(&args),
         Chore::Bench(Bench::Store(args)) => bench::store::run(&args),
+        Chore::Bench(Bench::Wan(args)) => bench::wan::run(&args),
     };
     match done {
         Ok(()) => ExitCode::SUCCESS,

@@ -18,9 +18,12 @@ pub(crate) struct Args {
 }
 
 /// What the tests start besides our own programs.
-const NEEDS: [debian::Need; 6] = [
+const NEEDS: [debian::Need; 9] = [
     ("cc", "gcc"),
     ("git", "git"),
+    ("ip", "iproute2"),
+    ("nginx", "nginx-light"),
+    ("openssl", "openssl"),
     ("setfacl", "acl"),
     ("setfattr", "attr"),
     ("tar", "tar"),

@@ -3,6 +3,7 @@
 //! Each check looks at the workspace and says what is wrong with it; nothing stops at the first complaint.
 
 mod layers;
+mod licences;
 mod map;
 mod purity;
 mod texts;
@@ -67,6 +68,7 @@ fn complaints(root: &Path, crates: &[Crate]) -> Result<Vec<Complaint>> {
     all.extend(layers::of_the_installer(root)?);
     all.extend(purity::complaints(crates));
     all.extend(map::complaints(root, crates)?);
+    all.extend(licences::complaints(root)?);
     all.extend(texts::complaints(root)?);
     all.sort();
     Ok(all)

@@ -2,7 +2,10 @@ use std::{error::Error, process::ExitCode};
 
 use indicatif::{ProgressBar, ProgressStyle};
 use operate::Exit;
-use store::{AssembleError, FetchError, OpenPointError, PointError, PublishError};
+use store::{
+    AssembleError, FetchError, OpenPointError, PointError, PublishError, SignError, TrustError,
+};
+use trust::{EditError, FinishError, Refusal};
 
 /// What a command says, to people and to programs.
 pub(crate) struct Answer {
@@ -18,9 +21,37 @@ pub(crate) struct Failure {
 }
 
 impl Failure {
+    pub(crate) fn new(exit: Exit, error: impl Into<Box<dyn Error>>) -> Self {
+        Self { exit, error: error.into() }
+    }
+
     /// The exit code, and what stood in the way.
     pub(crate) fn into_parts(self) -> (Exit, Box<dyn Error>) {
         (self.exit, self.error)
+    }
+}
+
+impl From<TrustError> for Failure {
+    fn from(error: TrustError) -> Self {
+        Self { exit: of_trust(&error), error: Box::new(error) }
+    }
+}
+
+impl From<SignError> for Failure {
+    fn from(error: SignError) -> Self {
+        Self { exit: of_signing(&error), error: Box::new(error) }
+    }
+}
+
+impl From<EditError> for Failure {
+    fn from(error: EditError) -> Self {
+        SignError::from(error).into()
+    }
+}
+
+impl From<FinishError> for Failure {
+    fn from(error: FinishError) -> Self {
+        SignError::from(error).into()
     }
 }
 
@@ -46,6 +77,7 @@ impl From<PublishError> for Failure {
             PublishError::Point(error) => of_point(error),
             PublishError::Open { source: package::OpenError::Damaged(_), .. } => Exit::Damaged,
             PublishError::Read { source, .. } if source.is_damage() => Exit::Damaged,
+            PublishError::Sign(error) => of_signing(error),
             PublishError::Taken { .. } => Exit::Decision,
             PublishError::NoBase { .. } => Exit::Usage,
             _ => Exit::Failed,
@@ -58,6 +90,7 @@ impl From<FetchError> for Failure {
     fn from(error: FetchError) -> Self {
         let exit = match &error {
             FetchError::Point(error) => of_point(error),
+            FetchError::Trust(error) => of_trust(error),
             FetchError::NotTheRelease { .. }
             | FetchError::Manifest { .. }
             | FetchError::Assemble(AssembleError::Damaged { .. }) => Exit::Damaged,
@@ -65,6 +98,30 @@ impl From<FetchError> for Failure {
             _ => Exit::Failed,
         };
         Self { exit, error: Box::new(error) }
+    }
+}
+
+fn of_trust(error: &TrustError) -> Exit {
+    match error {
+        TrustError::Point(error) => of_point(error),
+        // Nothing is damaged: somebody has to sign again.
+        TrustError::Refused(Refusal::Expired { .. } | Refusal::Unsigned { .. }) => Exit::Decision,
+        TrustError::Refused(Refusal::Pinned { .. }) => Exit::Usage,
+        TrustError::Refused(_) => Exit::Damaged,
+        TrustError::State { .. } => Exit::Failed,
+    }
+}
+
+fn of_signing(error: &SignError) -> Exit {
+    match error {
+        SignError::Trust(error) => of_trust(error),
+        SignError::Edit(
+            EditError::Refused(Refusal::NotItsName { .. }) | EditError::NoRole { .. },
+        )
+        | SignError::Finish(FinishError::Keys { .. }) => Exit::Decision,
+        SignError::Edit(EditError::Refused(_)) => Exit::Damaged,
+        SignError::Edit(_) => Exit::Usage,
+        SignError::Finish(_) => Exit::Failed,
     }
 }
 

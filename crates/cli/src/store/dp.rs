@@ -2,9 +2,11 @@ use std::time::Duration;
 
 use operate::Exit;
 use serde_json::json;
-use store::{Found, Point};
+use store::{Found, Point, TrustSettings};
 
-use super::{Answer, Failure, answer::Bar, open};
+use crate::trust;
+
+use super::{Answer, Authority, Failure, answer::Bar};
 
 /// Look after a distribution point.
 #[derive(clap::Args)]
@@ -21,7 +23,12 @@ enum Command {
         after_help = "Example:\n  packhorse dp verify /srv/packages --json\n\nExit codes: 0 \
 all is well, 1 failed, 2 usage, 5 something is damaged or missing"
     )]
-    Verify(At),
+    Verify {
+        #[command(flatten)]
+        at: At,
+        #[command(flatten)]
+        client: trust::Client,
+    },
     /// Mend what is damaged or missing from another distribution point that has it whole.
     #[command(
         after_help = "Example:\n  packhorse dp repair /srv/packages --from https://packages.example/main\n\n\
@@ -33,6 +40,8 @@ Exit codes: 0 done, 1 failed, 2 usage, 5 something could not be mended, 9 nothin
         /// Where healthy copies may be; asked in this order.
         #[arg(long, value_name = "URL-OR-DIR", num_args = 1..)]
         from: Vec<String>,
+        #[command(flatten)]
+        client: trust::Client,
     },
     /// Take away what no release needs: marked by one run, swept by a later one.
     #[command(after_help = "Example:\n  packhorse dp collect /srv/packages --grace 604800\n\n\
@@ -56,6 +65,8 @@ struct At {
     /// The distribution point: a folder, `http(s)://…`, or `s3://BUCKET/FOLDER`.
     #[arg(value_name = "URL-OR-DIR")]
     point: String,
+    #[command(flatten)]
+    authority: Authority,
     /// Print the result as JSON.
     #[arg(long)]
     json: bool,
@@ -64,8 +75,8 @@ struct At {
 impl Args {
     fn at(&self) -> &At {
         match &self.command {
-            Command::Verify(at)
-            | Command::List(at)
+            Command::List(at)
+            | Command::Verify { at, .. }
             | Command::Repair { at, .. }
             | Command::Collect { at, .. } => at,
         }
@@ -77,10 +88,11 @@ impl Args {
 }
 
 pub(crate) fn run(args: &Args) -> Result<Answer, Failure> {
-    let point = open(&args.at().point)?;
+    let at = args.at();
+    let point = at.authority.open(&at.point)?;
     match &args.command {
-        Command::Verify(at) => verify(&point, at.json),
-        Command::Repair { at, from } => repair(&point, from, at.json),
+        Command::Verify { at, client } => verify(&point, client, at.json),
+        Command::Repair { at, from, client } => repair(&point, from, client, at),
         Command::Collect { grace, .. } => collect(&point, Duration::from_secs(*grace)),
         Command::List(_) => list(&point),
     }
@@ -92,13 +104,17 @@ fn word(found: Found) -> &'static str {
         Found::Damaged => "damaged",
         Found::Surplus => "needless",
         Found::Stale => "stale",
+        Found::Unsigned => "unsigned",
     }
 }
 
-fn verify(point: &Point, json: bool) -> Result<Answer, Failure> {
+fn verify(point: &Point, client: &trust::Client, json: bool) -> Result<Answer, Failure> {
     let bar = Bar::new(json);
-    let findings = store::verify(point, &mut |doing, done, of| bar.show(doing, done, of))?;
+    let mut findings = store::verify(point, &mut |doing, done, of| bar.show(doing, done, of))?;
     drop(bar);
+    if let Some(settings) = client.settings()? {
+        findings.extend(store::verify_trust(point, &settings)?);
+    }
     let mut text: String = findings
         .iter()
         .map(|finding| format!("{}: {}\n", word(finding.found), finding.path))
@@ -111,14 +127,23 @@ fn verify(point: &Point, json: bool) -> Result<Answer, Failure> {
     Ok(Answer { exit, text, json: json!({ "findings": findings }) })
 }
 
-fn repair(point: &Point, from: &[String], json: bool) -> Result<Answer, Failure> {
-    let sources = from.iter().map(|location| open(location)).collect::<Result<Vec<_>, _>>()?;
-    let bar = Bar::new(json);
+fn repair(
+    point: &Point,
+    from: &[String],
+    client: &trust::Client,
+    at: &At,
+) -> Result<Answer, Failure> {
+    let sources = from.iter().map(|location| at.authority.open(location));
+    let sources = sources.collect::<Result<Vec<_>, _>>()?;
+    let bar = Bar::new(at.json);
     let findings = store::verify(point, &mut |doing, done, of| bar.show(doing, done, of))?;
-    let repaired = store::repair(point, &findings, &sources, &mut |doing, done, of| {
+    let mut repaired = store::repair(point, &findings, &sources, &mut |doing, done, of| {
         bar.show(doing, done, of);
     })?;
     drop(bar);
+    if let Some(settings) = client.settings()? {
+        repaired.mended.extend(mend_trust(point, &sources, &settings)?);
+    }
     let mut text: String = repaired.mended.iter().map(|path| format!("mended: {path}\n")).collect();
     for finding in &repaired.left {
         text += &format!("{}, and no source has it whole: {}\n", word(finding.found), finding.path);
@@ -132,6 +157,28 @@ fn repair(point: &Point, from: &[String], json: bool) -> Result<Answer, Failure>
         Exit::Done
     };
     Ok(Answer { exit, text, json: json!(repaired) })
+}
+
+/// Trust metadata that is not whole, from the first source where it is.
+fn mend_trust(
+    point: &Point,
+    sources: &[Point],
+    settings: &TrustSettings,
+) -> Result<Vec<String>, Failure> {
+    let is_whole = |findings: Vec<store::Finding>| {
+        !findings.iter().any(|finding| finding.path.starts_with("trust/"))
+    };
+    let refused = match store::verify_trust(point, settings).map(is_whole) {
+        Ok(true) => return Ok(Vec::new()),
+        Ok(false) => None,
+        Err(error) => Some(error),
+    };
+    let mended = sources.iter().find_map(|from| store::mirror_trust(point, from, settings).ok());
+    match (mended, refused) {
+        (Some(mended), _) => Ok(mended),
+        (None, Some(error)) => Err(error.into()),
+        (None, None) => Ok(Vec::new()),
+    }
 }
 
 fn collect(point: &Point, grace: Duration) -> Result<Answer, Failure> {

@@ -6,7 +6,8 @@ use operate::Exit;
 use serde_json::json;
 use store::{Cache, FetchOptions, Installed};
 
-use super::{Answer, Failure, answer::Bar, here::Here, open};
+use super::{Answer, Authority, Failure, answer::Bar, here::Here};
+use crate::trust;
 
 /// Fetch a package from a distribution point, with what is on this machine already left out.
 ///
@@ -14,8 +15,10 @@ use super::{Answer, Failure, answer::Bar, here::Here, open};
 #[derive(clap::Args)]
 #[command(
     after_help = "Examples:\n  packhorse fetch redis --from https://packages.example/main\n  \
-packhorse fetch redis@7.2.4 --from /srv/packages --have redis-7.2.3.package --explain\n\n\
-Exit codes: 0 done, 1 failed and nothing changed, 2 usage, 5 damaged at the distribution point, 7 no space"
+packhorse fetch redis@7.2.4 --from /srv/packages --have redis-7.2.3.package --explain\n  \
+packhorse fetch redis --from https://packages.example/main --trust-root root.json\n\n\
+Exit codes: 0 done, 1 failed and nothing changed, 2 usage, 4 signed by nobody or out of time, 5 damaged or refused at the \
+distribution point, 7 no space"
 )]
 pub(crate) struct Args {
     /// The package, and its version if not the newest.
@@ -36,6 +39,10 @@ pub(crate) struct Args {
     /// Say what would be fetched and why, and fetch nothing.
     #[arg(long)]
     explain: bool,
+    #[command(flatten)]
+    client: trust::Client,
+    #[command(flatten)]
+    authority: Authority,
     /// Print the result as JSON.
     #[arg(long)]
     pub(crate) json: bool,
@@ -50,7 +57,7 @@ pub(super) fn wanted(text: &str) -> Result<(PackageName, Option<Version>), Strin
 }
 
 pub(crate) fn run(args: &Args) -> Result<Answer, Failure> {
-    let point = open(&args.from)?;
+    let point = args.authority.open(&args.from)?;
     let (name, version) = &args.package;
     // A machine that has a cache goes on using it; one that has none gets none.
     let folder = args.root.join(Cache::FOLDER);
@@ -60,6 +67,7 @@ pub(crate) fn run(args: &Args) -> Result<Answer, Failure> {
         have: args.have.clone(),
         cache,
         explain: args.explain,
+        trust: args.client.settings()?,
     };
     let bar = Bar::new(args.json);
     let machine = LinuxMachine::new(&args.root).ok();
@@ -72,6 +80,7 @@ pub(crate) fn run(args: &Args) -> Result<Answer, Failure> {
         .zip(place.as_ref())
         .map(|(here, place)| Installed { version: here.version.clone(), place });
     let mut wanted = store::wanted(&point, name, &options, installed.as_ref())?;
+    let signed = trust::signed(wanted.signed());
     if args.explain {
         let plan = wanted.plan();
         let json = json!({
@@ -80,9 +89,11 @@ pub(crate) fn run(args: &Args) -> Result<Answer, Failure> {
             "bytes": plan.cost().bytes,
             "requests": plan.cost().requests,
             "routes": plan.routes(),
+            "signed": signed.json,
         });
         let notes: String = wanted.notes().iter().map(|note| format!("{note}\n")).collect();
-        return Ok(Answer { exit: Exit::Done, text: plan.explain() + &notes, json });
+        let text = plan.explain() + &signed.text + &notes;
+        return Ok(Answer { exit: Exit::Done, text, json });
     }
     let file = format!("{name}-{}.package", wanted.release().version);
     let output = match &args.output {
@@ -100,6 +111,7 @@ pub(crate) fn run(args: &Args) -> Result<Answer, Failure> {
         "received-bytes": fetched.received,
         "requests": fetched.requests,
         "routes": fetched.routes,
+        "signed": signed.json,
     });
     let text = format!(
         "{}: {name} {}, {} bytes received in {} requests\n",
@@ -107,6 +119,6 @@ pub(crate) fn run(args: &Args) -> Result<Answer, Failure> {
         wanted.release().version,
         fetched.received,
         fetched.requests,
-    );
+    ) + &signed.text;
     Ok(Answer { exit: Exit::Done, text, json })
 }

@@ -4,7 +4,8 @@ use operate::{Exit, InstallSettings, Report, Show, Target};
 use package::PackageReader;
 use store::{Cache, FetchError, FetchOptions, Installed, Ready, Wanted};
 
-use super::{Failure, fetch::wanted, here::Here, open};
+use super::{Authority, Failure, fetch::wanted, here::Here};
+use crate::trust::Client;
 
 /// A package that is installed from a distribution point.
 pub(crate) struct Incoming<'a> {
@@ -12,6 +13,8 @@ pub(crate) struct Incoming<'a> {
     pub(crate) from: &'a str,
     pub(crate) cache_limit: u64,
     pub(crate) explain: bool,
+    pub(crate) client: &'a Client,
+    pub(crate) authority: &'a Authority,
 }
 
 /// Installs a package while it comes from a distribution point.
@@ -40,7 +43,7 @@ fn from_point(
         let message = format!("`{}` is no NAME[@VERSION]", incoming.name.display());
         return Ok(Report::new(Exit::Usage, message));
     };
-    let point = open(incoming.from)?;
+    let point = incoming.authority.open(incoming.from)?;
     // Whoever only asks leaves nothing behind.
     let asking = incoming.explain || settings.dry_run;
     let temporary = tempfile::tempdir().ok().filter(|_| asking);
@@ -53,6 +56,7 @@ fn from_point(
         version,
         cache: Some(cache),
         explain: incoming.explain,
+        trust: incoming.client.settings()?,
         ..FetchOptions::default()
     };
     let mut wanted = {

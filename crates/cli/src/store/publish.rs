@@ -1,19 +1,22 @@
-use std::{path::PathBuf, time::Duration};
+use std::{path::PathBuf, sync::Arc, time::Duration};
 
 use model::Version;
 use operate::Exit;
 use serde_json::json;
-use store::PublishOptions;
+use store::{PublishOptions, Signing};
 
-use super::{Answer, Failure, answer::Bar, open};
+use crate::trust;
+
+use super::{Answer, Authority, Failure, answer::Bar};
 
 /// Publish a package: into a folder or share, or an S3-compatible bucket, from where clients fetch it.
 ///
 /// Readers see the release whole or not at all. Interrupted, the same command goes on with what is there.
 #[derive(clap::Args)]
 #[command(after_help = "Examples:\n  packhorse publish redis-7.2.4.package --to /srv/packages\n  \
-packhorse publish redis-7.2.4.package --to s3://packages/main --base 7.2.3\n\n\
-Exit codes: 0 done, 1 failed and nothing changed, 2 usage, 4 the version is taken, 5 damaged package, 6 in use, 7 no \
+packhorse publish redis-7.2.4.package --to s3://packages/main --base 7.2.3\n  \
+packhorse publish redis-7.2.4.package --to /srv/packages --key caches.key --role caches\n\n\
+Exit codes: 0 done, 1 failed and nothing changed, 2 usage, 4 the version is taken, or a key is lacking, 5 damaged package, 6 in use, 7 no \
 space, 9 it was there already")]
 pub(crate) struct Args {
     /// The package, or an installer.
@@ -33,19 +36,42 @@ pub(crate) struct Args {
     /// Replace other content published under the same version.
     #[arg(long)]
     replace: bool,
+    #[command(flatten)]
+    keys: trust::Keys,
+    /// The team that signs [default: the owner of everything].
+    #[arg(long, value_name = "TEAM", requires = "key")]
+    role: Option<String>,
+    #[command(flatten)]
+    client: trust::Client,
+    #[command(flatten)]
+    authority: Authority,
     /// Print the result as JSON.
     #[arg(long)]
     pub(crate) json: bool,
 }
 
+impl Args {
+    fn signing(&self) -> Result<Option<Arc<Signing>>, Failure> {
+        if self.keys.is_empty() {
+            return Ok(None);
+        }
+        let root = self.client.settings()?.map(|settings| settings.root);
+        let role = self.role.clone().unwrap_or_else(|| "targets".to_owned());
+        let keys = self.keys.read()?;
+        let (now, lifetimes) = (trust::now(), ::trust::Lifetimes::default());
+        Ok(Some(Arc::new(Signing { root, role, keys, now, lifetimes })))
+    }
+}
+
 pub(crate) fn run(args: &Args) -> Result<Answer, Failure> {
-    let point = open(&args.to)?;
+    let point = args.authority.open(&args.to)?;
     let named = args.base.as_ref().map(|bases| bases.iter().map(|base| Version::new(&**base)));
     let bases = if args.no_base { Some(Vec::new()) } else { named.map(Iterator::collect) };
     let options = PublishOptions {
         bases,
         budget: args.budget.map(Duration::from_secs),
         replace: args.replace,
+        signing: args.signing()?,
         ..PublishOptions::default()
     };
     let bar = Bar::new(args.json);
@@ -54,6 +80,7 @@ pub(crate) fn run(args: &Args) -> Result<Answer, Failure> {
     })?;
     drop(bar);
     let release = &published.release;
+    let signed = published.signed.as_ref();
     let deltas = release
         .deltas
         .iter()
@@ -64,6 +91,7 @@ pub(crate) fn run(args: &Args) -> Result<Answer, Failure> {
         "manifest": release.manifest,
         "written-bytes": published.written,
         "already": published.already,
+        "signed": signed.map(|signed| json!({ "role": signed.role, "visible": signed.switched })),
         "deltas": deltas.collect::<Vec<_>>(),
     });
     let mut text = if published.already {
@@ -73,6 +101,16 @@ pub(crate) fn run(args: &Args) -> Result<Answer, Failure> {
     };
     for delta in &release.deltas {
         text += &format!("delta of {} bytes from {}\n", delta.object.length, delta.base);
+    }
+    match signed {
+        Some(signed) if signed.switched => text += &format!("signed by `{}`\n", signed.role),
+        Some(signed) => {
+            text += &format!(
+                "signed by `{}`; clients see it after `packhorse trust refresh` with the online key\n",
+                signed.role
+            );
+        }
+        None => {}
     }
     let exit = if published.already { Exit::Nothing } else { Exit::Done };
     Ok(Answer { exit, text, json })

@@ -5,3 +5,4 @@
 mod processes;
 mod readme;
 mod script;
+mod trust;

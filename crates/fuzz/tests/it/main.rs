@@ -54,6 +54,7 @@ fn corpus(name: &str) -> Vec<(PathBuf, Vec<u8>)> {
             here.join("../install/tests/fixtures"),
             here.join("../install/tests/fixtures/state-1/transactions/1"),
         ],
+        "index" | "manifest" | "delta" => vec![here.join("../content/tests/fixtures")],
         "rules" => vec![here.join("../capture/rules")],
         _ => Vec::new(),
     };
@@ -70,6 +71,15 @@ fn corpus(name: &str) -> Vec<(PathBuf, Vec<u8>)> {
         files.into_iter().map(|file| (file.clone(), fs::read(&file).unwrap())).collect();
     if name == "header" {
         all.push(("a whole header".into(), minicbor::to_vec(sample().open().header()).unwrap()));
+    }
+    if name == "release" {
+        // Below the start, the format and the hash.
+        for (_, bytes) in &mut all {
+            bytes.drain(..44);
+        }
+        let manifest = fs::read(here.join("corpus/manifest/hello-1")).unwrap();
+        let manifest = content::Manifest::parse(&manifest).unwrap();
+        all.push(("a whole manifest".into(), minicbor::to_vec(manifest).unwrap()));
     }
     all
 }

@@ -9,3 +9,5 @@ mod ledger;
 mod lifecycle;
 mod point;
 mod server;
+mod servers;
+mod signed;

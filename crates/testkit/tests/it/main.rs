@@ -13,3 +13,4 @@ mod shared;
 mod support;
 mod uninstalling;
 mod volumes;
+mod wan;

@@ -1,0 +1,93 @@
+//! What comes from distribution points, and packages of other systems.
+
+use std::{convert::Infallible, io, io::Cursor, io::Read as _};
+
+use content::{Data, DeltaReader, Index, Manifest, OutlineNode, Release};
+use trust::{PublicKey, SigningKey, Trusted, Want};
+
+/// A root that is pinned, and to whose repository the corpus belongs.
+const ROOT: &[u8] = include_bytes!("../corpus/trust/1.root.json");
+/// A damaged length must not be believed.
+const MOST: u64 = 1 << 20;
+
+/// An index: what is read is written again as it was.
+pub(crate) fn index(bytes: &[u8]) {
+    if let Ok(index) = Index::parse(bytes) {
+        assert_eq!(Index::parse(&index.to_bytes()).ok(), Some(index), "written and read again");
+    }
+}
+
+/// A manifest, with everything its parts say of each other.
+pub(crate) fn manifest(bytes: &[u8]) {
+    drop(Manifest::parse(bytes));
+}
+
+/// Indexes, releases and manifests below their checksums.
+pub(crate) fn release(bytes: &[u8]) {
+    if let Ok(index) = minicbor::decode::<Index>(bytes) {
+        let again = Index::parse(&index.to_bytes());
+        assert_eq!(again.ok(), Some(index), "written and read again");
+    }
+    if let Ok(release) = minicbor::decode::<Release>(bytes) {
+        assert!(release.objects().count() > 0);
+    }
+    if let Ok(manifest) = minicbor::decode::<Manifest>(bytes) {
+        drop(Manifest::parse(&manifest.to_bytes()));
+    }
+}
+
+/// A delta, followed over a base of a few bytes.
+pub(crate) fn delta(bytes: &[u8]) {
+    let base = [7_u8; 4096];
+    let mut read_base = |at: u64, buffer: &mut [u8]| {
+        let at = usize::try_from(at).unwrap_or(usize::MAX);
+        let end = at.checked_add(buffer.len());
+        let piece = end.and_then(|end| base.get(at..end));
+        buffer.copy_from_slice(piece.ok_or(io::ErrorKind::UnexpectedEof)?);
+        Ok(())
+    };
+    let Ok(mut reader) = DeltaReader::open(bytes) else { return };
+    let mut left = MOST;
+    while let Ok(Some(outline)) = reader.next_outline(&[]) {
+        let OutlineNode::File { length, data: Data::Made(lane), .. } = outline.node else {
+            continue;
+        };
+        let Ok(data) = reader.data(lane, length, &mut read_base) else { return };
+        let Ok(read) = io::copy(&mut data.take(left), &mut io::sink()) else { return };
+        left -= read;
+        if left == 0 {
+            return;
+        }
+    }
+}
+
+/// A .deb of whoever made it.
+pub(crate) fn deb(bytes: &[u8]) {
+    drop(native::read_deb(bytes));
+}
+
+/// An .rpm of whoever made it.
+pub(crate) fn rpm(bytes: &[u8]) {
+    drop(native::read_rpm(&mut Cursor::new(bytes)));
+}
+
+/// Trust metadata as a root, as what was saved, as a timestamp, and as everything else a point could offer; keys.
+pub(crate) fn trust_metadata(bytes: &[u8]) {
+    drop(Trusted::pinned(bytes, None));
+    for file in ["trust/timestamp.json", "trust/2.root.json"] {
+        let Ok(mut trusted) = Trusted::pinned(ROOT, Some(bytes)) else { return };
+        let mut read = |path: &str, _: u64| {
+            let has = path == file || !path.contains("root");
+            Ok::<_, Infallible>(has.then(|| bytes.to_vec()))
+        };
+        if let Ok(verified) = trust::update(&mut trusted, None, Want::Everything, &mut read) {
+            drop(verified.all_releases());
+            drop(verified.status());
+        }
+        assert!(Trusted::pinned(ROOT, Some(&trusted.to_bytes())).is_ok(), "saved and read again");
+    }
+    if let Ok(text) = std::str::from_utf8(bytes) {
+        drop(SigningKey::read(text, None));
+        drop(PublicKey::read(text, None));
+    }
+}
