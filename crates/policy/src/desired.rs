@@ -65,8 +65,8 @@ impl Site {
                 self.timer(now, fx);
                 Ok(())
             }
-            Event::Restored => {
-                self.raise(at, self.epoch + 1, fx);
+            Event::Restored { above } => {
+                self.raise(at, self.epoch.max(above).saturating_add(1), fx);
                 Ok(())
             }
             Event::FromChild { from, exchange } => {
@@ -327,16 +327,11 @@ impl Site {
         features: Features,
         fx: &mut Effects,
     ) -> Result<(), Refused> {
-        let Some(place) = self.places.get_mut(&id) else { return Ok(()) };
+        let Some(place) = self.places.get(&id) else { return Ok(()) };
         if place.features == features && !place.leaving {
             return Ok(());
         }
-        (place.features, place.leaving) = (features, false);
-        fx.push(Effect::Keep(Key::Place(id)));
-        let packages: Vec<PackageId> = place.cells().map(|(package, _)| package).collect();
-        for package in packages {
-            self.reconcile(at, id, package, fx);
-        }
+        self.change_place(at, id, features, false, fx);
         Ok(())
     }
 
@@ -353,17 +348,37 @@ impl Site {
             self.forget_place(at, id, fx);
             return Ok(());
         }
-        let Some(place) = self.places.get_mut(&id) else { return Ok(()) };
-        place.leaving = true;
-        fx.push(Effect::Keep(Key::Place(id)));
-        let packages: Vec<PackageId> = place.cells().map(|(package, _)| package).collect();
-        if packages.is_empty() {
+        let Some(features) = self.places.get(&id).map(|place| place.features) else {
+            return Ok(());
+        };
+        self.change_place(at, id, features, true, fx);
+        if self.places.get(&id).is_some_and(|place| place.cells.is_empty()) {
             self.forget_place(at, id, fx);
         }
-        for package in packages {
+        Ok(())
+    }
+
+    fn change_place(
+        &mut self,
+        at: Moment,
+        id: PlaceId,
+        features: Features,
+        leaving: bool,
+        fx: &mut Effects,
+    ) {
+        let Some(place) = self.places.get_mut(&id) else { return };
+        let before: Vec<(PackageId, Tally)> = place
+            .cells()
+            .filter_map(|(package, _)| {
+                Some((package, tally_of(self.packages.get(&package)?, place, package)))
+            })
+            .collect();
+        (place.features, place.leaving) = (features, leaving);
+        fx.push(Effect::Keep(Key::Place(id)));
+        for (package, before) in before {
+            self.retally(id, package, before);
             self.reconcile(at, id, package, fx);
         }
-        Ok(())
     }
 
     fn add_child(
@@ -499,7 +514,7 @@ impl Site {
     }
 
     /// Every point that is to hold the package, once.
-    pub(crate) fn points_of(&self, id: PackageId) -> impl Iterator<Item = &PointName> {
+    pub fn points_of(&self, id: PackageId) -> impl Iterator<Item = &PointName> {
         let package = self.packages.get(&id);
         let direct = package.into_iter().flat_map(|package| &package.targets);
         let groups = package.into_iter().flat_map(|package| &package.groups);
@@ -585,9 +600,23 @@ impl Site {
     }
 
     pub(crate) fn reconcile_everywhere(&mut self, at: Moment, id: PackageId, fx: &mut Effects) {
+        self.recount(id);
         let Some(package) = self.packages.get(&id) else { return };
         for place in package.places.iter().copied().collect::<Vec<_>>() {
             self.reconcile(at, place, id, fx);
+        }
+    }
+
+    /// The tally anew, after what is wanted changed for every place at once.
+    fn recount(&mut self, id: PackageId) {
+        let Some(package) = self.packages.get_mut(&id) else { return };
+        let mut tally = Tally::default();
+        for place in package.places.iter().filter_map(|place| self.places.get(place)) {
+            tally.replace(Tally::default(), tally_of(package, place, id));
+        }
+        if tally != package.tally {
+            package.tally = tally;
+            self.say_to_parent(id);
         }
     }
 

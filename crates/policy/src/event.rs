@@ -57,8 +57,8 @@ pub enum Event {
     RetryNow(RetryScope),
     /// The moment [`crate::Site::next_wake`] named has come.
     Timer,
-    /// The site's tables come from a backup.
-    Restored,
+    /// The site's tables come from a backup. `above` is the greatest epoch noted outside of them.
+    Restored { above: u32 },
     /// A child asks and reports.
     FromChild { from: SiteCode, exchange: Exchange },
     /// The parent answers.

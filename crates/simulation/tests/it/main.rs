@@ -1,0 +1,3 @@
+//! Histories, the field's failures, and the ancestor's faults.
+
+mod seeds;
