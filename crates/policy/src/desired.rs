@@ -58,6 +58,7 @@ impl Site {
                 self.looked(at, place, package, observed, fx);
                 Ok(())
             }
+            Event::Found { place, package, version } => self.found(at, place, &package, version, fx),
             Event::Space { place, free } => self.space(at, place, free, fx),
             Event::Reached(place) => self.reached(at, place, fx),
             Event::RetryNow(scope) => self.retry_now(at, scope, fx),
@@ -87,6 +88,7 @@ impl Site {
         (manifest, bytes, critical, optional): (Hash, u64, Features, Features),
         fx: &mut Effects,
     ) -> Result<(), Refused> {
+        let number = self.next_version(&name);
         let id = self.package_or_new(&name, true);
         let Some(package) = self.packages.get_mut(&id) else {
             return Err(Refused::NoPackage(name));
@@ -103,8 +105,6 @@ impl Site {
             return Ok(());
         }
         let was_retired = package.newest.is_none();
-        let number =
-            VersionNumber { epoch: self.epoch, count: package.number.count.saturating_add(1) };
         package.number = number;
         package.newest = Some(ContentVersion { number, manifest, bytes, critical, optional });
         if was_retired {
@@ -124,6 +124,19 @@ impl Site {
         let Some(package) = self.packages.get_mut(&id) else { return Ok(()) };
         if package.newest.take().is_none() {
             return Ok(());
+        }
+        // What is published again under this name is assigned again.
+        let points: Vec<PointName> = self.points_of(id).cloned().collect();
+        if let Some(package) = self.packages.get_mut(&id) {
+            package.targets.clear();
+            for group in std::mem::take(&mut package.groups) {
+                if let Some(group) = self.groups.get_mut(&group) {
+                    group.packages.remove(&id);
+                }
+            }
+        }
+        for point in &points {
+            self.target(at, id, point, -1, fx);
         }
         self.bump(at, PlaceId::OWN, id, -1, fx);
         self.say_to_children(id, fx);
@@ -442,6 +455,42 @@ impl Site {
         }
     }
 
+    /// A copy nobody wanted is one that is to go; its number is not given again.
+    fn found(
+        &mut self,
+        at: Moment,
+        place_id: PlaceId,
+        name: &PackageName,
+        version: VersionNumber,
+        fx: &mut Effects,
+    ) -> Result<(), Refused> {
+        if !self.places.contains_key(&place_id) {
+            return Err(Refused::NoPlace(format!("{}", place_id.0)));
+        }
+        let is_ours = self.parent.is_none();
+        let id = self.package_or_new(name, is_ours);
+        let Some(package) = self.packages.get_mut(&id) else { return Ok(()) };
+        if package.newest.is_none() {
+            package.number = package.number.max(version);
+        }
+        package.places.insert(place_id);
+        fx.push(Effect::Keep(Key::Package(id)));
+        if place_id != PlaceId::OWN {
+            // What is at a place has its row at home, which goes last.
+            package.places.insert(PlaceId::OWN);
+            if let Some(own) = self.places.get_mut(&PlaceId::OWN) {
+                own.cell_or_new(id);
+            }
+            self.reconcile(at, PlaceId::OWN, id, fx);
+        }
+        if let Some(place) = self.places.get_mut(&place_id) {
+            place.cell_or_new(id);
+        }
+        self.recount(id);
+        self.looked(at, place_id, id, Observed::Holds(version), fx);
+        Ok(())
+    }
+
     fn new_place(&mut self, place: Place, fx: &mut Effects) -> PlaceId {
         let id = PlaceId(self.next_place);
         self.next_place += 1;
@@ -648,11 +697,17 @@ impl Site {
             if let PlaceKind::Child { heard, .. } = &mut place.kind {
                 *heard = Stamp::default();
             }
+            for (_, cell) in &mut place.cells {
+                if let Some(note) = &mut cell.note {
+                    note.below = None;
+                }
+            }
         }
         for (place, package) in copies {
             self.looked(at, place, package, Observed::Unknown, fx);
         }
         for id in self.packages.keys().copied().collect::<Vec<_>>() {
+            self.recount(id);
             self.say_to_children(id, fx);
             self.say_to_parent(id);
         }

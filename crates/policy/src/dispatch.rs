@@ -110,7 +110,8 @@ impl Site {
         }
         self.running += 1;
         let Some(cell) = place.cell_mut(id) else { return };
-        cell.fence += 1;
+        self.fence += 1;
+        cell.fence = self.fence;
         let fence = Fence { epoch, number: cell.fence };
         let note = cell.note.get_or_insert_default();
         note.attempts = note.attempts.saturating_add(1);
@@ -131,7 +132,11 @@ impl Site {
             avoid: note.avoid,
         };
         self.enter(now.at, place_id, id, Phase::Running);
-        fx.extend([Effect::Keep(Key::Copy(place_id, id)), Effect::Start(work)]);
+        fx.extend([
+            Effect::Keep(Key::Site),
+            Effect::Keep(Key::Copy(place_id, id)),
+            Effect::Start(work),
+        ]);
     }
 
     fn wait_for_space(

@@ -49,6 +49,8 @@ pub enum Event {
     Progress { place: PlaceId, package: PackageId, fence: Fence },
     /// Somebody looked: a scrub, an inventory.
     Looked { place: PlaceId, package: PackageId, observed: Observed },
+    /// Somebody looked and found a copy of ours which the tables may not know: after a restore, most of all.
+    Found { place: PlaceId, package: PackageName, version: VersionNumber },
     /// Room at a place, in bytes, reserve left out.
     Space { place: PlaceId, free: u64 },
     /// A place answers.
@@ -95,6 +97,8 @@ pub enum Effect {
     Answer { child: SiteCode, feed: Feed },
     /// Own copies below this version are needed no longer.
     Collect { package: PackageId, below: VersionNumber },
+    /// Nothing of the package is wanted here any more: pieces that arrived may go.
+    Discard(PackageName),
     /// Set aside what came, with its origin and the reason.
     Quarantine { origin: SiteCode, why: Quarantined },
     /// For the status log.

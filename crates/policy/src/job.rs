@@ -108,8 +108,8 @@ impl fmt::Display for Cause {
 pub struct Fence {
     /// How often the site had been restored.
     pub epoch: u32,
-    /// Rises with each lease and each cancellation.
-    pub number: u32,
+    /// Rises with each lease of the site, whatever it is for.
+    pub number: u64,
 }
 
 /// Ways to complete a copy that were tried and did not work; one bit each.

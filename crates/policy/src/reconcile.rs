@@ -109,7 +109,7 @@ impl Site {
         let mut fence = None;
         if phase == Phase::Running {
             fence = Some(Fence { epoch, number: cell.fence });
-            cell.fence += 1;
+            cell.fence = 0;
             self.running -= 1;
         }
         if phase != Phase::Settled {
@@ -194,6 +194,9 @@ impl Site {
         package.places.remove(&place_id);
         place.drop_cell(id);
         fx.push(Effect::Keep(Key::Copy(place_id, id)));
+        if place_id == PlaceId::OWN {
+            fx.push(Effect::Discard(package.name.clone()));
+        }
         let leaves = place.leaving && place.cells.is_empty();
         self.say_to_parent(id);
         self.offer(at, place_id);
@@ -217,6 +220,9 @@ impl Site {
             if let Some(group) = self.groups.get_mut(group) {
                 group.packages.remove(&id);
             }
+        }
+        if package.ours {
+            self.retired.insert(package.name.clone(), package.number);
         }
         self.names.remove(&package.name);
         self.packages.remove(&id);

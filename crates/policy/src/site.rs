@@ -50,6 +50,8 @@ pub struct Site {
     pub(crate) packages: BTreeMap<PackageId, Package>,
     pub(crate) names: BTreeMap<PackageName, PackageId>,
     pub(crate) next_package: u32,
+    /// The last numbers of packages that were retired and forgotten: none is given twice.
+    pub(crate) retired: BTreeMap<PackageName, VersionNumber>,
     pub(crate) places: BTreeMap<PlaceId, Place>,
     pub(crate) next_place: u32,
     pub(crate) points: BTreeMap<Box<str>, PlaceId>,
@@ -67,6 +69,8 @@ pub struct Site {
     pub(crate) runnable: BTreeSet<(u64, PlaceId)>,
     pub(crate) probes: BTreeSet<(u64, PlaceId)>,
     pub(crate) due: BTreeSet<(Moment, PlaceId)>,
+    /// The latest fence given.
+    pub(crate) fence: u64,
     pub(crate) running: u32,
     pub(crate) probing: u32,
     pub(crate) turn: u64,
@@ -165,8 +169,8 @@ pub enum Reach {
 pub struct Cell {
     /// Targets at or behind this place.
     pub wanted: u32,
-    /// The fence of the latest lease.
-    pub fence: u32,
+    /// The fence of the latest lease; 0 if nobody has the right to act.
+    pub fence: u64,
     /// What was last seen.
     pub observed: Observed,
     /// Where the job stands.
@@ -266,6 +270,7 @@ impl Site {
             packages: BTreeMap::new(),
             names: BTreeMap::new(),
             next_package: 0,
+            retired: BTreeMap::new(),
             places: BTreeMap::from([(PlaceId::OWN, own)]),
             next_place: 1,
             points: BTreeMap::new(),
@@ -278,6 +283,7 @@ impl Site {
             runnable: BTreeSet::new(),
             probes: BTreeSet::new(),
             due: BTreeSet::new(),
+            fence: 0,
             running: 0,
             probing: 0,
             turn: 0,
@@ -308,6 +314,16 @@ impl Site {
     /// A package's number.
     pub fn package_id(&self, name: &PackageName) -> Option<PackageId> {
         self.names.get(name).copied()
+    }
+
+    /// The number the package's next version will have, if it is published here.
+    pub fn next_version(&self, name: &PackageName) -> VersionNumber {
+        let known = self.package_id(name).and_then(|id| self.package(id));
+        let last = known
+            .map(|package| package.number)
+            .or_else(|| self.retired.get(name).copied())
+            .unwrap_or_default();
+        VersionNumber { epoch: self.epoch, count: last.count.saturating_add(1) }
     }
 
     /// All packages, tombstones too.

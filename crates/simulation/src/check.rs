@@ -39,7 +39,7 @@ pub(crate) struct Before {
 
 enum Watched {
     AddPoint,
-    Finished(PlaceId, PackageId),
+    Finished(PlaceId),
     Other,
 }
 
@@ -66,7 +66,7 @@ impl Checks {
             .collect();
         let event = match event {
             Event::AddPoint { .. } => Watched::AddPoint,
-            Event::Finished { place, package, .. } => Watched::Finished(*place, *package),
+            Event::Finished { place, .. } => Watched::Finished(*place),
             _ => Watched::Other,
         };
         let site = number(machine);
@@ -109,7 +109,7 @@ impl Checks {
                 self.expect(others <= 1 + started, "I9", || format!("{others} places touched"));
             }
             // I20: an attempt at a point concerns that point, the own copy, and whoever gets the free slot.
-            Watched::Finished(place, _) if place != PlaceId::OWN => {
+            Watched::Finished(place) if place != PlaceId::OWN => {
                 let started = starts(effects).count();
                 self.expect(touched.len() <= 2 + started + 1, "I20", || {
                     format!("{} places touched by one attempt", touched.len())

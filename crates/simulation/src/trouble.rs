@@ -31,13 +31,7 @@ impl World {
         // An optional feature nobody knows never stands in the way.
         let (critical, optional) = (Features(1), Features(1 << 60));
         // The store has it before the site says so.
-        let predicted = self.machines[0].site.epoch();
-        let count = self.machines[0]
-            .site
-            .package_id(name)
-            .and_then(|id| self.machines[0].site.package(id))
-            .map_or(0, |package| package.number.count);
-        let number = policy::VersionNumber { epoch: predicted, count: count + 1 };
+        let number = self.machines[0].site.next_version(name);
         self.machines[0].store.insert((name.clone(), number), units);
         self.event(0, Event::Publish { package, manifest: hash, bytes, critical, optional })
     }

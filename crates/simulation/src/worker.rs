@@ -352,8 +352,30 @@ impl World {
         self.send(site, child, message);
     }
 
+    /// Tells of copies the tables know nothing about.
+    fn take_stock(&mut self, site: usize) {
+        let machine = &self.machines[site];
+        let store = machine.store.keys().map(|(name, version)| (PlaceId::OWN, name, *version));
+        let points = machine.points.iter().filter(|(_, disk)| disk.dead_until <= self.now).flat_map(
+            |(id, disk)| disk.visible.iter().map(|(name, (version, _))| (*id, name, *version)),
+        );
+        let unknown: Vec<_> = store
+            .chain(points)
+            .filter(|(place, name, _)| {
+                let id = machine.site.package_id(name);
+                let cell = id.and_then(|id| machine.site.place(*place)?.cell(id));
+                machine.site.place(*place).is_some() && cell.is_none()
+            })
+            .map(|(place, name, version)| (place, name.clone(), version))
+            .collect();
+        for (place, package, version) in unknown {
+            self.event(site, Event::Found { place, package, version });
+        }
+    }
+
     /// Hashes every copy of one package and tells what it saw.
     pub(crate) fn scrub(&mut self, site: usize) {
+        self.take_stock(site);
         let places: Vec<(PlaceId, policy::PackageId)> = self.machines[site]
             .site
             .places()

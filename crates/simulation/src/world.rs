@@ -266,6 +266,9 @@ impl World {
                     self.send(site, child, Message::Feed(feed));
                 }
             }
+            Effect::Discard(name) => {
+                self.machines[site].spool.retain(|(other, _), _| *other != name);
+            }
             Effect::Collect { package, below } => self.collect(site, package, below),
         }
     }

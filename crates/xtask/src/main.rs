@@ -13,6 +13,7 @@ mod bench;
 mod command;
 mod debian;
 mod prove;
+mod simulate;
 mod test;
 mod tidy;
 mod workspace;
@@ -38,6 +39,8 @@ enum Chore {
     /// Take real programs through the whole journey.
     #[command(subcommand)]
     Prove(Prove),
+    /// Histories of a tree of sites with faults: many, or one in words.
+    Simulate(simulate::Args),
     /// Measure speed and size against peers in the same run.
     #[command(subcommand)]
     Bench(Bench),
@@ -60,6 +63,7 @@ fn main() -> ExitCode {
         Chore::Tidy(args) => tidy::run(&args),
         Chore::Test(args) => test::run(&args),
         Chore::Prove(Prove::Capture(args)) => prove::run(&args),
+        Chore::Simulate(args) => simulate::run(&args),
         Chore::Bench(Bench::Capture(args)) => bench::run(&args),
     };
     match done {
