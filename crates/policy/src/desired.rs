@@ -322,14 +322,24 @@ impl Site {
             return self.equip(at, id, features, fx);
         }
         let point = PointName { site: self.code.clone(), name: name.clone() };
-        let id = self.new_place(Place::new(PlaceKind::Point(point.clone()), features), fx);
+        let id = self.new_place(Place::new(PlaceKind::Point(point), features), fx);
         self.points.insert(name, id);
-        let wanting: Vec<PackageId> =
-            self.packages.keys().copied().filter(|package| self.wants(*package, &point)).collect();
+        self.fetch_wanted(at, id, fx);
+        Ok(())
+    }
+
+    /// Everything a point is to hold and has no row for.
+    fn fetch_wanted(&mut self, at: Moment, id: PlaceId, fx: &mut Effects) {
+        let Some(place) = self.places.get(&id) else { return };
+        let PlaceKind::Point(point) = &place.kind else { return };
+        let has_row = |package| place.cell(package).is_some_and(|cell| cell.wanted > 0);
+        let packages = self.packages.keys().copied();
+        let wanting: Vec<PackageId> = packages
+            .filter(|package| !has_row(*package) && self.wants(*package, point))
+            .collect();
         for package in wanting {
             self.bump(at, id, package, 1, fx);
         }
-        Ok(())
     }
 
     /// A known point that can hold more, or less, than before; or one that was about to leave.
@@ -345,6 +355,7 @@ impl Site {
             return Ok(());
         }
         self.change_place(at, id, features, false, fx);
+        self.fetch_wanted(at, id, fx);
         Ok(())
     }
 
@@ -523,6 +534,7 @@ impl Site {
         let id = self.names.get(name).copied();
         let id = id.ok_or_else(|| Refused::NoPackage(name.clone()))?;
         match self.packages.get(&id) {
+            Some(package) if package.newest.is_none() => Err(Refused::NoPackage(name.clone())),
             Some(package) if package.ours => Ok(id),
             _ => Err(Refused::NotOurs(name.clone())),
         }

@@ -368,10 +368,11 @@ impl Site {
     /// Makes one package what the parent says it should be.
     fn desire(&mut self, at: Moment, entry: FeedEntry, fx: &mut Vec<Effect>) {
         let known = self.names.contains_key(&entry.package);
-        if !known && entry.version.is_none() {
-            return;
-        }
         let id = self.package_or_new(&entry.package, false);
+        if !known && entry.version.is_none() {
+            // Never heard of, and not to be here: the parent waits to hear just that.
+            return self.say_to_parent(id);
+        }
         let Some(package) = self.packages.get_mut(&id) else { return };
         if package.ours {
             return;

@@ -291,10 +291,15 @@ impl World {
         for (site, machine) in self.machines.iter().enumerate() {
             let live = machine.site.live_jobs();
             if live > 0 {
-                let why = machine.site.places().find_map(|(id, place)| {
-                    let waits = |(package, _)| Some((id, package, machine.site.waiting(id, package)?));
-                    place.cells().find_map(waits)
-                });
+                let why: Vec<String> = machine
+                    .site
+                    .places()
+                    .flat_map(|(id, place)| place.cells().map(move |(package, _)| (id, package)))
+                    .filter_map(|(id, package)| {
+                        let waiting = machine.site.waiting(id, package)?;
+                        Some(format!("{}/{}: {}", id.0, package.0, waiting.reason))
+                    })
+                    .collect();
                 broken.push(format!("I2: {site}: {live} jobs are left: {why:?}"));
             }
             if !machine.spool.is_empty() {

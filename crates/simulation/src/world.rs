@@ -454,5 +454,5 @@ pub(crate) const NO_FENCE: Fence = Fence { epoch: 0, number: 0 };
 
 fn brief(event: &Event) -> String {
     let text = format!("{event:?}");
-    text.chars().take(300).collect()
+    text.chars().take(3000).collect()
 }
