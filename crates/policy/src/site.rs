@@ -359,6 +359,23 @@ impl Site {
         }
     }
 
+    /// Whether pieces of a version that is not complete yet are still of use. What is not is swept at the start and
+    /// with each scrub, should an [`crate::Effect::Discard`] have been lost.
+    pub fn needs_pieces(&self, name: &PackageName, version: VersionNumber) -> bool {
+        let id = self.package_id(name);
+        let newest = id.and_then(|id| self.package(id)?.newest);
+        let held = id.and_then(|id| self.master(id));
+        newest.is_some_and(|newest| {
+            newest.number == version && held.is_none_or(|held| held < version)
+        })
+    }
+
+    /// Whether an own copy may still be read, or served as a base; the same sweep asks.
+    pub fn needs_copy(&self, name: &PackageName, version: VersionNumber) -> bool {
+        let package = self.package_id(name).and_then(|id| self.package(id));
+        package.is_none_or(|package| version >= package.collected)
+    }
+
     /// Jobs that are not done: places whose copy is not what it should be.
     pub fn live_jobs(&self) -> u64 {
         self.live

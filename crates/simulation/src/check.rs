@@ -303,7 +303,7 @@ impl World {
                 broken.push(format!("I2: {site}: {live} jobs are left: {why:?}"));
             }
             if !machine.spool.is_empty() {
-                broken.push(format!("I13: {site}: pieces are left in the spool"));
+                broken.push(format!("I13: {site}: pieces are left in the spool: {:?}", machine.spool.keys()));
             }
         }
         let central = &self.machines[0].site;

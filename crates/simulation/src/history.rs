@@ -46,7 +46,7 @@ pub fn run_seed_with(seed: u64, with_transcript: bool, settings: Settings) -> Hi
         slow: dice.below(20),
         zombie: dice.below(10),
     };
-    let mut world = World::new(seed, settings, faults, TROUBLED);
+    let mut world = World::new(seed, settings, faults, 0);
     if with_transcript {
         world.transcript = Some(Vec::new());
     }
@@ -67,6 +67,7 @@ pub fn run_seed_with(seed: u64, with_transcript: bool, settings: Settings) -> Hi
         let points = world.all_points();
         world.event(0, policy::Event::Assign { package, points });
     }
+    world.calm_at = TROUBLED;
     world.at(60_000, Happening::Fault);
     world.at(30_000, Happening::Operator);
     world.run_until(TROUBLED);

@@ -354,6 +354,10 @@ impl World {
 
     /// Tells of copies the tables know nothing about.
     fn take_stock(&mut self, site: usize) {
+        let machine = &mut self.machines[site];
+        let known = &machine.site;
+        machine.spool.retain(|(name, version), _| known.needs_pieces(name, *version));
+        machine.store.retain(|(name, version), _| known.needs_copy(name, *version));
         let machine = &self.machines[site];
         let store = machine.store.keys().map(|(name, version)| (PlaceId::OWN, name, *version));
         let points = machine.points.iter().filter(|(_, disk)| disk.dead_until <= self.now).flat_map(

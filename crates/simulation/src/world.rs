@@ -83,6 +83,8 @@ pub struct World {
     pub(crate) calm_at: u64,
     queue: BTreeMap<(u64, u64), Happening>,
     count: u64,
+    /// More happenings than this are a loop.
+    pub busy: u64,
 }
 
 /// Silence on a line that means the other side is not there, in milliseconds.
@@ -108,6 +110,7 @@ impl World {
             calm_at,
             queue: BTreeMap::new(),
             count: 0,
+            busy: 300_000,
         };
         world.add_site("TOP", None, settings);
         world
@@ -327,6 +330,9 @@ impl World {
                 break;
             }
             self.now = at;
+            if self.count > self.busy {
+                self.checks.say("I26", format!("{} things happened: somebody is busy for nothing", self.count));
+            }
             if let Some(happening) = self.queue.remove(&(at, count)) {
                 self.happen(happening);
             }
