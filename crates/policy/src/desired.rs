@@ -58,7 +58,9 @@ impl Site {
                 self.looked(at, place, package, observed, fx);
                 Ok(())
             }
-            Event::Found { place, package, version } => self.found(at, place, &package, version, fx),
+            Event::Found { place, package, version } => {
+                self.found(at, place, &package, version, fx)
+            }
             Event::Space { place, free } => self.space(at, place, free, fx),
             Event::Reached(place) => self.reached(at, place, fx),
             Event::RetryNow(scope) => self.retry_now(at, scope, fx),
@@ -334,9 +336,8 @@ impl Site {
         let PlaceKind::Point(point) = &place.kind else { return };
         let has_row = |package| place.cell(package).is_some_and(|cell| cell.wanted > 0);
         let packages = self.packages.keys().copied();
-        let wanting: Vec<PackageId> = packages
-            .filter(|package| !has_row(*package) && self.wants(*package, point))
-            .collect();
+        let wanting: Vec<PackageId> =
+            packages.filter(|package| !has_row(*package) && self.wants(*package, point)).collect();
         for package in wanting {
             self.bump(at, id, package, 1, fx);
         }

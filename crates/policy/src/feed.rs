@@ -213,13 +213,20 @@ impl Site {
             self.raise(at, exchange.seen.epoch + 1, fx);
             fx.push(Effect::Tell(Note::Resynchronised(from.clone())));
         }
-        let heard = self.merge(at, id, report, fx);
+        let heard = self.merge(at, id, exchange.seen, report, fx);
         let feed = self.feed_for(id, exchange.seen, heard);
         fx.push(Effect::Answer { child: from.clone(), feed });
     }
 
     /// Takes over what is newer in a child's report. Answers with how far it has now been heard.
-    fn merge(&mut self, at: Moment, id: PlaceId, report: Report, fx: &mut Vec<Effect>) -> Stamp {
+    fn merge(
+        &mut self,
+        at: Moment,
+        id: PlaceId,
+        seen: Stamp,
+        report: Report,
+        fx: &mut Vec<Effect>,
+    ) -> Stamp {
         let Some(PlaceKind::Child { code, heard, .. }) =
             self.places.get_mut(&id).map(|place| &mut place.kind)
         else {
@@ -244,7 +251,7 @@ impl Site {
         for entry in &report.entries {
             if let Some(package) = self.names.get(&entry.package).copied() {
                 named.insert(package);
-                self.merge_entry(at, id, package, entry, fx);
+                self.merge_entry(at, (id, package), seen, entry, fx);
             }
         }
         if report.since.is_none() {
@@ -253,20 +260,29 @@ impl Site {
                 place.cells().map(|(package, _)| package).filter(|id| !named.contains(id)).collect()
             });
             for package in unnamed {
-                self.looked(at, id, package, Observed::Absent, fx);
+                if self.is_current(seen, package) {
+                    self.looked(at, id, package, Observed::Absent, fx);
+                }
             }
         }
         now
     }
 
+    /// Whether a child that has heard everything up to `seen` knows our last word on a package. If not, that it has
+    /// nothing may be because the word to have it is still on its way.
+    fn is_current(&self, seen: Stamp, id: PackageId) -> bool {
+        seen.epoch == self.epoch && seen.sequence >= self.feed.of(id)
+    }
+
     fn merge_entry(
         &mut self,
         at: Moment,
-        place_id: PlaceId,
-        id: PackageId,
+        (place_id, id): (PlaceId, PackageId),
+        seen: Stamp,
         entry: &ReportEntry,
         fx: &mut Vec<Effect>,
     ) {
+        let is_current = self.is_current(seen, id);
         let Some(package) = self.packages.get(&id) else { return };
         let Some(place) = self.places.get_mut(&place_id) else { return };
         let before = tally_of(package, place, id);
@@ -278,7 +294,8 @@ impl Site {
         note.below = Some((entry.stamp, entry.tally, entry.known));
         self.retally(place_id, id, before);
         let observed = match (entry.gone, entry.held) {
-            (true, _) => Observed::Absent,
+            (true, _) if is_current => Observed::Absent,
+            (true, _) => Observed::Unknown,
             (false, Some(held)) => Observed::Holds(held),
             (false, None) => Observed::Unknown,
         };
@@ -367,11 +384,11 @@ impl Site {
 
     /// Makes one package what the parent says it should be.
     fn desire(&mut self, at: Moment, entry: FeedEntry, fx: &mut Vec<Effect>) {
-        let known = self.names.contains_key(&entry.package);
         let id = self.package_or_new(&entry.package, false);
-        if !known && entry.version.is_none() {
-            // Never heard of, and not to be here: the parent waits to hear just that.
-            return self.say_to_parent(id);
+        let nowhere = self.packages.get(&id).is_none_or(|package| package.places.is_empty());
+        if nowhere && entry.version.is_none() {
+            // Not here, and not to be here: the parent waits to hear just that.
+            self.say_to_parent(id);
         }
         let Some(package) = self.packages.get_mut(&id) else { return };
         if package.ours {

@@ -70,7 +70,13 @@ impl Checks {
             _ => Watched::Other,
         };
         let site = number(machine);
-        Before { site, event, heard, epoch: machine.site.epoch(), places: machine.site.places().count() }
+        Before {
+            site,
+            event,
+            heard,
+            epoch: machine.site.epoch(),
+            places: machine.site.places().count(),
+        }
     }
 
     pub(crate) fn after(
@@ -185,7 +191,8 @@ impl Checks {
             });
             let newest = package.newest;
             // I23: nothing is tried where it cannot be held. I22: what is optional is never asked for.
-            let fits = newest.is_some_and(|newest| newest.critical.without(place.features).is_empty());
+            let fits =
+                newest.is_some_and(|newest| newest.critical.without(place.features).is_empty());
             self.expect(fits, "I23", || format!("{work:?} cannot be held there"));
         }
         // I27: a delta whose base was bad is not tried again.
@@ -230,7 +237,8 @@ impl Checks {
         machine: &Machine,
         key: &(PackageName, VersionNumber),
     ) {
-        let newest = machine.site.package_id(&key.0).and_then(|id| machine.site.package(id)?.newest);
+        let newest =
+            machine.site.package_id(&key.0).and_then(|id| machine.site.package(id)?.newest);
         let here = machine.store.get(key).map(|units| manifest(units));
         let damaged = self.damaged.contains(&(site, key.0.clone(), key.1));
         let again = here.is_some() && here == newest.map(|newest| newest.manifest) && !damaged;
@@ -303,7 +311,10 @@ impl World {
                 broken.push(format!("I2: {site}: {live} jobs are left: {why:?}"));
             }
             if !machine.spool.is_empty() {
-                broken.push(format!("I13: {site}: pieces are left in the spool: {:?}", machine.spool.keys()));
+                broken.push(format!(
+                    "I13: {site}: pieces are left in the spool: {:?}",
+                    machine.spool.keys()
+                ));
             }
         }
         let central = &self.machines[0].site;
@@ -329,7 +340,8 @@ impl World {
                     let there = there.map(|(version, _)| *version);
                     let wanted = wanted.map(|newest| newest.number);
                     let name = &package.name;
-                    broken.push(format!("I2: {point}: `{name}` should be {wanted:?}, is {there:?}"));
+                    broken
+                        .push(format!("I2: {point}: `{name}` should be {wanted:?}, is {there:?}"));
                 }
             }
             for name in disk.visible.keys().filter(|name| central.package_id(name).is_none()) {
@@ -348,7 +360,8 @@ impl World {
                 points.iter().filter(|point| central_wants(central, package, point)).count();
             if package.tally.done as usize != wanted || package.tally.left != 0 {
                 let (name, tally) = (&package.name, package.tally);
-                broken.push(format!("I18: `{name}`: {wanted} wanted, and the count says {tally:?}"));
+                broken
+                    .push(format!("I18: `{name}`: {wanted} wanted, and the count says {tally:?}"));
             }
         }
         self.checks.broken.extend(broken);

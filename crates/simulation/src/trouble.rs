@@ -167,7 +167,8 @@ impl World {
     fn for_a_point(&mut self, site: usize, change: impl FnOnce(&mut PointDisk)) {
         let mut dice = self.dice.clone();
         let points: Vec<policy::PlaceId> = self.machines[site].points.keys().copied().collect();
-        if let Some(disk) = dice.pick(&points).and_then(|id| self.machines[site].points.get_mut(id)) {
+        if let Some(disk) = dice.pick(&points).and_then(|id| self.machines[site].points.get_mut(id))
+        {
             change(disk);
         }
     }
@@ -273,8 +274,12 @@ impl World {
         let exchange = policy::Exchange { seen: policy::Stamp::default(), report };
         let Ok(from) = policy::SiteCode::new("NOBODY") else { return };
         self.event(site, Event::FromChild { from: from.clone(), exchange });
-        let feed =
-            policy::Feed { stamp, since: None, entries: Vec::new(), heard: policy::Stamp::default() };
+        let feed = policy::Feed {
+            stamp,
+            since: None,
+            entries: Vec::new(),
+            heard: policy::Stamp::default(),
+        };
         self.event(site, Event::FromParent { from, feed });
         if self.machines[site].up {
             let set_aside = self.checks.quarantined - quarantined;

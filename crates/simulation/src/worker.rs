@@ -26,7 +26,8 @@ impl World {
             return self.watch(site, work, usize::MAX);
         }
         let zombie = !self.is_calm() && self.dice.chance(self.faults.zombie);
-        let delay = if zombie { 150_000 + self.dice.below(300_000) } else { 500 + self.dice.below(5_000) };
+        let delay =
+            if zombie { 150_000 + self.dice.below(300_000) } else { 500 + self.dice.below(5_000) };
         self.at(delay, Happening::Staged { site, life, work, zombie });
     }
 
@@ -327,9 +328,12 @@ impl World {
         let key = (name.clone(), version);
         let whole = machine.store.get(&key);
         let spool = machine.spool.get(&key);
-        if whole.is_none() && spool.is_none() && machine.site.package_id(&name).is_none_or(|id| {
-            machine.site.package(id).is_none_or(|package| package.number != version)
-        }) {
+        if whole.is_none()
+            && spool.is_none()
+            && machine.site.package_id(&name).is_none_or(|id| {
+                machine.site.package(id).is_none_or(|package| package.number != version)
+            })
+        {
             return self.send(site, child, Message::Gone { package: name, version });
         }
         // Units that came from an unverified base are not passed on.
@@ -360,9 +364,10 @@ impl World {
         machine.store.retain(|(name, version), _| known.needs_copy(name, *version));
         let machine = &self.machines[site];
         let store = machine.store.keys().map(|(name, version)| (PlaceId::OWN, name, *version));
-        let points = machine.points.iter().filter(|(_, disk)| disk.dead_until <= self.now).flat_map(
-            |(id, disk)| disk.visible.iter().map(|(name, (version, _))| (*id, name, *version)),
-        );
+        let points =
+            machine.points.iter().filter(|(_, disk)| disk.dead_until <= self.now).flat_map(
+                |(id, disk)| disk.visible.iter().map(|(name, (version, _))| (*id, name, *version)),
+            );
         let unknown: Vec<_> = store
             .chain(points)
             .filter(|(place, name, _)| {

@@ -43,22 +43,56 @@ pub(crate) enum Message {
 /// What happens at a moment.
 #[derive(Clone, Debug)]
 pub(crate) enum Happening {
-    Arrives { from: usize, to: usize, message: Message },
-    Timer { site: usize, life: u32 },
-    Poll { site: usize, life: u32 },
+    Arrives {
+        from: usize,
+        to: usize,
+        message: Message,
+    },
+    Timer {
+        site: usize,
+        life: u32,
+    },
+    Poll {
+        site: usize,
+        life: u32,
+    },
     /// A worker at a point has staged everything.
-    Staged { site: usize, life: u32, work: Work, zombie: bool },
+    Staged {
+        site: usize,
+        life: u32,
+        work: Work,
+        zombie: bool,
+    },
     /// A worker at a point tells what it sees.
-    Tells { site: usize, life: u32, work: Work, zombie: bool },
+    Tells {
+        site: usize,
+        life: u32,
+        work: Work,
+        zombie: bool,
+    },
     /// A worker that receives asks for the next unit.
-    Wants { site: usize, life: u32, work: Work },
+    Wants {
+        site: usize,
+        life: u32,
+        work: Work,
+    },
     /// A worker that receives has heard nothing for too long.
-    Silence { site: usize, life: u32, work: Work, have: usize },
+    Silence {
+        site: usize,
+        life: u32,
+        work: Work,
+        have: usize,
+    },
     /// Somebody hashes what is there.
-    Scrub { site: usize, life: u32 },
+    Scrub {
+        site: usize,
+        life: u32,
+    },
     Fault,
     Operator,
-    Restart { site: usize },
+    Restart {
+        site: usize,
+    },
 }
 
 /// A tree of sites.
@@ -191,6 +225,9 @@ impl World {
                 Vec::new()
             }
         };
+        if !effects.is_empty() {
+            self.say(|| format!("{site}:   decides {effects:?}"));
+        }
         self.checks.after(&self.machines[site], before, now.at, &effects);
         // A crash between what is durable and what is done.
         if !self.is_calm() && self.faults.loss > 0 && self.dice.below(2_000) == 0 {
@@ -331,7 +368,10 @@ impl World {
             }
             self.now = at;
             if self.count > self.busy {
-                self.checks.say("I26", format!("{} things happened: somebody is busy for nothing", self.count));
+                self.checks.say(
+                    "I26",
+                    format!("{} things happened: somebody is busy for nothing", self.count),
+                );
             }
             if let Some(happening) = self.queue.remove(&(at, count)) {
                 self.happen(happening);
@@ -354,6 +394,10 @@ impl World {
                 }
             }
             Happening::Timer { site, life } if self.alive(site, life) => {
+                // One timer: those that were set anew are not heard.
+                if self.machines[site].timer.is_some_and(|at| at > self.now) {
+                    return;
+                }
                 self.machines[site].timer = None;
                 self.event(site, Event::Timer);
             }
