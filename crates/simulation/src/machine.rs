@@ -73,6 +73,8 @@ pub struct Machine {
     pub answered: u64,
     /// The timer that is set.
     pub timer: Option<u64>,
+    /// The question to the parent that is open, by package; answers to others are not heard.
+    pub questions: BTreeMap<PackageId, u64>,
     /// Packages that were given up in this life, by fence; for workers that look.
     pub cancelled: BTreeSet<(PlaceId, PackageId, Fence)>,
 }
@@ -98,6 +100,7 @@ impl Machine {
             epoch: 0,
             answered: 0,
             timer: None,
+            questions: BTreeMap::new(),
             cancelled: BTreeSet::new(),
         }
     }

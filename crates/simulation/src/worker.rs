@@ -246,7 +246,10 @@ impl World {
         if let Some(unit) = missing {
             self.checks.asking(site, &self.machines[site], &key);
             let Some(parent) = self.machines[site].parent else { return };
-            self.send(site, parent, Message::Want { package: name, version: work.version, unit });
+            let question = self.dice.roll();
+            self.machines[site].questions.insert(work.package, question);
+            let version = work.version;
+            self.send(site, parent, Message::Want { package: name, version, unit, question });
             return self.watch(site, work, have);
         }
         let has_base = spool.has_base;
@@ -259,6 +262,16 @@ impl World {
             let cause = if has_base { Cause::BaseDamaged } else { Cause::ContentDamaged };
             self.finish(site, work, Outcome::Failed(cause));
         }
+    }
+
+    /// Whether an answer is to the question that is open, which it closes.
+    pub(crate) fn is_open(&mut self, site: usize, work: &Work, question: u64) -> bool {
+        let questions = &mut self.machines[site].questions;
+        if questions.get(&work.package) != Some(&question) {
+            return false;
+        }
+        questions.remove(&work.package);
+        true
     }
 
     /// The work at a site that receives this version.
@@ -317,9 +330,9 @@ impl World {
         &mut self,
         site: usize,
         child: usize,
-        name: PackageName,
-        version: VersionNumber,
+        (name, version): (PackageName, VersionNumber),
         unit: usize,
+        question: u64,
     ) {
         let (at, wall) = (self.steady(site), self.wall(site));
         let code = self.machines[child].site.code().clone();
@@ -349,9 +362,9 @@ impl World {
         let message = match (answer, content) {
             (Ok(_), Some(content)) => Message::Unit { package: name, version, unit, content },
             (Err(policy::Hold::Rate(milliseconds)), _) => {
-                Message::Later { package: name, version, milliseconds }
+                Message::Later { package: name, version, milliseconds, question }
             }
-            _ => Message::Later { package: name, version, milliseconds: 2_000 },
+            _ => Message::Later { package: name, version, milliseconds: 2_000, question },
         };
         self.send(site, child, message);
     }

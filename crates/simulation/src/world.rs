@@ -34,9 +34,9 @@ pub(crate) enum Message {
     Wake,
     Exchange(Exchange),
     Feed(Feed),
-    Want { package: PackageName, version: VersionNumber, unit: usize },
+    Want { package: PackageName, version: VersionNumber, unit: usize, question: u64 },
     Unit { package: PackageName, version: VersionNumber, unit: usize, content: u64 },
-    Later { package: PackageName, version: VersionNumber, milliseconds: u64 },
+    Later { package: PackageName, version: VersionNumber, milliseconds: u64, question: u64 },
     Gone { package: PackageName, version: VersionNumber },
 }
 
@@ -442,14 +442,16 @@ impl World {
                 self.event(to, Event::Reached(PlaceId::OWN));
                 self.event(to, Event::FromParent { from: code, feed });
             }
-            Message::Want { package, version, unit } => {
-                self.serve(to, from, package, version, unit);
+            Message::Want { package, version, unit, question } => {
+                self.serve(to, from, (package, version), unit, question);
             }
             Message::Unit { package, version, unit, content } => {
                 self.received(to, &package, version, unit, content);
             }
-            Message::Later { package, version, milliseconds } => {
-                if let Some(work) = self.receiving(to, &package, version) {
+            Message::Later { package, version, milliseconds, question } => {
+                let work = self.receiving(to, &package, version);
+                let work = work.filter(|work| self.is_open(to, work, question));
+                if let Some(work) = work {
                     let life = self.machines[to].life;
                     let _ = self.event(to, progress(&work));
                     self.at(milliseconds.max(10), Happening::Wants { site: to, life, work });
