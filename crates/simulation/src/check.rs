@@ -268,6 +268,23 @@ fn number(machine: &Machine) -> usize {
 }
 
 impl World {
+    /// I3: a job is done only when its point holds, or held a moment ago, what it should.
+    pub(crate) fn check_done(&mut self, site: usize, place: PlaceId, package: PackageId) {
+        let machine = &self.machines[site];
+        let (Some(disk), Some(known)) = (machine.points.get(&place), machine.site.package(package))
+        else {
+            return;
+        };
+        let cell = machine.site.place(place).and_then(|place| place.cell(package));
+        let Some(Observed::Holds(believed)) = cell.map(|cell| cell.observed) else { return };
+        let there = disk.visible.get(&known.name).map(|(version, _)| *version);
+        if there.is_none_or(|there| there < believed) {
+            let name = &known.name;
+            let text = format!("{site}: `{name}` {believed} is done, and {there:?} is there");
+            self.checks.say("I3", text);
+        }
+    }
+
     /// I3, I7: what a site believes of its points is so, and readers always see a whole version.
     pub fn check_beliefs(&mut self) {
         for site in 0..self.machines.len() {

@@ -23,8 +23,8 @@ const TROUBLED: u64 = 3 * 3_600_000;
 /// Then everything has so long to come right.
 const CALM: u64 = 12 * 3_600_000;
 
-/// Settings that make much happen in little time.
-fn settings() -> Settings {
+/// The settings of [`run_seed`]: much happens in little time.
+pub fn settings() -> Settings {
     Settings {
         retry: RetryRule { first: 5_000, longest: 600_000, attempts: 1_000 },
         slots: 6,

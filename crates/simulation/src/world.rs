@@ -493,6 +493,7 @@ impl World {
         }
         self.checks.finished(site, &work, outcome);
         self.event(site, Event::Finished { place, package, fence, outcome });
+        self.check_done(site, place, package);
     }
 }
 

@@ -1,0 +1,1 @@
+//! The field's failures, each a test named after its article.
