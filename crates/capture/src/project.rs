@@ -6,7 +6,7 @@ mod references;
 
 use std::{collections::BTreeMap, io};
 
-use model::{Architecture, Kind, MachinePath, PackageName, Template, Version};
+use model::{Architecture, Export, Kind, MachinePath, PackageName, Template, Version};
 use script::{
     Comments, FileMeta, Script, Step, StepKind,
     vocabulary::{TRIGGERS, trigger},
@@ -287,6 +287,7 @@ fn assemble(
         variables: general.variables,
         steps,
         programs: BTreeMap::new(),
+        export: Export::default(),
     };
     (script, comments)
 }

@@ -1,24 +1,30 @@
-//! `packhorse compile`: a project folder becomes an installer or a package.
+//! `packhorse compile`: a project folder becomes an installer, a package, a .deb or an .rpm.
 
-use std::{path::PathBuf, process::ExitCode};
+use std::{
+    path::{Path, PathBuf},
+    process::ExitCode,
+};
 
-use compile::{CompileError, Compiled, Format, Options};
+use compile::{CompileError, Compiled, Destination, Format, Options};
 use indicatif::{ProgressBar, ProgressStyle};
 use miette::Diagnostic;
 use model::Time;
+use native::{Exported, System};
 use package::Settings;
 
-/// Compile a project folder into one file: an installer that runs by itself, or the package alone.
+/// Compile a project folder into one file: an installer that runs by itself, the package alone, a .deb or an .rpm.
 ///
 /// The same project makes the same bytes. Files without a time in `files.meta` get the one of
 /// `SOURCE_DATE_EPOCH`, or 1980-01-01 where that is not set.
 #[derive(Debug, clap::Args)]
-#[command(after_help = "Example:\n  packhorse compile redis -o redis-7.2.4.run\n\n\
-Exit codes: 0 done, 1 failed and nothing changed, 2 usage")]
+#[command(
+    after_help = "Example:\n  packhorse compile redis -o redis-7.2.4.run\n  packhorse compile redis --format deb\n\n\
+Exit codes: 0 done, 1 failed and nothing changed, 2 usage"
+)]
 pub(crate) struct Args {
     /// The project folder: `package.toml`, `files/`, `files.meta`.
     folder: PathBuf,
-    /// The file to write [default: `NAME-VERSION.run` or `.package` in the current folder].
+    /// The file to write [default: in the current folder, by the name such files have].
     #[arg(short, long, value_name = "FILE")]
     output: Option<PathBuf>,
     /// What to write.
@@ -41,13 +47,17 @@ enum FormatName {
     Installer,
     /// The package alone.
     Package,
+    /// For dpkg and apt, without our agent.
+    Deb,
+    /// For rpm and dnf, without our agent.
+    Rpm,
 }
 
 /// Runs the command; `epoch` is the value of `SOURCE_DATE_EPOCH`.
 pub(crate) fn run(args: &Args, epoch: Option<&str>) -> ExitCode {
     match compile_project(args, epoch) {
-        Ok((output, compiled)) => {
-            report(args, &output, &compiled);
+        Ok((output, compiled, exported)) => {
+            report(args, &output, &compiled, exported.as_ref());
             ExitCode::SUCCESS
         }
         Err(error) => {
@@ -69,7 +79,7 @@ enum CompileCommandError {
 fn compile_project(
     args: &Args,
     epoch: Option<&str>,
-) -> Result<(PathBuf, Compiled), CompileCommandError> {
+) -> Result<(PathBuf, Compiled, Option<Exported>), CompileCommandError> {
     let seconds = match epoch {
         Some(text) => {
             text.trim().parse().map_err(|_| CompileCommandError::Epoch { text: text.to_owned() })?
@@ -77,9 +87,11 @@ fn compile_project(
         None => 315_532_800,
     };
     let workers = std::thread::available_parallelism().map_or(1, usize::from);
-    let (format, suffix) = match args.format {
-        FormatName::Installer => (Format::Installer, "run"),
-        FormatName::Package => (Format::Package, "package"),
+    let (format, suffix, system) = match args.format {
+        FormatName::Installer => (Format::Installer, "run", None),
+        FormatName::Package => (Format::Package, "package", None),
+        FormatName::Deb => (Format::Package, "deb", Some(System::Deb)),
+        FormatName::Rpm => (Format::Package, "rpm", Some(System::Rpm)),
     };
     let settings = if args.fast {
         Settings::fast(workers)
@@ -87,6 +99,9 @@ fn compile_project(
         Settings { level: args.level, ..Settings::small(workers) }
     };
     let options = Options { format, settings, time: Time { seconds, nanoseconds: 0 } };
+    if let Some(system) = system {
+        return export_project(args, system, &options);
+    }
     let output = match &args.output {
         Some(output) => output.clone(),
         None => PathBuf::from(format!("{}.{suffix}", compile::full_name(&args.folder)?)),
@@ -99,24 +114,62 @@ fn compile_project(
     let compiled =
         compile::compile(&args.folder, &output, &options, &mut |done| bar.set_position(done));
     bar.finish_and_clear();
-    Ok((output, compiled?))
+    Ok((output, compiled?, None))
+}
+
+/// By way of the package, which is gone afterwards.
+fn export_project(
+    args: &Args,
+    system: System,
+    options: &Options,
+) -> Result<(PathBuf, Compiled, Option<Exported>), CompileCommandError> {
+    let destination = match &args.output {
+        Some(output) => Destination::File(output.clone()),
+        None => Destination::Folder(PathBuf::from(".")),
+    };
+    let beside = match args.output.as_deref().and_then(Path::parent) {
+        Some(parent) if parent != Path::new("") => parent,
+        _ => Path::new("."),
+    };
+    let folder = tempfile::Builder::new()
+        .prefix(".packhorse-")
+        .tempdir_in(beside)
+        .map_err(|source| CompileError::Write { path: beside.to_owned(), source })?;
+    let package = folder.path().join("package");
+    // It is unpacked again at once.
+    let quick = package::Settings::fast(options.settings.workers);
+    let options = Options { settings: quick, ..*options };
+    let compiled = compile::compile(&args.folder, &package, &options, &mut |_| {})?;
+    let (output, exported) =
+        compile::export(&package, &destination, system, native_settings(args))?;
+    Ok((output, compiled, Some(exported)))
+}
+
+fn native_settings(args: &Args) -> native::Settings {
+    let workers = std::thread::available_parallelism().map_or(1, usize::from);
+    let level = if args.fast { 1 } else { u32::try_from(args.level).unwrap_or(19) };
+    native::Settings { level, workers: u32::try_from(workers).unwrap_or(1) }
 }
 
 #[expect(clippy::print_stdout, reason = "the command's answer")]
-fn report(args: &Args, output: &std::path::Path, compiled: &Compiled) {
+fn report(args: &Args, output: &Path, compiled: &Compiled, exported: Option<&Exported>) {
     let written = &compiled.written;
+    let remarks: Vec<String> =
+        exported.iter().flat_map(|it| &it.remarks).map(ToString::to_string).collect();
+    let length = exported.map_or(written.length, |exported| exported.length);
     if args.json {
         let answer = serde_json::json!({
             "file": output,
             "package": compiled.package,
             "identity": written.identity.to_string(),
             "manifest": written.manifest.to_string(),
-            "bytes": written.length,
+            "bytes": length,
             "records": written.totals.records,
             "files": written.totals.files,
             "payload-bytes": written.totals.bytes,
             "repeated-bytes": written.repeated,
             "excluded": compiled.excluded,
+            "remarks": remarks,
         });
         println!("{answer}");
         return;
@@ -127,8 +180,11 @@ fn report(args: &Args, output: &std::path::Path, compiled: &Compiled) {
         compiled.package,
         written.totals.files,
         written.totals.bytes,
-        written.length,
+        length,
     );
+    for remark in remarks {
+        println!("note: {remark}");
+    }
     if compiled.excluded > 0 {
         println!("left out by `except`: {}", compiled.excluded);
     }

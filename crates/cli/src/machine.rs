@@ -189,11 +189,21 @@ pub(crate) fn recover(args: Recover) -> ExitCode {
 
 #[expect(clippy::result_large_err, reason = "once a run")]
 fn open(path: &Path, show: &mut Show) -> Result<PackageReader<File>, Report> {
-    let file = File::open(path).map_err(|reason| {
-        let mut report = Report::new(Exit::Failed, format!("cannot open `{}`", path.display()));
-        report.causes.push(reason.to_string());
+    let refused = |cause: String| {
+        let mut report = Report::new(Exit::Usage, format!("cannot open `{}`", path.display()));
+        report.causes.push(cause);
         report
-    })?;
+    };
+    if path.join("package.toml").is_file() {
+        let name = path.display();
+        return Err(refused(format!(
+            "it is a project: `packhorse compile {name} -o {name}.run` makes a package"
+        )));
+    }
+    let file = File::open(path).map_err(|reason| refused(reason.to_string()))?;
+    if file.metadata().is_ok_and(|metadata| metadata.is_dir()) {
+        return Err(refused("it is a folder, and no package file".to_owned()));
+    }
     let damaged = |error: &(dyn std::error::Error + 'static)| {
         let of_error = Report::of_error(Exit::Damaged, error);
         let message = format!("cannot use `{}`: {}", path.display(), of_error.message);

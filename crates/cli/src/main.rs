@@ -2,12 +2,14 @@
 
 mod capture;
 mod compile;
+mod export;
 mod help;
 mod idle;
 mod leaks;
 mod machine;
 mod project;
 mod script;
+mod store;
 mod tour;
 
 use std::process::ExitCode;
@@ -16,7 +18,13 @@ use clap::{CommandFactory, Parser, Subcommand};
 
 /// From any installer to a package that installs, rolls back and uninstalls exactly.
 #[derive(Parser)]
-#[command(name = "packhorse", version, about)]
+#[command(
+    name = "packhorse",
+    version,
+    after_help = "Examples:\n  packhorse tour\n  packhorse capture run -o redis -- make -C redis-7 install\n  \
+packhorse compile redis -o redis.run\n  packhorse install redis.run\n  packhorse uninstall redis\n\n\
+Every command has examples of its own: packhorse COMMAND --help"
+)]
 struct Arguments {
     #[command(subcommand)]
     command: Command,
@@ -30,6 +38,8 @@ enum Command {
     Script(script::Args),
     /// Make an installer of a project folder.
     Compile(compile::Args),
+    /// Put .deb or .rpm files into a signed repository.
+    Export(export::Args),
     /// Record what an installer does.
     Capture(capture::Args),
     /// Install a package, or update to it.
@@ -44,6 +54,12 @@ enum Command {
     List(machine::List),
     /// End what a crash interrupted.
     Recover(machine::Recover),
+    /// Publish a package into a distribution point.
+    Publish(store::Publish),
+    /// Fetch a package from a distribution point.
+    Fetch(store::Fetch),
+    /// Look after a distribution point.
+    Dp(store::Dp),
     /// Write completions for a shell to standard output.
     Completions(help::Completions),
     /// Write manual pages to a folder.
@@ -61,6 +77,7 @@ fn main() -> ExitCode {
         Command::Compile(args) => {
             compile::run(&args, std::env::var("SOURCE_DATE_EPOCH").ok().as_deref())
         }
+        Command::Export(args) => export::run(&args),
         Command::Capture(args) => capture::run(args),
         Command::Install(args) => machine::install(args),
         Command::Uninstall(args) => machine::uninstall(args),
@@ -68,6 +85,9 @@ fn main() -> ExitCode {
         Command::Verify(args) => machine::verify(args),
         Command::List(args) => machine::list(args),
         Command::Recover(args) => machine::recover(args),
+        Command::Publish(args) => store::publish(&args),
+        Command::Fetch(args) => store::fetch(&args),
+        Command::Dp(args) => store::dp(&args),
         Command::Completions(args) => help::completions(&args, Arguments::command()),
         Command::Man(args) => help::man(&args, Arguments::command()),
         Command::Enter(inside) => capture::enter(&inside),

@@ -175,6 +175,7 @@ impl<'a, W: Write> Compilation<'a, W> {
             steps,
             programs: script.programs.clone(),
             totals: Totals::default(),
+            export: (!script.export.is_empty()).then(|| Box::new(script.export.clone())),
         })
     }
 

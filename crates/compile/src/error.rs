@@ -62,6 +62,18 @@ pub enum CompileError {
         #[source]
         source: io::Error,
     },
+    /// What should be exported is no whole package.
+    #[error("`{}` is no whole package", path.display())]
+    Damaged {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong with it.
+        #[source]
+        source: Box<dyn std::error::Error + Send + Sync>,
+    },
+    /// The package is not exported.
+    #[error(transparent)]
+    Export(#[from] native::ExportError),
     /// The package cannot be written.
     #[error(transparent)]
     Package(#[from] WriteError),

@@ -1,6 +1,7 @@
 //! Compile: a project folder becomes a package, or an installer that carries it.
 //!
 //! - [`compile()`] reads `package.toml`, `files.meta` and `files/`, and writes one file, or none;
+//! - [`export()`] makes a .deb or .rpm of a package;
 //! - [`stub()`] is the program in front of every installer's package.
 //!
 //! **Invariant:** the same project makes the same bytes, whatever the checkout's times, modes (but for whether an
@@ -8,6 +9,7 @@
 
 mod compile;
 mod error;
+mod export;
 mod patterns;
 mod payload;
 mod project;
@@ -17,4 +19,5 @@ mod substitute;
 
 pub use compile::{Compiled, Format, Options, compile, full_name};
 pub use error::CompileError;
+pub use export::{Destination, export};
 pub use stub::stub;

@@ -205,8 +205,8 @@ impl Machine for LinuxMachine {
             let mut sink =
                 Sink { file: BufWriter::with_capacity(BLOCK, file), ends_in_hole: false };
             fill(&mut sink)?;
-            sink.finish()?;
-            meta::set_new(host, &Node::File { length: 0 }, meta)
+            let file = sink.finish()?;
+            meta::set_new_file(&file, host, meta)
         })
     }
 
@@ -345,14 +345,13 @@ impl FileSink for Sink {
 }
 
 impl Sink {
-    fn finish(mut self) -> io::Result<()> {
-        self.file.flush()?;
-        let file = self.file.get_mut();
+    fn finish(self) -> io::Result<File> {
+        let mut file = self.file.into_inner()?;
         if self.ends_in_hole {
             let end = file.stream_position()?;
             file.set_len(end)?;
         }
-        Ok(())
+        Ok(file)
     }
 }
 

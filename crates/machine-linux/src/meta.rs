@@ -1,6 +1,6 @@
 //! Metadata by system calls: read whole, set whole, links never followed.
 
-use std::{ffi::CString, io, os::unix::ffi::OsStrExt, path::Path};
+use std::{ffi::CString, fs::File, io, os::unix::ffi::OsStrExt, path::Path, sync::OnceLock};
 
 use change::{Found, Node, RawMeta};
 use model::{Time, Xattrs};
@@ -88,11 +88,29 @@ fn read_xattr(path: &Path, name: &[u8]) -> io::Result<Vec<u8>> {
     }
 }
 
-/// Gives something just made, root's and without attributes, its metadata.
+/// Whom new things belong to: this process's user and group, which never change.
+fn ourselves() -> (u32, u32) {
+    static OURSELVES: OnceLock<(u32, u32)> = OnceLock::new();
+    *OURSELVES
+        .get_or_init(|| (rustix::process::geteuid().as_raw(), rustix::process::getegid().as_raw()))
+}
+
+/// Gives a regular file just made and still open, ours and without attributes, its metadata.
+pub(crate) fn set_new_file(file: &File, path: &Path, meta: &RawMeta) -> io::Result<()> {
+    if (meta.user, meta.group) != ourselves() {
+        let (user, group) = (Uid::from_raw(meta.user), Gid::from_raw(meta.group));
+        rustix::fs::fchown(file, Some(user), Some(group))?;
+    }
+    for (name, value) in &meta.xattrs {
+        set_xattr(path, name, value)?;
+    }
+    rustix::fs::fchmod(file, Mode::from_raw_mode(meta.mode.into()))?;
+    Ok(rustix::fs::futimens(file, &both(meta.modified))?)
+}
+
+/// Gives something just made, ours and without attributes, its metadata.
 pub(crate) fn set_new(path: &Path, node: &Node, meta: &RawMeta) -> io::Result<()> {
-    if (meta.user, meta.group)
-        != (rustix::process::geteuid().as_raw(), rustix::process::getegid().as_raw())
-    {
+    if (meta.user, meta.group) != ourselves() {
         chown(path, meta)?;
     }
     for (name, value) in &meta.xattrs {
@@ -151,7 +169,10 @@ fn set_xattr(path: &Path, name: &[u8], value: &[u8]) -> io::Result<()> {
 }
 
 fn set_time(path: &Path, time: Time) -> io::Result<()> {
+    Ok(rustix::fs::utimensat(CWD, path, &both(time), AtFlags::SYMLINK_NOFOLLOW)?)
+}
+
+fn both(time: Time) -> Timestamps {
     let time = Timespec { tv_sec: time.seconds, tv_nsec: time.nanoseconds.into() };
-    let times = Timestamps { last_access: time, last_modification: time };
-    Ok(rustix::fs::utimensat(CWD, path, &times, AtFlags::SYMLINK_NOFOLLOW)?)
+    Timestamps { last_access: time, last_modification: time }
 }

@@ -18,6 +18,7 @@ mod action;
 mod bytes;
 mod condition;
 mod entry;
+mod export;
 mod hash;
 mod meta;
 mod name;
@@ -35,6 +36,7 @@ pub use action::{
 pub use bytes::{ParseTextError, escape, unescape};
 pub use condition::{Comparison, Condition, Fact, Value};
 pub use entry::{Content, Entry, Extent, Kind};
+pub use export::Export;
 pub use hash::{Hash, Hasher, ParseHashError};
 pub use meta::{Meta, Owner, Xattrs};
 pub use name::{Architecture, InvalidName, PackageName};

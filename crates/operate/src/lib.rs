@@ -4,6 +4,7 @@
 //! - a [`Target`] is a root folder whose locks are held and whose interrupted work has been ended;
 //! - a [`Report`] is what came of an operation, for people, for scripts, and as an [`Exit`] code.
 
+mod ahead;
 mod exit;
 mod in_use;
 mod interrupt;

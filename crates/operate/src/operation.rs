@@ -8,7 +8,7 @@ use install::{InstallError, Options};
 use model::{MachinePath, PackageName, ReplaceRule};
 use package::PackageReader;
 
-use crate::{Exit, Listed, Report, Show, Target, in_use, target::now};
+use crate::{Exit, Listed, Report, Show, Target, ahead::Ahead, in_use, target::now};
 
 /// How to install a package.
 #[derive(Clone, Debug, Default)]
@@ -28,7 +28,7 @@ pub struct InstallSettings {
 }
 
 /// Installs a package whose every byte has been checked.
-pub fn install_package<R: Read + Seek>(
+pub fn install_package<R: Read + Seek + Send>(
     target: &mut Target,
     package: &mut PackageReader<R>,
     settings: &InstallSettings,
@@ -47,6 +47,7 @@ pub fn install_package<R: Read + Seek>(
     let Target { machine: linux, paths, facts, .. } = target;
     // One engine for all machines keeps an installer small.
     let machine: &mut dyn Machine = linux;
+    let package = &mut Ahead(package);
     if settings.dry_run {
         return match install::plan(machine, paths, package, facts, &options, show) {
             Ok(plan) => {
@@ -129,7 +130,10 @@ pub fn uninstall_package(target: &mut Target, name: &PackageName, show: &mut Sho
             } else {
                 (
                     Exit::Leftovers,
-                    format!("{name} is uninstalled; {} things stay", gone.leftovers.len()),
+                    match gone.leftovers.len() {
+                        1 => format!("{name} is uninstalled; one thing stays"),
+                        count => format!("{name} is uninstalled; {count} things stay"),
+                    },
                 )
             };
             let mut report = Report::new(exit, message);
@@ -211,8 +215,10 @@ pub fn verify_package(target: &Target, name: &PackageName) -> Report {
             format!("{name} {} is as it was installed", own.receipt.header.version),
         ),
         Ok(differences) => {
-            let message =
-                format!("{name} differs in {} places from what was installed", differences.len());
+            let message = match differences.len() {
+                1 => format!("{name} differs in one place from what was installed"),
+                count => format!("{name} differs in {count} places from what was installed"),
+            };
             let mut report = Report::new(Exit::Failed, message);
             report.differences = differences;
             report

@@ -9,7 +9,7 @@ use crate::{calls, lane::Kind};
 /// How a package is packed. Content and names come out the same whatever is chosen here.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Settings {
-    /// The level of zstd, 1 to 22.
+    /// The level of zstd, 1 to 22; below 1, quicker still and larger.
     pub level: i32,
     /// Bytes of content per frame: more of them pack better, fewer keep more processors busy; at most 56 MiB.
     pub frame: u32,
@@ -46,8 +46,10 @@ fn compress_content(mut plain: Vec<u8>, kind: Kind, settings: Settings) -> io::R
     }
     let mut compressor = Compressor::new(kind.level(settings.level))?;
     compressor.set_parameter(CParameter::WindowLog(kind.window_log()))?;
-    // What repeats far back is found at every level.
-    compressor.set_parameter(CParameter::EnableLongDistanceMatching(true))?;
+    // What repeats far back is found at every level but those that want nothing but speed.
+    if settings.level > 0 {
+        compressor.set_parameter(CParameter::EnableLongDistanceMatching(true))?;
+    }
     compressor.compress(&plain)
 }
 

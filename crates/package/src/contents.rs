@@ -45,6 +45,17 @@ pub struct Piece<'a> {
     pub data: &'a [u8],
 }
 
+/// Where a chunk lies in a package.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ChunkPlace {
+    /// The chunk.
+    pub chunk: Chunk,
+    /// The lane its bytes are in.
+    pub lane: u8,
+    /// Where they start in the lane's stream.
+    pub position: u64,
+}
+
 /// Records in order, each file's data after its record.
 ///
 /// Data nobody asks for before the next record is passed over.
@@ -126,6 +137,21 @@ impl<'a, R: Read + Seek> Contents<'a, R> {
             (file.room, file.filled, file.used) = (room, length, 0);
         }
         Ok(self.file.as_mut().and_then(OpenFile::piece))
+    }
+
+    /// Where the chunks of the file whose record came last lie, those handed out already left out. Nothing is
+    /// unpacked; afterwards the file has no more pieces.
+    pub fn places(&mut self) -> Result<Vec<ChunkPlace>, ReadError> {
+        let Some(mut file) = self.file.take() else { return Ok(Vec::new()) };
+        let mut places = Vec::with_capacity(file.chunks.len());
+        for chunk in file.chunks.by_ref() {
+            let (lane, position) = match self.take_chunk(chunk, file.lane)? {
+                Taken::Next { position } => (file.lane, position),
+                Taken::Repeat(repeat) => (repeat.lane, repeat.position),
+            };
+            places.push(ChunkPlace { chunk, lane, position });
+        }
+        Ok(places)
     }
 
     fn read_chunk(

@@ -2,8 +2,8 @@ use std::collections::BTreeMap;
 
 use minicbor::{Decode, Encode};
 use model::{
-    AccountStep, Alternative, Architecture, Condition, EditStep, Meta, PackageName, Program,
-    ReplaceRule, RunStep, ServiceStep, Template, Variable, Version,
+    AccountStep, Alternative, Architecture, Condition, EditStep, Export, Meta, PackageName,
+    Program, ReplaceRule, RunStep, ServiceStep, Template, Variable, Version,
 };
 use serde::{Deserialize, Serialize};
 
@@ -45,6 +45,10 @@ pub struct Header {
     /// How much payload there is.
     #[n(10)]
     pub totals: Totals,
+    /// What a .deb or .rpm says beside, if anything.
+    #[n(11)]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub export: Option<Box<Export>>,
 }
 
 /// A root of payload entries.

@@ -35,14 +35,14 @@ mod writer;
 
 pub use chunking::{ChunkSizes, MAX_CHUNK};
 pub use compress::Settings;
-pub use contents::{Contents, NoRecall, Piece, Recall};
+pub use contents::{ChunkPlace, Contents, NoRecall, Piece, Recall};
 pub use damage::{Damage, OpenError, Part, ReadError};
 pub use explain::explain;
 pub use header::{Action, Header, Step, Totals, Tree};
 pub use layout::{FORMAT, Layout};
 pub use manifest::{ManifestNode, ManifestTree};
 pub use order::compare_paths;
-pub use reader::{PackageReader, Progress, Records, Sizes};
+pub use reader::{PackageReader, Progress, Records, Sizes, StoredFrame};
 pub use record::{Chunk, FileContent, Node, Record, Substitution};
 pub use repeat::Origin;
 pub use writer::{PackageWriter, WriteError, Written};

@@ -44,6 +44,25 @@ pub struct Sizes {
     pub stub: u64,
 }
 
+/// A frame of content in a package file (docs/formats/package.md §5).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct StoredFrame {
+    /// The lane it belongs to.
+    pub lane: u8,
+    /// Where what it unpacks to starts in the lane's stream.
+    pub start: u64,
+    /// Where it starts in the file.
+    pub offset: u64,
+    /// Its bytes in the file.
+    pub stored: u64,
+    /// The bytes it unpacks to.
+    pub plain: u64,
+    /// How far it looks back at most, as a power of two.
+    pub window_log: u32,
+    /// Whether it went through the x86 filter.
+    pub filtered: bool,
+}
+
 impl<R: Read + Seek> PackageReader<R> {
     /// Opens the package at the end of `input`: a bare package, or an installer.
     pub fn open(mut input: R) -> Result<Self, OpenError> {
@@ -116,6 +135,27 @@ impl<R: Read + Seek> PackageReader<R> {
             header: self.index.header.stored,
             stub: self.layout.stub_length,
         }
+    }
+
+    /// The frames of content, lane by lane, as a store keeps them.
+    pub fn frames(&self) -> Vec<StoredFrame> {
+        let mut all = Vec::new();
+        for (number, lane) in std::iter::zip(0_u8.., &self.index.lanes) {
+            let mut start = 0_u64;
+            for frame in &lane.frames {
+                all.push(StoredFrame {
+                    lane: number,
+                    start,
+                    offset: self.source.absolute(frame.offset),
+                    stored: frame.stored,
+                    plain: frame.plain,
+                    window_log: lane.window_log,
+                    filtered: lane.filtered,
+                });
+                start = start.saturating_add(frame.plain);
+            }
+        }
+        all
     }
 
     /// Where the outermost parts are.

@@ -53,6 +53,12 @@ pub fn explain(script: &Script) -> String {
             script.configuration.join("`, `")
         );
     }
+    let export = &script.export;
+    for (format, list) in [(".deb", &export.deb), (".rpm", &export.rpm)] {
+        if !list.is_empty() {
+            let _ = writeln!(text, "- made a {format}, it needs `{}`", list.join("`, `"));
+        }
+    }
     if !script.generated.is_empty() {
         let generated: Vec<String> = script.generated.iter().map(ToString::to_string).collect();
         let _ = writeln!(

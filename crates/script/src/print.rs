@@ -32,6 +32,7 @@ pub fn print_with_comments(script: &Script, comments: &Comments) -> String {
     let mut text = comment(&comments.head);
     let _ = writeln!(text, "format = {FORMAT}");
     write_package(&mut text, script);
+    write_depends(&mut text, script);
     write_variables(&mut text, script);
     for (index, step) in script.steps.iter().enumerate() {
         let above = comments.steps.get(&index).map(|lines| comment(lines)).unwrap_or_default();
@@ -75,6 +76,32 @@ fn write_package(text: &mut String, script: &Script) {
     }
     if !script.generated.is_empty() {
         body.list("generated", script.generated.iter().map(|it| quoted(&it.to_string())));
+    }
+    let export = &script.export;
+    for (name, said) in [
+        ("maintainer", &export.maintainer),
+        ("homepage", &export.homepage),
+        ("license", &export.license),
+        ("section", &export.section),
+        ("description", &export.description),
+    ] {
+        if !said.is_empty() {
+            body.text(name, said);
+        }
+    }
+}
+
+fn write_depends(text: &mut String, script: &Script) {
+    let depends = [("deb", &script.export.deb), ("rpm", &script.export.rpm)];
+    if depends.iter().all(|(_, list)| list.is_empty()) {
+        return;
+    }
+    text.push_str("\n[depends]\n");
+    let mut body = Body::new(text);
+    for (name, list) in depends {
+        if !list.is_empty() {
+            body.list(name, list.iter().map(|one| quoted(one)));
+        }
     }
 }
 

@@ -7,13 +7,15 @@ mod value;
 
 use std::{collections::BTreeMap, ops::Range};
 
-use model::{Architecture, PackageName, Program, Template, Variable, Version};
+use model::{Architecture, Export, PackageName, Program, Template, Variable, Version};
 use toml_edit::{Document, Item, TableLike};
 
 use crate::{
     Part, Place, Problem, Script, Step,
     problem::did_you_mean,
-    vocabulary::{FORMAT, KINDS, PACKAGE, PROGRAM, RESERVED_PREFIXES, STEP, VARIABLE, kind},
+    vocabulary::{
+        DEPENDS, FORMAT, KINDS, PACKAGE, PROGRAM, RESERVED_PREFIXES, STEP, VARIABLE, kind,
+    },
 };
 use fields::Reader;
 pub(crate) use machine::{DEFAULT_HOME, DEFAULT_LIMIT, DEFAULT_SHELL};
@@ -21,7 +23,7 @@ pub(crate) use step::read_owner;
 pub(crate) use value::{MEANING, parse_mode};
 
 /// The top-level keys of a script.
-const TOP: &[&str] = &["format", "package", "variables", "step", "program"];
+const TOP: &[&str] = &["format", "package", "depends", "variables", "step", "program"];
 
 /// Where the parts of a script stand in its text, to place problems found in its meaning.
 #[derive(Clone, Debug, Default)]
@@ -155,7 +157,7 @@ fn read_script(reader: &mut Reader<'_>, root: &dyn TableLike) -> Option<Script> 
         let hint = match did_you_mean(key, TOP.iter().copied()) {
             Some(meant) => format!("did you mean `{meant}`?"),
             None => {
-                "a script has `format`, `[package]`, `[variables]`, `[[step]]`, `[program.NAME]`"
+                "a script has `format`, `[package]`, `[depends]`, `[variables]`, `[[step]]`, `[program.NAME]`"
                     .to_owned()
             }
         };
@@ -165,7 +167,9 @@ fn read_script(reader: &mut Reader<'_>, root: &dyn TableLike) -> Option<Script> 
     let variables = named(reader, root, "variables", read_variable);
     let steps = read_steps(reader, root);
     let programs = named(reader, root, "program", read_program);
+    let (deb, rpm) = read_depends(reader, root);
     let mut script = package?;
+    (script.export.deb, script.export.rpm) = (deb, rpm);
     (script.variables, script.steps, script.programs) = (variables, steps, programs);
     Some(script)
 }
@@ -189,6 +193,15 @@ fn read_package(reader: &mut Reader<'_>, root: &dyn TableLike) -> Option<Script>
     let summary = fields.text("summary").unwrap_or_default().to_owned();
     let configuration = fields.patterns("configuration");
     let generated = fields.templates("generated");
+    let mut text = |key| fields.text(key).unwrap_or_default().to_owned();
+    let export = Export {
+        maintainer: text("maintainer"),
+        homepage: text("homepage"),
+        license: text("license"),
+        section: text("section"),
+        description: text("description"),
+        ..Export::default()
+    };
     Some(Script {
         name: name?,
         version: version?,
@@ -199,7 +212,19 @@ fn read_package(reader: &mut Reader<'_>, root: &dyn TableLike) -> Option<Script>
         variables: BTreeMap::new(),
         steps: Vec::new(),
         programs: BTreeMap::new(),
+        export,
     })
+}
+
+/// What a .deb and an .rpm depend on.
+fn read_depends(reader: &mut Reader<'_>, root: &dyn TableLike) -> (Vec<String>, Vec<String>) {
+    let Some(item) = root.get("depends") else { return Default::default() };
+    let span = fields::key_span(root, "depends");
+    let place = Place::of(Part::Script).key("depends");
+    let Some(mut fields) = reader.fields(place, item, span, &[&DEPENDS]) else {
+        return Default::default();
+    };
+    (fields.texts("deb"), fields.texts("rpm"))
 }
 
 fn read_variable(

@@ -1,8 +1,8 @@
 use serde_json::{Map, Value, json};
 
 use crate::vocabulary::{
-    FOLLOWER, FORMAT, KINDS, Key, LINE, MEANINGS, PACKAGE, PROGRAM, REPLACEMENT, STEP, Shape,
-    TRIGGERS, Table, UNDO, VARIABLE,
+    DEPENDS, FOLLOWER, FORMAT, KINDS, Key, LINE, MEANINGS, PACKAGE, PROGRAM, REPLACEMENT, STEP,
+    Shape, TRIGGERS, Table, UNDO, VARIABLE,
 };
 
 /// The JSON Schema (draft 2020-12) of `package.toml`, for editors: what a script may say, with a
@@ -19,6 +19,7 @@ pub fn schema() -> Value {
         "properties": {
             "format": { "const": FORMAT, "description": "The format of the script." },
             "package": table_schema(&PACKAGE, &[]),
+            "depends": table_schema(&DEPENDS, &[]),
             "variables": {
                 "type": "object",
                 "description": "Values the script leaves open, by name.",
@@ -118,7 +119,7 @@ fn shape_schema(shape: Shape) -> Value {
         Shape::Xattrs => {
             json!({ "type": "object", "propertyNames": { "minLength": 1 }, "additionalProperties": text() })
         }
-        Shape::Patterns => {
+        Shape::Patterns | Shape::Texts => {
             json!({ "type": "array", "items": { "type": "string", "pattern": "\\S" } })
         }
         Shape::Templates => json!({ "type": "array", "items": template() }),

@@ -1,8 +1,8 @@
 use std::collections::BTreeMap;
 
 use model::{
-    AccountStep, Alternative, Architecture, Condition, EditStep, Entry, PackageName, Program,
-    ReplaceRule, RunStep, ServiceStep, Template, Variable, Version,
+    AccountStep, Alternative, Architecture, Condition, EditStep, Entry, Export, PackageName,
+    Program, ReplaceRule, RunStep, ServiceStep, Template, Variable, Version,
 };
 
 /// A package as its author says it: what `package.toml` means.
@@ -28,6 +28,8 @@ pub struct Script {
     pub steps: Vec<Step>,
     /// Named ways to run the package.
     pub programs: BTreeMap<Box<str>, Program>,
+    /// What a .deb or .rpm made of it says beside.
+    pub export: Export,
 }
 
 /// One thing to do, and when.

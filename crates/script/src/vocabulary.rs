@@ -63,6 +63,8 @@ pub enum Shape {
     Acl,
     /// Patterns.
     Patterns,
+    /// Texts taken as they are.
+    Texts,
     /// Templates.
     Templates,
     /// Templates, at least one.
@@ -175,6 +177,25 @@ pub const PACKAGE: Table = Table {
             Shape::Templates,
             "Patterns over target paths: what the program makes for itself; uninstall removes it.",
         ),
+        may(
+            "maintainer",
+            Shape::Text,
+            "Who answers for it, `Name <mail@example.org>`; for .deb and .rpm.",
+        ),
+        may("homepage", Shape::Text, "Where to read on; for .deb and .rpm."),
+        may("license", Shape::Text, "The licence as an SPDX expression; for .deb and .rpm."),
+        may("section", Shape::Text, "The shelf it is on, `utils`; for .deb and .rpm."),
+        may("description", Shape::Text, "What it is in more than one line; for .deb and .rpm."),
+    ],
+};
+
+/// `[depends]`
+pub const DEPENDS: Table = Table {
+    name: "depends",
+    about: "What must be there before, in the words of the package system that sees to it.",
+    keys: &[
+        may("deb", Shape::Texts, "For a .deb: `libc6 (>= 2.36)`."),
+        may("rpm", Shape::Texts, "For an .rpm: `glibc >= 2.36`."),
     ],
 };
 

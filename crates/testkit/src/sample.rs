@@ -31,6 +31,7 @@ impl Sample {
             steps: Vec::new(),
             programs: BTreeMap::new(),
             totals: Totals::default(),
+            export: None,
         };
         Self { header, records: BTreeMap::new() }
     }

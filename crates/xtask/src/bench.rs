@@ -4,6 +4,7 @@
 
 mod installers;
 mod observers;
+pub(crate) mod store;
 mod trees;
 
 use std::{

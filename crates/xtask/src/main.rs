@@ -50,12 +50,18 @@ enum Chore {
 enum Prove {
     /// Captured, compiled, installed elsewhere, run, killed, taken off: no trace left.
     Capture(prove::Args),
+    /// Published, updated, cut off, damaged, killed: and never a wrong byte.
+    Store(prove::store::Args),
+    /// As .deb and .rpm, by the real apt-get and dnf, from signed repositories.
+    Exports(prove::exports::Args),
 }
 
 #[derive(Subcommand)]
 enum Bench {
     /// Observers and installers.
     Capture(bench::Args),
+    /// Updates and first installs from a content store.
+    Store(bench::store::Args),
 }
 
 fn main() -> ExitCode {
@@ -64,7 +70,10 @@ fn main() -> ExitCode {
         Chore::Test(args) => test::run(&args),
         Chore::Prove(Prove::Capture(args)) => prove::run(&args),
         Chore::Simulate(args) => simulate::run(&args),
+        Chore::Prove(Prove::Store(args)) => prove::store::run(&args),
+        Chore::Prove(Prove::Exports(args)) => prove::exports::run(&args),
         Chore::Bench(Bench::Capture(args)) => bench::run(&args),
+        Chore::Bench(Bench::Store(args)) => bench::store::run(&args),
     };
     match done {
         Ok(()) => ExitCode::SUCCESS,

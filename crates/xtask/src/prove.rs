@@ -1,12 +1,14 @@
 //! Real programs through the whole journey, each on a fresh root of the distribution.
 
 mod expected;
+pub(crate) mod exports;
 mod journey;
 mod kill;
 mod programs;
 mod roots;
 mod services;
 mod simulated;
+pub(crate) mod store;
 mod tree;
 
 use std::{fmt::Write as _, fs, path::PathBuf};
@@ -88,12 +90,13 @@ pub(crate) fn run(args: &Args) -> Result<()> {
     }
     ensure!(!outcomes.is_empty(), "no such program: `--help` names them");
     let mut text = table(&outcomes);
+    println!("\n{text}");
     if !args.short && args.only.is_none() {
         text.push_str(&simulated::prove()?);
         let file = workspace::root().join("docs/proof-capture.md");
         fs::write(&file, document(&text)).with_context(|| file.display().to_string())?;
+        println!("{text}");
     }
-    println!("\n{text}");
     let failed = outcomes.iter().filter(|outcome| !outcome.failures.is_empty()).count();
     if failed > 0 {
         bail!("{failed} of {} programs: not as it should be", outcomes.len());

@@ -50,6 +50,7 @@ pub(crate) fn header() -> Header {
         steps: vec![Step { when: None, action: Action::Tree(0) }],
         programs: BTreeMap::new(),
         totals: Totals::default(),
+        export: None,
     }
 }
 

@@ -14,7 +14,7 @@ impl Shape {
             Self::Duration => "a length of time",
             Self::Condition => "a condition in a text",
             Self::Patterns => "a list of patterns",
-            Self::Templates | Self::Lines => "a list of texts",
+            Self::Templates | Self::Texts | Self::Lines => "a list of texts",
             Self::Command => "a command in a list",
             Self::Undo => "`outputs`, `irreversible` or a command in a list",
             Self::Xattrs | Self::ExitCodes | Self::Assignments => "a table of texts",
@@ -46,7 +46,7 @@ impl Shape {
             Self::Xattrs => "{ \"user.name\" = \"value\" }",
             Self::Acl => "\"user::rw-,user:redis:r--,group::r--,mask::rw-,other::---\"",
             Self::Patterns => "[\"etc/*.conf\"]",
-            Self::Templates | Self::Lines => "[\"…\"]",
+            Self::Templates | Self::Texts | Self::Lines => "[\"…\"]",
             Self::Command => "[\"/usr/bin/program\", \"argument\"]",
             Self::Undo => {
                 "\"outputs\"` (what `outputs` names is put back), `undo = [\"command\", …]` or `undo = \"irreversible\""

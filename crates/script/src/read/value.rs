@@ -157,6 +157,12 @@ impl<'d> Fields<'_, '_, 'd> {
         Some(command)
     }
 
+    /// Texts that are not empty, in a list.
+    pub(super) fn texts(&mut self, key: &str) -> Vec<String> {
+        let values = self.list(key);
+        values.iter().filter_map(|value| self.name_of(key, value).map(str::to_owned)).collect()
+    }
+
     /// Patterns in a list.
     pub(super) fn patterns(&mut self, key: &str) -> Vec<String> {
         let values = self.list(key);

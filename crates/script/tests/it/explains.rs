@@ -93,12 +93,19 @@ fn the_schema_sees_mistakes() {
 #[test]
 fn the_description_is_whole() {
     use script::vocabulary::{
-        FOLLOWER, KINDS, LINE, PACKAGE, PROGRAM, REPLACEMENT, STEP, TRIGGERS, VARIABLE,
+        DEPENDS, FOLLOWER, KINDS, LINE, PACKAGE, PROGRAM, REPLACEMENT, STEP, TRIGGERS, VARIABLE,
     };
     let description = include_str!("../../../../docs/formats/script.md");
-    for table in
-        KINDS.iter().chain([&PACKAGE, &VARIABLE, &PROGRAM, &STEP, &REPLACEMENT, &LINE, &FOLLOWER])
-    {
+    for table in KINDS.iter().chain([
+        &PACKAGE,
+        &DEPENDS,
+        &VARIABLE,
+        &PROGRAM,
+        &STEP,
+        &REPLACEMENT,
+        &LINE,
+        &FOLLOWER,
+    ]) {
         let head = format!("### `{}`", table.name);
         let section =
             description.split_once(&head).unwrap_or_else(|| panic!("{head} is missing")).1;

@@ -513,6 +513,7 @@ pub(crate) fn script() -> impl Strategy<Value = Script> {
                     variables,
                     steps,
                     programs,
+                    export: model::Export::default(),
                 }
             },
         )
@@ -563,4 +564,33 @@ pub(crate) fn files_meta() -> impl Strategy<Value = Vec<FileMeta>> {
             .collect();
         sorted.into_values().collect()
     })
+}
+
+#[test]
+fn what_other_package_systems_ask_comes_back() {
+    let text = r#"format = 1
+
+[package]
+name = "x"
+version = "1"
+architecture = "any"
+maintainer = "Ada Nym <ada@example.org>"
+license = "MIT"
+description = "One paragraph.\n\nAnother."
+
+[depends]
+deb = ["libc6 (>= 2.36)", "adduser"]
+rpm = ["glibc >= 2.36"]
+"#;
+    let script = script::parse(text).unwrap();
+    assert_eq!(script.export.deb, ["libc6 (>= 2.36)", "adduser"]);
+    assert_eq!(script.export.license, "MIT");
+    assert_eq!(script::print(&script), text);
+    insta::assert_snapshot!(script::explain(&script), @"
+    x 1 for all machines
+    - made a .deb, it needs `libc6 (>= 2.36)`, `adduser`
+    - made a .rpm, it needs `glibc >= 2.36`
+    ");
+    let wrong = script::parse(&text.replace("rpm = ", "dpkg = ")).unwrap_err();
+    assert_eq!(wrong.len(), 1, "{wrong:?}");
 }

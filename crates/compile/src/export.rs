@@ -1,0 +1,73 @@
+use std::{
+    fs::{self, File},
+    io::{BufReader, BufWriter, Write},
+    os::unix::fs::PermissionsExt as _,
+    path::{Path, PathBuf},
+};
+
+use native::{Exported, System};
+use package::PackageReader;
+
+use crate::CompileError;
+
+/// Where an export goes.
+#[derive(Clone, Debug)]
+pub enum Destination {
+    /// This file.
+    File(PathBuf),
+    /// A file in this folder, by the name its kind has.
+    Folder(PathBuf),
+}
+
+impl Destination {
+    fn folder(&self) -> &Path {
+        match self {
+            Self::File(file) => match file.parent() {
+                Some(parent) if parent != Path::new("") => parent,
+                _ => Path::new("."),
+            },
+            Self::Folder(folder) => folder,
+        }
+    }
+}
+
+/// Makes a .deb or .rpm of a package or installer; gives the file, which is replaced once all is well.
+pub fn export(
+    package: &Path,
+    destination: &Destination,
+    system: System,
+    settings: native::Settings,
+) -> Result<(PathBuf, Exported), CompileError> {
+    let unreadable = |source| CompileError::Read { path: package.to_owned(), source };
+    let named = match destination {
+        Destination::File(path) | Destination::Folder(path) => path,
+    };
+    let unwritable = |source| CompileError::Write { path: named.clone(), source };
+    let file = BufReader::new(File::open(package).map_err(unreadable)?);
+    let damaged = |source: Box<dyn std::error::Error + Send + Sync>| CompileError::Damaged {
+        path: package.to_owned(),
+        source,
+    };
+    let mut reader = PackageReader::open(file).map_err(|error| damaged(error.into()))?;
+    reader.verify(&mut |_, _| {}).map_err(|error| damaged(error.into()))?;
+    let temporary =
+        || tempfile::Builder::new().prefix(".packhorse-").tempfile_in(destination.folder());
+    let output = temporary().map_err(unwritable)?;
+    let mut spool = temporary().map_err(unwritable)?;
+    let mut out = BufWriter::new(output.as_file());
+    let exported = match system {
+        System::Deb => native::write_deb(&mut reader, spool.as_file_mut(), &mut out, settings)?,
+        System::Rpm => native::write_rpm(&mut reader, spool.as_file_mut(), &mut out, settings)?,
+    };
+    out.flush().map_err(unwritable)?;
+    drop(out);
+    let file = output.as_file();
+    file.set_permissions(fs::Permissions::from_mode(0o644)).map_err(unwritable)?;
+    file.sync_all().map_err(unwritable)?;
+    let path = match destination {
+        Destination::File(path) => path.clone(),
+        Destination::Folder(folder) => folder.join(&exported.file_name),
+    };
+    output.persist(&path).map_err(|error| unwritable(error.error))?;
+    Ok((path, exported))
+}

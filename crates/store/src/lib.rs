@@ -1,0 +1,35 @@
+//! Distribution points: published to, fetched from, verified, repaired, collected.
+//!
+//! - a [`Point`] is where content is read: a folder, any HTTP server, an S3-compatible bucket;
+//! - [`publish`] makes a package a release of it, [`wanted`] finds a release and the ways to it,
+//!   [`Wanted::fetch`] makes a package of it again;
+//! - [`verify`] finds what is damaged, missing or surplus, [`repair`] mends it from a healthy source,
+//!   [`collect`] takes away what nobody needs.
+//!
+//! **Invariant:** objects are written before what names them, and never changed; nothing gets a final name before its
+//! hash was checked. Async stays in [`Point`].
+
+mod check;
+mod collect;
+mod error;
+mod fetch;
+mod follow;
+mod make_delta;
+mod partial;
+mod point;
+mod publish;
+mod releases;
+mod unpacked;
+
+pub use check::{Finding, Found, Repaired, repair, verify};
+pub use collect::{Collected, collect};
+pub use error::{FetchError, OpenPointError, PointError, PublishError};
+pub use fetch::{FetchOptions, Fetched, Wanted, wanted};
+pub use follow::FollowError;
+pub use point::{Listed, Point};
+pub use publish::{PublishOptions, Published, publish};
+pub use releases::{names, releases};
+pub use unpacked::UnpackError;
+
+/// Is told what is being done, and how many bytes of how many are done.
+pub type Progress<'a> = &'a mut dyn FnMut(&str, u64, u64);

@@ -1,0 +1,260 @@
+//! A delta is made: files in parallel, in order, within memory and time.
+
+use std::{
+    fs::File,
+    io::{self, BufWriter, Write},
+    ops::Range,
+    sync::{
+        Mutex,
+        atomic::{AtomicUsize, Ordering},
+        mpsc,
+    },
+    time::{Duration, Instant},
+};
+
+use content::{
+    BaseFile, Bases, Data, DeltaHead, DeltaWriter, Effort, Found, Outline, Recipe, SEGMENT,
+    WriteDeltaError, lane_of,
+};
+use model::Hasher;
+use package::Node;
+
+use crate::unpacked::Unpacked;
+
+/// So many bytes of new files are worked on at once, and wait to be written, for each worker.
+const BATCH: u64 = 16 << 20;
+/// How far before and behind its place an older version of a segment is looked for.
+const REACH: u64 = SEGMENT as u64 / 2;
+
+/// A record, and how its data is made.
+struct Step {
+    outline: Outline,
+    near: Option<u64>,
+    segments: Vec<Segment>,
+}
+
+/// A part of a file that gets a recipe.
+struct Segment {
+    new: Range<u64>,
+    base: Option<Range<u64>>,
+}
+
+/// How a delta is made.
+pub(crate) struct Making {
+    pub(crate) workers: usize,
+    /// When it began, and how long it may take.
+    pub(crate) budget: Option<(Instant, Duration)>,
+}
+
+impl Making {
+    /// How hard to try with so much of the time gone.
+    fn effort(&self) -> Effort {
+        match self.budget {
+            None => Effort::Full,
+            Some((began, budget)) => match began.elapsed() {
+                gone if gone > budget => Effort::None,
+                gone if gone > budget / 4 => Effort::Less,
+                _ => Effort::Full,
+            },
+        }
+    }
+}
+
+/// Writes the delta from `base` to `new` into `out`; says its length and hash.
+pub(crate) fn make_delta(
+    base: &Unpacked,
+    new: &Unpacked,
+    out: &File,
+    making: &Making,
+    progress: &mut dyn FnMut(u64),
+) -> Result<(model::Hash, u64), WriteDeltaError> {
+    let outlines = base.outlines();
+    let head = DeltaHead { base: base.identity, target: new.identity, header: new.header.clone() };
+    let sink = Hashed { out: BufWriter::with_capacity(1 << 20, out), hasher: Hasher::new() };
+    let mut writer = DeltaWriter::new(sink, &outlines, &head)?;
+    let bases = Bases::new(&base.records);
+    let mut steps = (0..new.records.len()).map(|position| step(base, new, &bases, position));
+    let (send, receive) = mpsc::sync_channel::<(Vec<Step>, Vec<(u8, Recipe)>, Effort)>(1);
+    std::thread::scope(|scope| {
+        let writing = scope.spawn(move || {
+            for (steps, recipes, effort) in receive {
+                writer.set_effort(effort);
+                let mut recipes = recipes.into_iter();
+                for step in steps {
+                    let count = step.segments.len();
+                    let made: Vec<_> = recipes.by_ref().take(count).collect();
+                    let mut outline = step.outline;
+                    if let Some((lane, _)) = made.first() {
+                        outline = outline.made_in(*lane);
+                    }
+                    writer.outline(&outline, step.near)?;
+                    let lane = made.first().map_or(0, |(lane, _)| *lane);
+                    made.into_iter().try_for_each(|(_, recipe)| writer.recipe(lane, recipe))?;
+                }
+            }
+            writer.finish()
+        });
+        let mut done = 0;
+        loop {
+            let batch = gather(&mut steps, BATCH * making.workers as u64);
+            if batch.is_empty() {
+                break;
+            }
+            let effort = making.effort();
+            let recipes = work(base, new, &batch, effort, making.workers)?;
+            done += batch
+                .iter()
+                .flat_map(|step| &step.segments)
+                .map(|segment| segment.new.end - segment.new.start)
+                .sum::<u64>();
+            progress(done);
+            if send.send((batch, recipes, effort)).is_err() {
+                break;
+            }
+        }
+        drop(send);
+        let (length, sink) = writing
+            .join()
+            .map_err(|_| io::Error::other("the thread that writes the delta ended"))??;
+        Ok((sink.hasher.finish(), length))
+    })
+}
+
+fn gather(steps: &mut dyn Iterator<Item = Step>, most: u64) -> Vec<Step> {
+    let (mut batch, mut bytes) = (Vec::new(), 0);
+    for step in steps {
+        bytes += 256
+            + step.segments.iter().map(|segment| segment.new.end - segment.new.start).sum::<u64>();
+        batch.push(step);
+        if bytes >= most {
+            break;
+        }
+    }
+    batch
+}
+
+fn step(base: &Unpacked, new: &Unpacked, bases: &Bases<'_>, position: usize) -> Step {
+    let record = &new.records[position];
+    let Node::File(content) = &record.node else {
+        let near = bases.same_path(record).map(|near| near as u64);
+        return Step { outline: Outline::of(record, Data::None), near, segments: Vec::new() };
+    };
+    let range = new.range(position);
+    if range.is_empty() {
+        let near = bases.same_path(record).map(|near| near as u64);
+        return Step { outline: Outline::of(record, Data::None), near, segments: Vec::new() };
+    }
+    match bases.find(record, content) {
+        Found::Same(same) => Step {
+            outline: Outline::of(record, Data::Same(same as u64)),
+            near: Some(same as u64),
+            segments: Vec::new(),
+        },
+        Found::Like(like) => Step {
+            outline: Outline::of(record, Data::Made(0)),
+            near: Some(like as u64),
+            segments: segments(range, Some(base.range(like))),
+        },
+        Found::Nothing => Step {
+            outline: Outline::of(record, Data::Made(0)),
+            near: None,
+            segments: segments(range, None),
+        },
+    }
+}
+
+/// Cuts a file into segments, each with the part of the older one that is likely its own.
+fn segments(new: Range<u64>, base: Option<Range<u64>>) -> Vec<Segment> {
+    let length = new.end - new.start;
+    let step = SEGMENT as u64;
+    (0..length.div_ceil(step))
+        .map(|number| {
+            let from = number * step;
+            let to = (from + step).min(length);
+            let base = base.clone().map(|base| {
+                let old = base.end - base.start;
+                let scale = |at: u64| {
+                    u64::try_from(u128::from(at) * u128::from(old) / u128::from(length.max(1)))
+                        .unwrap_or(old)
+                };
+                let low = scale(from).saturating_sub(REACH);
+                let high = (scale(to) + REACH).min(old);
+                base.start + low..base.start + high
+            });
+            Segment { new: new.start + from..new.start + to, base }
+        })
+        .collect()
+}
+
+/// The recipes of all segments of a batch, in order.
+fn work(
+    base: &Unpacked,
+    new: &Unpacked,
+    batch: &[Step],
+    effort: Effort,
+    workers: usize,
+) -> io::Result<Vec<(u8, Recipe)>> {
+    let segments: Vec<&Segment> = batch.iter().flat_map(|step| &step.segments).collect();
+    let next = AtomicUsize::new(0);
+    let made = Mutex::new(Vec::with_capacity(segments.len()));
+    std::thread::scope(|scope| {
+        let threads: Vec<_> = (0..workers.max(1))
+            .map(|_| {
+                scope.spawn(|| -> io::Result<()> {
+                    loop {
+                        let number = next.fetch_add(1, Ordering::Relaxed);
+                        let Some(segment) = segments.get(number) else { return Ok(()) };
+                        let recipe = recipe(base, new, segment, effort)?;
+                        if let Ok(mut made) = made.lock() {
+                            made.push((number, recipe));
+                        }
+                    }
+                })
+            })
+            .collect();
+        threads.into_iter().try_for_each(|thread| {
+            thread.join().map_err(|_| io::Error::other("a thread that compares files ended"))?
+        })
+    })?;
+    let mut made = made.into_inner().unwrap_or_default();
+    made.sort_by_key(|(number, _)| *number);
+    Ok(made.into_iter().map(|(_, recipe)| recipe).collect())
+}
+
+fn recipe(
+    base: &Unpacked,
+    new: &Unpacked,
+    segment: &Segment,
+    effort: Effort,
+) -> io::Result<(u8, Recipe)> {
+    let read = |from: &Unpacked, range: &Range<u64>| {
+        let mut bytes = vec![0; usize::try_from(range.end - range.start).unwrap_or(0)];
+        from.read_at(range.start, &mut bytes).map(|()| bytes)
+    };
+    let bytes = read(new, &segment.new)?;
+    let lane = lane_of(&bytes);
+    let Some(range) = segment.base.as_ref().filter(|_| effort != Effort::None) else {
+        return Ok((lane, Recipe::of(&bytes, None, effort)));
+    };
+    let old = read(base, range)?;
+    let old = BaseFile { start: range.start, bytes: &old };
+    Ok((lane, Recipe::of(&bytes, Some(old), effort)))
+}
+
+/// A file that is hashed as it is written.
+struct Hashed<W> {
+    out: W,
+    hasher: Hasher,
+}
+
+impl<W: Write> Write for Hashed<W> {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        let written = self.out.write(bytes)?;
+        self.hasher.update(&bytes[..written]);
+        Ok(written)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.out.flush()
+    }
+}

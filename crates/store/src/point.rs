@@ -1,0 +1,365 @@
+use std::{
+    fs::File,
+    io::{Read, Write},
+    path::{Path, PathBuf},
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
+};
+
+use content::{Object, ObjectKind};
+use futures_util::{StreamExt, TryStreamExt};
+use model::{Hash, Hasher};
+use object_store::{
+    Error, GetOptions, GetRange, ObjectStore, ObjectStoreExt, PutPayload, WriteMultipart,
+    local::LocalFileSystem, path::Path as Key,
+};
+use tokio::runtime::Runtime;
+
+use crate::{OpenPointError, PointError};
+
+/// A request for no more than this is one object in memory.
+const PART: usize = 8 << 20;
+/// Parts of an upload under way at once.
+const PARTS: usize = 4;
+
+/// Where content is read and, if the store takes it, written: a folder, any HTTP server, an S3-compatible bucket.
+///
+/// Calls block; many threads may call at once.
+#[derive(Debug)]
+pub struct Point {
+    store: Arc<dyn ObjectStore>,
+    root: Key,
+    folder: Option<PathBuf>,
+    runtime: Runtime,
+    requests: AtomicU64,
+    received: AtomicU64,
+}
+
+/// Something a distribution point has.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Listed {
+    /// Its path below the point's root.
+    pub path: String,
+    /// Its length in bytes.
+    pub length: u64,
+    /// When it was last written, in seconds since 1970 by the point's own clock.
+    pub modified: i64,
+}
+
+impl Point {
+    /// Opens a folder, made if it is not there, or a URL. `settings` are those of the service, by the names its own
+    /// tools give them (`AWS_ENDPOINT`, `AWS_ACCESS_KEY_ID`, …).
+    pub fn open<I>(location: &str, settings: I) -> Result<Self, OpenPointError>
+    where
+        I: IntoIterator<Item = (String, String)>,
+    {
+        let is_url = location.contains("://") && !location.starts_with("file://");
+        if is_url { Self::remote(location, settings) } else { Self::folder(location) }
+    }
+
+    fn folder(location: &str) -> Result<Self, OpenPointError> {
+        let path = PathBuf::from(location.strip_prefix("file://").unwrap_or(location));
+        let refuse = |source| OpenPointError::Folder { path: path.clone(), source };
+        std::fs::create_dir_all(&path).map_err(refuse)?;
+        let path = path.canonicalize().map_err(refuse)?;
+        let store = LocalFileSystem::new_with_prefix(&path)
+            .map_err(|source| OpenPointError::Location {
+                location: location.to_owned(),
+                source: Some(source),
+            })?
+            .with_fsync(true);
+        Self::new(Arc::new(store), Key::default(), Some(path))
+    }
+
+    fn remote<I>(location: &str, settings: I) -> Result<Self, OpenPointError>
+    where
+        I: IntoIterator<Item = (String, String)>,
+    {
+        let refuse = |source| OpenPointError::Location { location: location.to_owned(), source };
+        let url = location.parse().map_err(|_| refuse(None))?;
+        let mut settings: Vec<_> = settings
+            .into_iter()
+            .map(|(name, value)| (name.to_ascii_lowercase(), value))
+            .filter(|(name, _)| name.starts_with("aws_"))
+            .collect();
+        // Integrity comes from the hashes; a share in the house network has no certificate.
+        settings.push(("allow_http".to_owned(), "true".to_owned()));
+        let (store, root) =
+            object_store::parse_url_opts(&url, settings).map_err(|source| refuse(Some(source)))?;
+        Self::new(store.into(), root, None)
+    }
+
+    /// A point in a store opened elsewhere, below `root`.
+    pub fn new(
+        store: Arc<dyn ObjectStore>,
+        root: Key,
+        folder: Option<PathBuf>,
+    ) -> Result<Self, OpenPointError> {
+        let runtime = tokio::runtime::Builder::new_multi_thread()
+            .worker_threads(1)
+            .enable_all()
+            .build()
+            .map_err(OpenPointError::Runtime)?;
+        let (requests, received) = (AtomicU64::new(0), AtomicU64::new(0));
+        Ok(Self { store, root, folder, runtime, requests, received })
+    }
+
+    /// The folder it is, if it is one.
+    pub fn as_folder(&self) -> Option<&Path> {
+        self.folder.as_deref()
+    }
+
+    /// How many requests were made, and how many bytes of content came back.
+    pub fn counted(&self) -> (u64, u64) {
+        (self.requests.load(Ordering::Relaxed), self.received.load(Ordering::Relaxed))
+    }
+
+    /// All bytes of something small that may change, `None` if it is not there.
+    pub fn read_small(&self, path: &str) -> Result<Option<Vec<u8>>, PointError> {
+        self.request();
+        let key = self.key(path);
+        let result = self.runtime.block_on(async { self.store.get(&key).await?.bytes().await });
+        match result {
+            Ok(bytes) => {
+                self.receive(bytes.len());
+                Ok(Some(bytes.to_vec()))
+            }
+            Err(Error::NotFound { .. }) => Ok(None),
+            Err(source) => Err(request("reading", path, source)),
+        }
+    }
+
+    /// All bytes of a small object, its hash checked.
+    pub fn read_object(&self, object: &Object) -> Result<Vec<u8>, PointError> {
+        let mut bytes = Vec::new();
+        self.read_from(object, 0, &mut |piece| {
+            bytes.extend_from_slice(piece);
+            Ok(())
+        })?;
+        if Hash::of(&bytes) == object.hash { Ok(bytes) } else { Err(damaged(object)) }
+    }
+
+    /// The bytes of an object from `offset` on, piece by piece as they come, **not yet checked**.
+    pub fn read_from(
+        &self,
+        object: &Object,
+        offset: u64,
+        take: &mut dyn FnMut(&[u8]) -> Result<(), PointError>,
+    ) -> Result<(), PointError> {
+        if offset >= object.length {
+            return Ok(());
+        }
+        self.read_range(object, offset..object.length, take)
+    }
+
+    /// The bytes of a range of an object, piece by piece as they come, **not yet checked**.
+    pub fn read_range(
+        &self,
+        object: &Object,
+        range: std::ops::Range<u64>,
+        take: &mut dyn FnMut(&[u8]) -> Result<(), PointError>,
+    ) -> Result<(), PointError> {
+        self.request();
+        let path = object.path();
+        let key = self.key(&path);
+        let expected = range.end - range.start;
+        let mut came = 0;
+        let result = self.runtime.block_on(async {
+            let whole = range.start == 0 && range.end == object.length;
+            let options = GetOptions {
+                range: (!whole).then(|| GetRange::Bounded(range.clone())),
+                ..GetOptions::default()
+            };
+            let mut stream = match self.store.get_opts(&key, options).await {
+                Ok(result) => result.into_stream(),
+                Err(source) => return Ok(Err(missing_or("reading", &path, source))),
+            };
+            while let Some(piece) = stream.next().await {
+                let piece = match piece {
+                    Ok(piece) => piece,
+                    Err(source) => return Ok(Err(request("reading", &path, source))),
+                };
+                came += piece.len() as u64;
+                self.receive(piece.len());
+                // §1.5: never more than was promised, whatever a server sends.
+                if came > expected {
+                    return Ok(Err(length(&path, expected)));
+                }
+                take(&piece)?;
+            }
+            Ok(Ok(()))
+        });
+        result.and_then(|inner| inner)?;
+        if came == expected { Ok(()) } else { Err(length(&path, expected)) }
+    }
+
+    /// Writes something small: afterwards it is there whole, or as it was.
+    pub fn write_small(&self, path: &str, bytes: Vec<u8>) -> Result<(), PointError> {
+        self.request();
+        let key = self.key(path);
+        self.runtime
+            .block_on(self.store.put(&key, PutPayload::from(bytes)))
+            .map(drop)
+            .map_err(|source| request("writing", path, source))
+    }
+
+    /// Writes an object from a file, reading it front to back. The file must be it: whoever calls has hashed it.
+    pub fn write_object(
+        &self,
+        object: &Object,
+        file: &Path,
+        progress: &mut dyn FnMut(u64),
+    ) -> Result<(), PointError> {
+        let path = object.path();
+        let cannot = |source| PointError::File { doing: "reading", path: file.to_owned(), source };
+        let mut input = File::open(file).map_err(cannot)?;
+        if object.length <= PART as u64 {
+            let mut bytes = Vec::new();
+            input.read_to_end(&mut bytes).map_err(cannot)?;
+            progress(object.length);
+            return self.write_small(&path, bytes);
+        }
+        let key = self.key(&path);
+        self.request();
+        let upload = self
+            .runtime
+            .block_on(self.store.put_multipart(&key))
+            .map_err(|source| request("writing", &path, source))?;
+        let _inside = self.runtime.enter();
+        let mut upload = WriteMultipart::new_with_chunk_size(upload, PART);
+        let mut buffer = vec![0; PART];
+        loop {
+            let read = input.read(&mut buffer).map_err(cannot)?;
+            if read == 0 {
+                break;
+            }
+            self.request();
+            self.runtime
+                .block_on(upload.wait_for_capacity(PARTS))
+                .map_err(|source| request("writing", &path, source))?;
+            upload.write(&buffer[..read]);
+            progress(read as u64);
+        }
+        self.runtime
+            .block_on(upload.finish())
+            .map(drop)
+            .map_err(|source| request("writing", &path, source))
+    }
+
+    /// Copies an object into `file`, from where the file ends on; checks the whole.
+    pub fn read_into(
+        &self,
+        object: &Object,
+        file: &mut File,
+        path: &Path,
+        progress: &mut dyn FnMut(u64),
+    ) -> Result<(), PointError> {
+        let cannot = |source| PointError::File { doing: "writing", path: path.to_owned(), source };
+        let mut hasher = Hasher::new();
+        let mut have = 0;
+        let mut buffer = vec![0; 1 << 20];
+        loop {
+            let read = file.read(&mut buffer).map_err(cannot)?;
+            if read == 0 {
+                break;
+            }
+            hasher.update(&buffer[..read]);
+            have += read as u64;
+        }
+        progress(have);
+        self.read_from(object, have, &mut |piece| {
+            hasher.update(piece);
+            progress(piece.len() as u64);
+            file.write_all(piece).map_err(cannot)
+        })?;
+        if hasher.finish() == object.hash { Ok(()) } else { Err(damaged(object)) }
+    }
+
+    /// What is there under a folder, in no order.
+    pub fn list(&self, folder: &str) -> Result<Vec<Listed>, PointError> {
+        self.request();
+        let key = self.key(folder);
+        let metas: Vec<_> = self
+            .runtime
+            .block_on(self.store.list(Some(&key)).try_collect())
+            .map_err(|source| request("listing", folder, source))?;
+        let below = |key: &Key| {
+            let parts: Option<Vec<_>> = key
+                .prefix_match(&self.root)
+                .map(|parts| parts.map(|part| part.as_ref().to_owned()).collect());
+            parts.map(|parts| parts.join("/"))
+        };
+        Ok(metas
+            .into_iter()
+            .filter_map(|meta| {
+                let path = below(&meta.location)?;
+                Some(Listed { path, length: meta.size, modified: meta.last_modified.timestamp() })
+            })
+            .collect())
+    }
+
+    /// The length of an object, or that it is not there.
+    pub fn length(&self, path: &str) -> Result<Option<u64>, PointError> {
+        self.request();
+        match self.runtime.block_on(self.store.head(&self.key(path))) {
+            Ok(meta) => Ok(Some(meta.size)),
+            Err(Error::NotFound { .. }) => Ok(None),
+            Err(source) => Err(request("looking at", path, source)),
+        }
+    }
+
+    /// Takes something away; it need not be there.
+    pub fn delete(&self, path: &str) -> Result<(), PointError> {
+        self.request();
+        match self.runtime.block_on(self.store.delete(&self.key(path))) {
+            Ok(()) | Err(Error::NotFound { .. }) => Ok(()),
+            Err(source) => Err(request("deleting", path, source)),
+        }
+    }
+
+    /// Whether an object is there with its length; its hash is not looked at.
+    pub fn has(&self, object: &Object) -> Result<bool, PointError> {
+        Ok(self.length(&object.path())? == Some(object.length))
+    }
+
+    fn key(&self, path: &str) -> Key {
+        path.split('/').filter(|part| !part.is_empty()).fold(self.root.clone(), Key::join)
+    }
+
+    fn request(&self) {
+        self.requests.fetch_add(1, Ordering::Relaxed);
+    }
+
+    fn receive(&self, bytes: usize) {
+        self.received.fetch_add(bytes as u64, Ordering::Relaxed);
+    }
+}
+
+/// The error of an object whose bytes are not what its name says.
+pub(crate) fn damaged(object: &Object) -> PointError {
+    PointError::Damaged { path: object.path(), reason: "its hash does not fit".to_owned() }
+}
+
+fn length(path: &str, expected: u64) -> PointError {
+    let reason = format!("it has not the {expected} bytes it should have");
+    PointError::Damaged { path: path.to_owned(), reason }
+}
+
+fn request(doing: &'static str, path: &str, source: Error) -> PointError {
+    PointError::Request { doing, path: path.to_owned(), source }
+}
+
+fn missing_or(doing: &'static str, path: &str, source: Error) -> PointError {
+    match source {
+        Error::NotFound { .. } => PointError::Missing { path: path.to_owned() },
+        source => request(doing, path, source),
+    }
+}
+
+/// The object a path stands for, with the length it is listed with.
+pub(crate) fn listed_object(listed: &Listed) -> Option<Object> {
+    let (kind, hash) = ObjectKind::parse_path(&listed.path).ok()?;
+    Some(Object { kind, hash, length: listed.length })
+}
