@@ -110,6 +110,10 @@ impl Site {
         }
         self.running += 1;
         let Some(cell) = place.cell_mut(id) else { return };
+        // From here on the worker may change what is there, and nobody hears of it if it dies.
+        if goal == Goal::Remove || cell.observed == Observed::Absent {
+            cell.observed = Observed::Unknown;
+        }
         self.fence += 1;
         cell.fence = self.fence;
         let fence = Fence { epoch, number: cell.fence };

@@ -38,12 +38,13 @@ impl Site {
         else {
             return;
         };
+        let before = tally_of(package, place, id);
+        doubt_after_removal(package, place, id);
         let Some(cell) = place.cell(id) else { return };
         let goal = goal(package, place, cell);
         if goal == Goal::Nothing && cell.observed == Observed::Absent {
             return self.drop_copy(at, place_id, id, fx);
         }
-        let before = tally_of(package, place, id);
         let target = resting_phase(goal, package, place, master);
         let keeps = keeps(cell, goal, target);
         if !keeps {
@@ -240,6 +241,18 @@ impl Site {
             package.collected = below;
             fx.push(Effect::Collect { package: id, below });
         }
+    }
+}
+
+/// A copy that was to go and is wanted again may still go: whoever was removing it is not heard of. It counts as unknown
+/// until a later lease has made sure of it, which locks the earlier one out.
+fn doubt_after_removal(package: &Package, place: &mut Place, id: PackageId) {
+    let leaving = place.leaving;
+    let Some(cell) = place.cell_mut(id) else { return };
+    let was_removed = cell.note.as_ref().is_some_and(|note| note.removes && note.attempts > 0);
+    let is_wanted = package.newest.is_some() && cell.wanted > 0 && !leaving;
+    if was_removed && is_wanted && matches!(cell.observed, Observed::Holds(_)) {
+        cell.observed = Observed::Unknown;
     }
 }
 

@@ -131,7 +131,9 @@ impl Checks {
             if let Effect::Collect { package, below } = effect {
                 // I19: the newest sound copy is never collected.
                 let held = site.master(*package);
-                self.expect(held.is_some_and(|held| held >= *below), "I19", || {
+                let leaves = starts(effects)
+                    .any(|work| (work.place, work.package) == (PlaceId::OWN, *package));
+                self.expect(leaves || held.is_some_and(|held| held >= *below), "I19", || {
                     format!("collects below {below} and holds {held:?}")
                 });
             }
@@ -275,8 +277,13 @@ impl World {
         else {
             return;
         };
-        let cell = machine.site.place(place).and_then(|place| place.cell(package));
-        let Some(Observed::Holds(believed)) = cell.map(|cell| cell.observed) else { return };
+        let cell = machine
+            .site
+            .place(place)
+            .filter(|place| !place.leaving)
+            .and_then(|place| place.cell(package));
+        let wanted = cell.filter(|cell| cell.wanted > 0 && known.newest.is_some());
+        let Some(Observed::Holds(believed)) = wanted.map(|cell| cell.observed) else { return };
         let there = disk.visible.get(&known.name).map(|(version, _)| *version);
         if there.is_none_or(|there| there < believed) {
             let name = &known.name;

@@ -74,8 +74,8 @@ impl World {
                     self.checks.switching(site, &work, last, decided);
                     if decided == Switch::Now {
                         disk.visible.insert(name.clone(), (work.version, units));
-                        disk.fences.insert(name, work.fence);
                     }
+                    disk.fences.insert(name, last.max(work.fence));
                 }
                 // The master copy does not verify, or is not there: the site has to look at it.
                 _ if newest.is_some_and(|newest| newest.number == work.version) => {
