@@ -19,8 +19,10 @@ impl Site {
     /// carried out. Effects that are lost in a crash are found missing by the next timer or lease.
     pub fn next(&mut self, now: Now, event: Event) -> Result<Vec<Effect>, Refused> {
         let mut fx = Vec::new();
+        let said = (self.feed.last(), self.reports.last());
         self.take(now, event, &mut fx)?;
         self.dispatch(now, &mut fx);
+        self.keep_said(said, &mut fx);
         if self.parent.is_some() && self.reports.last() > self.heard.sequence {
             self.ask_once(&mut fx);
         }
@@ -68,6 +70,10 @@ impl Site {
                 self.timer(now, fx);
                 Ok(())
             }
+            Event::WorkersGone => {
+                self.workers_gone(now, fx);
+                Ok(())
+            }
             Event::Restored { above } => {
                 self.raise(at, self.epoch.max(above).saturating_add(1), fx);
                 Ok(())
@@ -81,6 +87,16 @@ impl Site {
                 Ok(())
             }
         }
+    }
+
+    /// What was said is kept with what it was said of: no number is ever given to two things.
+    fn keep_said(&self, (down, up): (u64, u64), fx: &mut Effects) {
+        if (down, up) == (self.feed.last(), self.reports.last()) {
+            return;
+        }
+        fx.push(Effect::Keep(Key::Site));
+        let said = self.feed.since(down).chain(self.reports.since(up));
+        fx.extend(said.map(|(_, id)| Effect::Keep(Key::Package(id))));
     }
 
     fn publish(
@@ -114,6 +130,7 @@ impl Site {
         }
         if let Some(own) = self.places.get_mut(&PlaceId::OWN) {
             own.cell_or_new(id).observed = Observed::Holds(number);
+            fx.push(Effect::Keep(Key::Copy(PlaceId::OWN, id)));
         }
         self.say_to_children(id, fx);
         self.reconcile_everywhere(at, id, fx);
@@ -157,7 +174,9 @@ impl Site {
         for point in points {
             let new = !self.wants(id, &point);
             if let Some(package) = self.packages.get_mut(&id) {
-                package.targets.insert(point.clone());
+                if package.targets.insert(point.clone()) {
+                    fx.push(Effect::Keep(Key::Package(id)));
+                }
             }
             if new {
                 self.target(at, id, &point, 1, fx);
@@ -177,6 +196,9 @@ impl Site {
         for point in points {
             let had =
                 self.packages.get_mut(&id).is_some_and(|package| package.targets.remove(point));
+            if had {
+                fx.push(Effect::Keep(Key::Package(id)));
+            }
             if had && !self.wants(id, point) {
                 self.target(at, id, point, -1, fx);
             }
@@ -201,6 +223,7 @@ impl Site {
             points.into_iter().filter(|point| !self.wants(id, point)).collect();
         if let Some(package) = self.packages.get_mut(&id) {
             package.groups.insert(group);
+            fx.push(Effect::Keep(Key::Package(id)));
         }
         for point in &new {
             self.target(at, id, point, 1, fx);
@@ -223,6 +246,7 @@ impl Site {
         let points: Vec<PointName> = entry.points.iter().cloned().collect();
         if let Some(package) = self.packages.get_mut(&id) {
             package.groups.remove(group);
+            fx.push(Effect::Keep(Key::Package(id)));
         }
         for point in &points {
             if !self.wants(id, point) {
@@ -247,6 +271,7 @@ impl Site {
         let new: Vec<PackageId> =
             packages.into_iter().filter(|id| !self.wants(*id, &point)).collect();
         self.groups.entry(group).or_default().points.insert(point.clone());
+        fx.push(Effect::Keep(Key::Site));
         for id in new {
             self.target(at, id, &point, 1, fx);
         }
@@ -264,6 +289,7 @@ impl Site {
         if !entry.points.remove(point) {
             return Ok(());
         }
+        fx.push(Effect::Keep(Key::Site));
         let packages: Vec<PackageId> = entry.packages.iter().copied().collect();
         for id in packages {
             if !self.wants(id, point) {
@@ -439,6 +465,7 @@ impl Site {
 
     fn route(&mut self, at: Moment, id: PlaceId, code: SiteCode, fx: &mut Effects) {
         self.routes.insert(code.clone(), id);
+        fx.push(Effect::Keep(Key::Site));
         for package in self.packages.keys().copied().collect::<Vec<_>>() {
             let targets = self.points_of(package).filter(|point| point.site == code).count();
             if let Ok(targets @ 1..) = i32::try_from(targets) {
@@ -706,9 +733,10 @@ impl Site {
             .iter()
             .flat_map(|(id, place)| place.cells().map(|(package, _)| (*id, package)))
             .collect();
-        for place in self.places.values_mut() {
+        for (id, place) in &mut self.places {
             if let PlaceKind::Child { heard, .. } = &mut place.kind {
                 *heard = Stamp::default();
+                fx.push(Effect::Keep(Key::Place(*id)));
             }
             for (_, cell) in &mut place.cells {
                 if let Some(note) = &mut cell.note {
@@ -717,6 +745,7 @@ impl Site {
             }
         }
         for (place, package) in copies {
+            fx.push(Effect::Keep(Key::Copy(place, package)));
             self.looked(at, place, package, Observed::Unknown, fx);
         }
         for id in self.packages.keys().copied().collect::<Vec<_>>() {

@@ -430,6 +430,7 @@ impl Site {
             let place = self.places.get_mut(&id);
             let place = place.ok_or_else(|| Refused::NoPlace(format!("{}", id.0)))?;
             place.breaker.until = place.breaker.until.min(at);
+            fx.push(Effect::Keep(Key::Place(id)));
             let packages: Vec<PackageId> = match &scope {
                 RetryScope::One(_, package) => vec![*package],
                 _ => place.cells().map(|(package, _)| package).collect(),
@@ -470,6 +471,23 @@ impl Site {
             }
             fx.push(Effect::Keep(Key::Copy(id, package)));
             self.offer(now.at, id);
+        }
+    }
+
+    /// Ends every lease: each attempt counts as failed, and the next has its pause.
+    pub(crate) fn workers_gone(&mut self, now: Now, fx: &mut Effects) {
+        let running: Vec<(PlaceId, PackageId)> = self
+            .places
+            .iter()
+            .flat_map(|(id, place)| place.running.iter().map(|package| (*id, *package)))
+            .collect();
+        for (place, package) in running {
+            if let Some(fence) = self.stand_down(place, package) {
+                fx.push(Effect::Cancel { place, package, fence });
+            }
+            self.failed(now, place, package, Cause::LeaseExpired, fx);
+            fx.push(Effect::Keep(Key::Copy(place, package)));
+            self.offer(now.at, place);
         }
     }
 

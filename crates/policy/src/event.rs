@@ -57,6 +57,8 @@ pub enum Event {
     Reached(PlaceId),
     /// An operator is tired of waiting.
     RetryNow(RetryScope),
+    /// Whoever worked for this site is gone: its only process has just started. Leases need not run out.
+    WorkersGone,
     /// The moment [`crate::Site::next_wake`] named has come.
     Timer,
     /// The site's tables come from a backup. `above` is the greatest epoch noted outside of them.

@@ -42,7 +42,19 @@ impl Changes {
         self.of.get(&id).copied().unwrap_or_default()
     }
 
-    fn since(&self, sequence: u64) -> impl Iterator<Item = (u64, PackageId)> {
+    /// A package's latest change, as it was kept.
+    pub(crate) fn put_back(&mut self, id: PackageId, of: u64) {
+        if of > 0 {
+            self.of.insert(id, of);
+            self.by_sequence.insert(of, id);
+        }
+    }
+
+    pub(crate) fn begin_at(&mut self, sequence: u64) {
+        self.sequence = sequence;
+    }
+
+    pub(crate) fn since(&self, sequence: u64) -> impl Iterator<Item = (u64, PackageId)> {
         self.by_sequence.range(sequence.saturating_add(1)..).map(|(at, id)| (*at, *id))
     }
 }
@@ -292,6 +304,7 @@ impl Site {
             return;
         }
         note.below = Some((entry.stamp, entry.tally, entry.known));
+        fx.push(Effect::Keep(Key::Copy(place_id, id)));
         self.retally(place_id, id, before);
         let observed = match (entry.gone, entry.held) {
             (true, _) if is_current => Observed::Absent,

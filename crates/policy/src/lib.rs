@@ -26,6 +26,7 @@ mod job;
 mod mutation;
 mod reconcile;
 mod retry;
+mod rows;
 mod schedule;
 mod scrub;
 mod sender;
@@ -40,6 +41,7 @@ pub use job::{Avoid, Cause, Fence, JobKind, Observed, Outcome, Phase, Reason, Wa
 #[cfg(feature = "mutations")]
 pub use mutation::Mutation;
 pub use retry::{Breaker, RetryRule};
+pub use rows::{CopyRow, JobRow, PackageRow, PlaceRow, Row, RowsError, SiteRow};
 pub use schedule::{Hours, InvalidSchedule, Schedule};
 pub use scrub::{Scrub, Source, repair_order};
 pub use sender::{Address, Grant, Hold, Sender, StreamId};

@@ -224,6 +224,7 @@ impl Site {
         }
         if package.ours {
             self.retired.insert(package.name.clone(), package.number);
+            fx.push(Effect::Keep(Key::Site));
         }
         self.names.remove(&package.name);
         self.packages.remove(&id);
@@ -239,7 +240,7 @@ impl Site {
         let below = package.readers.keys().next().copied().unwrap_or(master).min(master);
         if below > package.collected {
             package.collected = below;
-            fx.push(Effect::Collect { package: id, below });
+            fx.extend([Effect::Keep(Key::Package(id)), Effect::Collect { package: id, below }]);
         }
     }
 }

@@ -138,7 +138,7 @@ pub struct Place {
 }
 
 /// Which sort of place.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum PlaceKind {
     /// The site's own store.
     Own,
@@ -182,7 +182,7 @@ pub struct Cell {
 }
 
 /// What only jobs that were tried have.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Trouble {
     /// The version the job is for.
     pub(crate) version: VersionNumber,
@@ -379,6 +379,11 @@ impl Site {
     /// Jobs that are not done: places whose copy is not what it should be.
     pub fn live_jobs(&self) -> u64 {
         self.live
+    }
+
+    /// What an operator set.
+    pub fn settings(&self) -> Settings {
+        self.settings
     }
 
     /// Attempts under way.

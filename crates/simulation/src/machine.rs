@@ -1,7 +1,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use model::{Hash, PackageName};
-use policy::{Fence, PackageId, PlaceId, Sender, Site, VersionNumber, Work};
+use policy::{Fence, Key, PackageId, PlaceId, Row, Sender, Site, VersionNumber, Work};
 
 /// Content as its units; equal numbers, equal bytes.
 pub type Units = Vec<u64>;
@@ -41,6 +41,8 @@ pub struct Spool {
 pub struct Machine {
     /// The decisions. Durable after each event.
     pub site: Site,
+    /// The tables as the database has them.
+    pub rows: BTreeMap<Key, Row>,
     /// Volatile.
     pub sender: Sender,
     /// The site above, by its number.
@@ -82,8 +84,10 @@ pub struct Machine {
 impl Machine {
     /// A server without anything on it.
     pub fn new(site: Site, parent: Option<usize>) -> Self {
+        let rows = site.keys().filter_map(|key| Some((key, site.row(key)?))).collect();
         Self {
             site,
+            rows,
             sender: Sender::default(),
             parent,
             children: Vec::new(),

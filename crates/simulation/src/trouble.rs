@@ -235,6 +235,7 @@ impl World {
         self.say(|| format!("{site}: its tables come from a backup"));
         let machine = &mut self.machines[site];
         machine.epoch = machine.epoch.max(machine.site.epoch());
+        machine.rows = saved.keys().filter_map(|key| Some((key, saved.row(key)?))).collect();
         machine.site = saved;
         machine.life += 1;
         machine.works.clear();

@@ -229,6 +229,7 @@ impl World {
             self.say(|| format!("{site}:   decides {effects:?}"));
         }
         self.checks.after(&self.machines[site], before, now.at, &effects);
+        self.keep(site, &effects);
         // A crash between what is durable and what is done.
         if !self.is_calm() && self.faults.loss > 0 && self.dice.below(2_000) == 0 {
             self.crash(site);
@@ -239,6 +240,46 @@ impl World {
         }
         self.set_timer(site);
         effects
+    }
+
+    /// The one transaction in which everything an event changed becomes durable.
+    fn keep(&mut self, site: usize, effects: &[Effect]) {
+        let machine = &mut self.machines[site];
+        for effect in effects {
+            let Effect::Keep(key) = effect else { continue };
+            match machine.site.row(*key) {
+                Some(row) => drop(machine.rows.insert(*key, row)),
+                None => drop(machine.rows.remove(key)),
+            }
+        }
+    }
+
+    /// The site again, from what its database has: nothing else survives.
+    fn read_tables(&mut self, site: usize) {
+        let machine = &mut self.machines[site];
+        for key in machine.site.keys().collect::<Vec<_>>() {
+            let (should, kept) = (machine.site.row(key), machine.rows.get(&key));
+            if should.as_ref() != kept {
+                let text = format!("{site}: {key:?} is {should:?} and was kept as {kept:?}");
+                return self.checks.say("I5", text);
+            }
+        }
+        let surplus =
+            machine.rows.keys().find(|key| machine.site.row(**key).is_none()).copied();
+        if let Some(key) = surplus {
+            return self.checks.say("I5", format!("{site}: {key:?} is gone and was kept"));
+        }
+        let settings = machine.site.settings();
+        match Site::from_rows(settings, machine.rows.clone()) {
+            Ok(read) => {
+                let (was, is) = (machine.site.live_jobs(), read.live_jobs());
+                machine.site = read;
+                if was != is {
+                    self.checks.say("I5", format!("{site}: {was} jobs became {is} by a restart"));
+                }
+            }
+            Err(error) => self.checks.say("I5", format!("{site}: {error}")),
+        }
     }
 
     pub(crate) fn set_timer(&mut self, site: usize) {
@@ -269,6 +310,7 @@ impl World {
             return;
         }
         self.say(|| format!("{site}: starts"));
+        self.read_tables(site);
         let machine = &mut self.machines[site];
         machine.up = true;
         let (life, children) = (machine.life, machine.children.clone());
@@ -276,6 +318,9 @@ impl World {
         for child in children {
             let code = self.machines[child].site.code().clone();
             self.connect(site, &code);
+        }
+        if self.dice.chance(50) {
+            self.event(site, policy::Event::WorkersGone);
         }
         self.at(1, Happening::Timer { site, life });
         self.at(10, Happening::Poll { site, life });
