@@ -9,6 +9,7 @@ mod leaks;
 mod machine;
 mod project;
 mod script;
+mod site;
 mod store;
 mod tour;
 
@@ -60,6 +61,8 @@ enum Command {
     Fetch(store::Fetch),
     /// Look after a distribution point.
     Dp(store::Dp),
+    /// Run a site, which brings packages to its distribution points.
+    Site(site::Args),
     /// Write completions for a shell to standard output.
     Completions(help::Completions),
     /// Write manual pages to a folder.
@@ -88,6 +91,7 @@ fn main() -> ExitCode {
         Command::Publish(args) => store::publish(&args),
         Command::Fetch(args) => store::fetch(&args),
         Command::Dp(args) => store::dp(&args),
+        Command::Site(args) => site::run(&args),
         Command::Completions(args) => help::completions(&args, Arguments::command()),
         Command::Man(args) => help::man(&args, Arguments::command()),
         Command::Enter(inside) => capture::enter(&inside),

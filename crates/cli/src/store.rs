@@ -13,7 +13,7 @@ use std::process::ExitCode;
 
 use ::store::Point;
 
-use answer::{Answer, Failure};
+pub(crate) use answer::{Answer, Failure, give};
 
 /// Runs `publish`.
 pub(crate) fn publish(args: &Publish) -> ExitCode {

@@ -27,7 +27,7 @@ pub use error::{FetchError, OpenPointError, PointError, PublishError};
 pub use fetch::{FetchOptions, Fetched, Wanted, wanted};
 pub use follow::FollowError;
 pub use point::{Listed, Point};
-pub use publish::{PublishOptions, Published, publish};
+pub use publish::{PublishOptions, Published, package_name, publish};
 pub use releases::{names, releases};
 pub use unpacked::UnpackError;
 

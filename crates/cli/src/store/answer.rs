@@ -17,6 +17,12 @@ pub(crate) struct Failure {
     error: Box<dyn Error>,
 }
 
+impl Failure {
+    pub(crate) fn new(exit: Exit, error: impl Error + 'static) -> Self {
+        Self { exit, error: Box::new(error) }
+    }
+}
+
 impl From<OpenPointError> for Failure {
     fn from(error: OpenPointError) -> Self {
         let exit = match &error {
