@@ -108,4 +108,10 @@ impl Machine {
             cancelled: BTreeSet::new(),
         }
     }
+
+    /// The version of a package the own store holds, as the tables know it.
+    pub fn master_of(&self, package: &str) -> Option<VersionNumber> {
+        let name = PackageName::new(package).ok()?;
+        self.site.master(self.site.package_id(&name)?)
+    }
 }

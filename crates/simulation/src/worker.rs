@@ -14,7 +14,7 @@ use crate::{
 };
 
 impl World {
-    pub(crate) fn start(&mut self, site: usize, work: Work) {
+    pub(crate) fn start_work(&mut self, site: usize, work: Work) {
         let machine = &mut self.machines[site];
         machine.works.insert((work.place, work.package), work);
         if work.place == PlaceId::OWN {
@@ -100,6 +100,14 @@ impl World {
         }
         let observed = self.look(site, work.place, work.package);
         self.finish(site, work, Outcome::Seen(observed));
+    }
+
+    /// What a place holds of a package by name, hashed.
+    pub fn look_at(&self, site: usize, place: PlaceId, name: &PackageName) -> Observed {
+        match self.machines[site].site.package_id(name) {
+            Some(id) => self.look(site, place, id),
+            None => Observed::Unknown,
+        }
     }
 
     /// What a place holds of a package, hashed.

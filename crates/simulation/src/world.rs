@@ -305,6 +305,20 @@ impl World {
         self.at(delay, Happening::Restart { site });
     }
 
+    /// The server ends, and stays so until [`World::start`].
+    pub fn stop(&mut self, site: usize) {
+        let machine = &mut self.machines[site];
+        machine.up = false;
+        machine.life += 1;
+        machine.works.clear();
+        machine.timer = None;
+    }
+
+    /// The server begins again with what its disks have.
+    pub fn start(&mut self, site: usize) {
+        self.restart(site);
+    }
+
     fn restart(&mut self, site: usize) {
         if self.machines[site].up {
             return;
@@ -331,7 +345,7 @@ impl World {
         match effect {
             Effect::Keep(_) | Effect::Tell(_) => {}
             Effect::Quarantine { .. } => self.checks.quarantined += 1,
-            Effect::Start(work) => self.start(site, work),
+            Effect::Start(work) => self.start_work(site, work),
             Effect::Cancel { place, package, fence } => {
                 let machine = &mut self.machines[site];
                 machine.cancelled.insert((place, package, fence));

@@ -25,6 +25,8 @@ use crate::{
 
 /// Seconds between two words about progress.
 const PROGRESS: Duration = Duration::from_secs(5);
+/// Readers of an older release have so long.
+const GRACE: Duration = Duration::from_secs(7 * 24 * 3_600);
 /// Bytes of copies hashed per second when nobody asks.
 const SCRUB: u64 = 20 << 20;
 
@@ -274,6 +276,8 @@ impl Server {
             (JobKind::Remove, _) => remove_fenced(&point, name, work.fence)?,
             (JobKind::Complete, Some(content)) => {
                 complete(&self.store, &point, name, content, work.fence, &mut go_on)?;
+                // Readers of what was there before have a week. What cannot be taken away now is with the next copy.
+                let _ = store::collect(&point, GRACE);
             }
             (JobKind::Complete, None) => return Err(Stopped::Cancelled),
         }
