@@ -9,6 +9,7 @@ mod leaks;
 mod machine;
 mod project;
 mod script;
+mod site;
 mod store;
 mod tour;
 mod trust;
@@ -63,6 +64,8 @@ enum Command {
     Dp(store::Dp),
     /// Say who may publish what, and whom this machine believes.
     Trust(trust::Args),
+    /// Run a site, which brings packages to its distribution points.
+    Site(site::Args),
     /// Write completions for a shell to standard output.
     Completions(help::Completions),
     /// Write manual pages to a folder.
@@ -92,6 +95,7 @@ fn main() -> ExitCode {
         Command::Fetch(args) => store::fetch(&args),
         Command::Dp(args) => store::dp(&args),
         Command::Trust(args) => trust::run(&args),
+        Command::Site(args) => site::run(&args),
         Command::Completions(args) => help::completions(&args, Arguments::command()),
         Command::Man(args) => help::man(&args, Arguments::command()),
         Command::Enter(inside) => capture::enter(&inside),

@@ -16,7 +16,7 @@ use std::{path::PathBuf, process::ExitCode};
 
 use ::store::Point;
 
-pub(crate) use answer::{Answer, Failure};
+pub(crate) use answer::{Answer, Failure, give};
 
 /// Runs `publish`.
 pub(crate) fn publish(args: &Publish) -> ExitCode {

@@ -37,7 +37,7 @@ pub use error::{FetchError, OpenPointError, PointError, PublishError};
 pub use fetch::{FetchOptions, Fetched, Installed, Ready, Wanted, wanted};
 pub use follow::FollowError;
 pub use point::{Listed, Point};
-pub use publish::{PublishOptions, Published, publish};
+pub use publish::{PublishOptions, Published, package_name, publish};
 pub use releases::{names, releases};
 pub use signed::{
     SignError, Signed, Signing, TrustError, TrustLock, TrustSettings, apply_trust, edit_trust,

@@ -207,6 +207,11 @@ fn content_known(
     Ok(known)
 }
 
+/// The name of the package in a file.
+pub fn package_name(package: &Path) -> Result<PackageName, PublishError> {
+    Ok(open(package)?.header().name.clone())
+}
+
 /// The releases to make deltas from.
 fn choose_bases<'k>(
     name: &PackageName,

@@ -14,6 +14,7 @@ mod command;
 mod debian;
 mod prove;
 mod prove_windows;
+mod simulate;
 mod test;
 mod tidy;
 mod windows;
@@ -42,6 +43,8 @@ enum Chore {
     Prove(Prove),
     /// Build the program in front of Windows installers, to be embedded in the next build.
     Windows,
+    /// Histories of a tree of sites with faults: many, or one in words.
+    Simulate(simulate::Args),
     /// Measure speed and size against peers in the same run.
     #[command(subcommand)]
     Bench(Bench),
@@ -75,6 +78,7 @@ fn main() -> ExitCode {
         Chore::Test(args) => test::run(&args),
         Chore::Windows => windows::stub().map(|stub| println!("{}", stub.display())),
         Chore::Prove(Prove::Capture(args)) => prove::run(&args),
+        Chore::Simulate(args) => simulate::run(&args),
         Chore::Prove(Prove::Store(args)) => prove::store::run(&args),
         Chore::Prove(Prove::Exports(args)) => prove::exports::run(&args),
         Chore::Prove(Prove::Windows(args)) => prove_windows::prove(&args),

@@ -1,0 +1,138 @@
+use model::Hash;
+
+use crate::{Avoid, Fence, VersionNumber};
+
+/// A copy a place has already.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Held {
+    /// Its number.
+    pub number: VersionNumber,
+    /// Its content.
+    pub manifest: Hash,
+    /// Whether it verified when last looked at.
+    pub verified: bool,
+}
+
+/// What is to be had of the wanted version.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Offer {
+    /// The wanted content.
+    pub manifest: Hash,
+    /// Bytes of all of it.
+    pub full: u64,
+    /// Bytes of the chunks that are not there yet, if somebody counted.
+    pub chunks: Option<u64>,
+    /// Deltas: from which version, how many bytes.
+    pub deltas: Vec<(VersionNumber, u64)>,
+}
+
+/// How a copy is completed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Way {
+    /// The same content is there under an older number.
+    Nothing(VersionNumber),
+    /// From a base that verified.
+    Delta(VersionNumber),
+    /// Only the chunks that are missing.
+    Chunks,
+    /// Everything.
+    Full,
+}
+
+/// The cheapest way that was not tried in vain. Deltas only from the newest verified copy that has one.
+pub fn choose_way(held: &[Held], offer: &Offer, avoid: Avoid) -> Way {
+    let verified = || held.iter().filter(|held| held.verified);
+    if let Some(same) = verified().find(|held| held.manifest == offer.manifest) {
+        return Way::Nothing(same.number);
+    }
+    let delta = verified()
+        .filter_map(|held| {
+            let (_, bytes) = offer.deltas.iter().find(|(base, _)| *base == held.number)?;
+            Some((held.number, *bytes))
+        })
+        .max_by_key(|(number, _)| *number)
+        .filter(|_| !avoid.delta);
+    let chunks = offer.chunks.filter(|_| !avoid.chunks);
+    match (delta, chunks) {
+        (Some((_, delta)), Some(chunks)) if chunks < delta => Way::Chunks,
+        (Some((base, delta)), _) if delta < offer.full => Way::Delta(base),
+        (_, Some(chunks)) if chunks < offer.full => Way::Chunks,
+        _ => Way::Full,
+    }
+}
+
+/// What a place does with a complete, verified copy it is offered.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Switch {
+    /// Make it the visible one, in one atomic step.
+    Now,
+    /// Leave things: what is visible is as new or newer.
+    NewerThere,
+    /// Leave things: a later lease was here.
+    StaleFence,
+}
+
+/// Decides over the switch. `last` is the greatest fence the place has seen.
+pub fn switch(
+    visible: Option<VersionNumber>,
+    offered: VersionNumber,
+    last: Fence,
+    fence: Fence,
+) -> Switch {
+    if fence < last {
+        Switch::StaleFence
+    } else if visible.is_some_and(|visible| visible > offered) {
+        Switch::NewerThere
+    } else {
+        Switch::Now
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use model::Hash;
+
+    use super::{Held, Offer, Switch, Way, choose_way, switch};
+    use crate::{Avoid, Fence, VersionNumber};
+
+    const fn v(count: u32) -> VersionNumber {
+        VersionNumber { epoch: 0, count }
+    }
+
+    fn held(count: u32, verified: bool) -> Held {
+        Held { number: v(count), manifest: Hash::of(&[u8::try_from(count).unwrap()]), verified }
+    }
+
+    fn offer() -> Offer {
+        let deltas = vec![(v(1), 10), (v(2), 5)];
+        Offer { manifest: Hash::of(b"3"), full: 100, chunks: Some(20), deltas }
+    }
+
+    #[test]
+    fn the_newest_verified_base_then_chunks_then_all() {
+        let copies = [held(1, true), held(2, true)];
+        assert_eq!(choose_way(&copies, &offer(), Avoid::default()), Way::Delta(v(2)));
+        let damaged = [held(1, true), held(2, false)];
+        assert_eq!(choose_way(&damaged, &offer(), Avoid::default()), Way::Delta(v(1)));
+        let no_delta = Avoid { delta: true, chunks: false };
+        assert_eq!(choose_way(&copies, &offer(), no_delta), Way::Chunks);
+        let neither = Avoid { delta: true, chunks: true };
+        assert_eq!(choose_way(&copies, &offer(), neither), Way::Full);
+    }
+
+    #[test]
+    fn equal_content_is_not_fetched() {
+        let same = Held { manifest: Hash::of(b"3"), ..held(1, true) };
+        assert_eq!(choose_way(&[same], &offer(), Avoid::default()), Way::Nothing(v(1)));
+        let damaged = Held { verified: false, ..same };
+        assert_eq!(choose_way(&[damaged], &offer(), Avoid::default()), Way::Chunks);
+    }
+
+    #[test]
+    fn a_late_worker_switches_nothing() {
+        let fence = |number| Fence { epoch: 0, number };
+        assert_eq!(switch(Some(v(1)), v(2), fence(3), fence(3)), Switch::Now);
+        assert_eq!(switch(Some(v(1)), v(2), fence(4), fence(3)), Switch::StaleFence);
+        assert_eq!(switch(Some(v(3)), v(2), fence(3), fence(4)), Switch::NewerThere);
+    }
+}

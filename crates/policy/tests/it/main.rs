@@ -1,0 +1,3 @@
+//! Decisions of one site, without a network.
+
+mod one_site;

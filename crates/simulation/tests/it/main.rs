@@ -1,0 +1,5 @@
+//! Histories, the field's failures, and the ancestor's faults.
+
+mod ledger;
+mod mutations;
+mod seeds;

@@ -1,0 +1,122 @@
+use std::{fs::File, path::Path};
+
+use model::PackageName;
+use reqwest::blocking::{Body, Client as Http, RequestBuilder};
+use serde::de::DeserializeOwned;
+use serde_json::Value;
+
+use crate::{
+    Folder, SiteError, Status,
+    api::{Assignment, NewPoint, Retry},
+};
+
+/// Talks to a site that runs.
+#[derive(Debug)]
+pub struct Client {
+    http: Http,
+    address: String,
+    token: String,
+}
+
+impl Client {
+    /// The site in a folder of this machine.
+    pub fn local(folder: &Folder) -> Result<Self, SiteError> {
+        let path = folder.address();
+        let address = std::fs::read_to_string(&path).map_err(|source| {
+            if source.kind() == std::io::ErrorKind::NotFound {
+                SiteError::Said {
+                    message: "the site does not run: `packhorse site serve` starts it".to_owned(),
+                    conflict: true,
+                }
+            } else {
+                SiteError::file("reading", &path)(source)
+            }
+        })?;
+        Self::new(&format!("http://{}", address.trim()), &folder.token()?)
+    }
+
+    /// The site at a URL, with its token.
+    pub fn new(address: &str, token: &str) -> Result<Self, SiteError> {
+        let address = address.trim_end_matches('/').to_owned();
+        let http = Http::builder()
+            .timeout(None)
+            .connect_timeout(std::time::Duration::from_secs(10))
+            .no_proxy()
+            .build()
+            .map_err(|source| SiteError::NoAnswer { address: address.clone(), source })?;
+        Ok(Self { http, address, token: token.to_owned() })
+    }
+
+    fn send<T: DeserializeOwned>(&self, request: RequestBuilder) -> Result<T, SiteError> {
+        let no_answer = |source| SiteError::NoAnswer { address: self.address.clone(), source };
+        let answer = request.bearer_auth(&self.token).send().map_err(no_answer)?;
+        let status = answer.status();
+        if status.is_success() {
+            return answer.json().map_err(no_answer);
+        }
+        let said: Value = answer.json().unwrap_or_default();
+        let message = said["error"].as_str().map_or_else(|| status.to_string(), str::to_owned);
+        Err(SiteError::Said { message, conflict: status.is_client_error() })
+    }
+
+    fn url(&self, path: &str) -> String {
+        format!("{}/v1/{path}", self.address)
+    }
+
+    /// Where everything is, and why not elsewhere.
+    pub fn status(&self) -> Result<Status, SiteError> {
+        self.send(self.http.get(self.url("status")))
+    }
+
+    /// Has every copy looked at, then the same.
+    pub fn verify(&self) -> Result<Status, SiteError> {
+        self.send(self.http.post(self.url("verify")))
+    }
+
+    /// Publishes a package file; whether it was new.
+    pub fn publish(&self, package: &Path, replace: bool) -> Result<bool, SiteError> {
+        let file = File::open(package).map_err(SiteError::file("opening", package))?;
+        let url = format!("{}?replace={replace}", self.url("packages"));
+        let said: Value = self.send(self.http.post(url).body(Body::new(file)))?;
+        Ok(said["new"].as_bool().unwrap_or_default())
+    }
+
+    /// Removes a package everywhere.
+    pub fn retire(&self, package: &PackageName) -> Result<(), SiteError> {
+        self.send::<Value>(self.http.delete(self.url(&format!("packages/{package}")))).map(drop)
+    }
+
+    /// Says which points are to hold a package, or no longer.
+    pub fn assign(
+        &self,
+        package: &PackageName,
+        points: &[String],
+        wanted: bool,
+    ) -> Result<(), SiteError> {
+        let assignment = Assignment { points: points.to_vec(), wanted };
+        let url = self.url(&format!("packages/{package}/assignment"));
+        self.send::<Value>(self.http.post(url).json(&assignment)).map(drop)
+    }
+
+    /// Adds a point.
+    pub fn add_point(&self, name: &str, location: &str) -> Result<(), SiteError> {
+        let point = NewPoint { name: name.to_owned(), location: location.to_owned() };
+        self.send::<Value>(self.http.post(self.url("points")).json(&point)).map(drop)
+    }
+
+    /// Removes a point: cleaned first, or forgotten as it is.
+    pub fn remove_point(&self, name: &str, force: bool) -> Result<(), SiteError> {
+        let url = self.url(&format!("points/{name}?force={force}"));
+        self.send::<Value>(self.http.delete(url)).map(drop)
+    }
+
+    /// Tries again at once.
+    pub fn retry(
+        &self,
+        point: Option<&str>,
+        package: Option<&PackageName>,
+    ) -> Result<(), SiteError> {
+        let retry = Retry { point: point.map(str::to_owned), package: package.cloned() };
+        self.send::<Value>(self.http.post(self.url("retry")).json(&retry)).map(drop)
+    }
+}

@@ -1,0 +1,110 @@
+//! What any [`Storage`] has to do. Each function is one promise; it panics where the promise is broken.
+
+use policy::{Event, Features, Key, Moment, Now, Settings, Site, SiteCode};
+
+use crate::{Change, Desk, Storage, folder::has_site};
+
+/// Opens the same tables once more, as another process would.
+pub type Open<'a> = &'a dyn Fn() -> Box<dyn Storage>;
+
+/// All promises. `open` begins with empty tables.
+pub fn all(open: Open<'_>) {
+    what_was_committed_is_there(open);
+    what_was_abandoned_is_not(open);
+    the_clock_never_goes_back(open);
+    a_desk_sees_what_another_wrote(open);
+}
+
+fn code() -> SiteCode {
+    SiteCode::new("TOP").expect("a code")
+}
+
+/// A committed change is read by others, facts and rows alike.
+pub fn what_was_committed_is_there(open: Open<'_>) {
+    let mut storage = open();
+    assert!(!has_site(&mut *storage), "the suite begins with empty tables");
+    Desk::found(&mut *storage, code()).expect("a site is founded");
+    let turn = storage.begin().expect("begins");
+    storage.commit(&[Change::Fact("a".to_owned(), Some("b".to_owned()))]).expect("commits");
+    let mut other = open();
+    let tables = other.tables().expect("is read");
+    assert_eq!(tables.facts, [("a".to_owned(), "b".to_owned())]);
+    let site = Site::from_rows(Settings::default(), tables.rows).expect("is a site");
+    assert_eq!(site.code(), &code());
+    let next = other.begin().expect("begins");
+    other.abandon();
+    assert_eq!(next.generation, turn.generation + 1, "a commit is one generation");
+    assert!(Desk::found(&mut *other, code()).is_err(), "a site is founded once");
+}
+
+/// A transaction that was given up leaves nothing, and lets others go on.
+pub fn what_was_abandoned_is_not(open: Open<'_>) {
+    let (mut one, mut other) = (open(), open());
+    let before = one.tables().expect("is read");
+    let turn = one.begin().expect("begins");
+    one.abandon();
+    assert!(one.commit(&[Change::Fact("x".to_owned(), Some("y".to_owned()))]).is_err());
+    let next = other.begin().expect("begins");
+    other.abandon();
+    assert_eq!(next.generation, turn.generation);
+    assert_eq!(other.tables().expect("is read").facts, before.facts);
+}
+
+/// Moments rise from transaction to transaction, whoever makes them.
+pub fn the_clock_never_goes_back(open: Open<'_>) {
+    let mut last = 0;
+    for _ in 0..5 {
+        for storage in &mut [open(), open()] {
+            let turn = storage.begin().expect("begins");
+            storage.commit(&[]).expect("commits");
+            assert!(turn.moment >= last, "{} after {last}", turn.moment);
+            last = turn.moment;
+        }
+    }
+}
+
+/// Two processes on the same tables decide as one; neither works on old ones.
+pub fn a_desk_sees_what_another_wrote(open: Open<'_>) {
+    let mut one = Desk::open(open(), Settings::default()).expect("opens");
+    let mut other = Desk::open(open(), Settings::default()).expect("opens");
+    let add = |name: &str| Event::AddPoint { name: name.into(), features: Features(u64::MAX) };
+    one.event(add("a")).expect("adds");
+    other.event(add("b")).expect("adds");
+    one.event(add("c")).expect("adds");
+    let names = ["a", "b", "c"];
+    assert!(names.iter().all(|name| one.site().point_id(name).is_some()));
+    let read = Desk::open(open(), Settings::default()).expect("opens");
+    let rows = |site: &Site| site.keys().map(|key| (key, site.row(key))).collect::<Vec<_>>();
+    assert_eq!(rows(one.site()), rows(read.site()), "memory and tables are the same");
+}
+
+/// The job of a copy, in the tables of a site that has one: at most one for its kind, version and place.
+pub fn a_second_live_job_is_refused(storage: &mut dyn Storage) {
+    let mut site = Site::new(code(), None, Settings::default());
+    let now = Now { at: Moment(1), dice: 1 };
+    site.next(now, Event::AddPoint { name: "a".into(), features: Features(u64::MAX) })
+        .expect("adds");
+    let publish = Event::Publish {
+        package: model::PackageName::new("redis").expect("a name"),
+        manifest: model::Hash::of(b"1"),
+        bytes: 1,
+        critical: Features::default(),
+        optional: Features::default(),
+    };
+    site.next(now, publish).expect("publishes");
+    let assign = Event::Assign {
+        package: model::PackageName::new("redis").expect("a name"),
+        points: vec![policy::PointName { site: code(), name: "a".into() }],
+    };
+    site.next(now, assign).expect("assigns");
+    let (place, package) = (site.point_id("a").expect("is there"), policy::PackageId(0));
+    let job = site.job(place, package).expect("is a job");
+    let copy = Key::Copy(place, package);
+    let row = site.row(copy);
+    storage.begin().expect("begins");
+    storage.commit(&[Change::Row(copy, row.clone(), Some(job))]).expect("one is fine");
+    // The same lease for another copy: two workers would have one right.
+    let other = Key::Copy(policy::PlaceId(place.0 + 1), package);
+    storage.begin().expect("begins");
+    assert!(storage.commit(&[Change::Row(other, row, Some(job))]).is_err(), "one fence, one job");
+}

@@ -1,0 +1,84 @@
+use std::{io, path::PathBuf};
+
+use policy::{InvalidCode, Refused, RowsError};
+use store::{OpenPointError, PointError, PublishError};
+
+use crate::StorageError;
+
+/// Why a site does not do it.
+#[derive(Debug, thiserror::Error)]
+pub enum SiteError {
+    /// Its database.
+    #[error(transparent)]
+    Storage(#[from] StorageError),
+    /// Rows that make no site.
+    #[error(transparent)]
+    Rows(#[from] RowsError),
+    /// The event means nothing here.
+    #[error(transparent)]
+    Refused(#[from] Refused),
+    /// No site code.
+    #[error(transparent)]
+    Code(#[from] InvalidCode),
+    /// There is one already.
+    #[error("there is a site already")]
+    Exists,
+    /// Another process serves it, or looks after it.
+    #[error("`{path}` is in use by another process of this site: stop it first", path = path.display())]
+    InUse {
+        /// The lock.
+        path: PathBuf,
+    },
+    /// A file of the site's folder.
+    #[error("{doing} `{path}` stopped", path = path.display())]
+    File {
+        /// What was being done.
+        doing: &'static str,
+        /// Which.
+        path: PathBuf,
+        /// Why.
+        #[source]
+        source: io::Error,
+    },
+    /// A distribution point cannot be opened.
+    #[error(transparent)]
+    Open(#[from] OpenPointError),
+    /// A distribution point.
+    #[error(transparent)]
+    Point(#[from] PointError),
+    /// A package cannot be published.
+    #[error(transparent)]
+    Publish(#[from] PublishError),
+    /// A folder that is something else already.
+    #[error("`{location}` cannot be a distribution point: {reason}")]
+    Location {
+        /// Where.
+        location: String,
+        /// Why not.
+        reason: String,
+    },
+    /// Nobody listens.
+    #[error("the site at `{address}` does not answer: `packhorse site serve` starts it")]
+    NoAnswer {
+        /// Where.
+        address: String,
+        /// Why.
+        #[source]
+        source: reqwest::Error,
+    },
+    /// The site says no.
+    #[error("{message}")]
+    Said {
+        /// Its words.
+        message: String,
+        /// Whether the request makes sense, and somebody must do something first.
+        conflict: bool,
+    },
+}
+
+impl SiteError {
+    pub(crate) fn file(doing: &'static str, path: impl Into<PathBuf>) -> impl FnOnce(io::Error) -> Self {
+        let path = path.into();
+        move |source| Self::File { doing, path, source }
+    }
+}

@@ -1,0 +1,35 @@
+//! One site: its tables in a database, its decisions carried out.
+//!
+//! - a [`Storage`] keeps a site's rows; [`Sqlite`] is the embedded one, and the [`conformance`] suite says what any
+//!   other has to do;
+//! - a [`Desk`] takes events in, one transaction each, and gives effects out;
+//! - a [`Server`] carries effects out: copies on distribution points, looked at after they were made;
+//! - [`serve`] is all of it behind HTTP, and [`Client`] talks to that.
+//!
+//! **Invariant:** every decision is `policy`'s. What an effect needs is durable before it is carried out, and a copy is
+//! believed only when it was read back.
+
+mod api;
+mod client;
+pub mod conformance;
+mod copy;
+mod desk;
+mod error;
+mod folder;
+mod locations;
+mod serve;
+mod server;
+mod sqlite;
+mod status;
+mod storage;
+
+pub use client::Client;
+pub use copy::{Marker, look, marker, remove};
+pub use desk::Desk;
+pub use error::SiteError;
+pub use folder::{Folder, backup, check, init, restore};
+pub use serve::serve;
+pub use server::Server;
+pub use sqlite::Sqlite;
+pub use status::{CopyStatus, PackageStatus, PointStatus, Status};
+pub use storage::{Change, Storage, StorageError, Tables, Turn};

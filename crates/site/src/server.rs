@@ -1,0 +1,604 @@
+use std::{
+    collections::HashMap,
+    path::Path,
+    sync::{
+        Arc, Condvar, Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicBool, Ordering},
+    },
+    thread,
+    time::{Duration, Instant},
+};
+
+use model::{Hash, PackageName};
+use policy::{
+    Cause, Effect, Event, Features, Fence, JobKind, Moment, Observed, Outcome, PackageId, PlaceId,
+    RetryScope, Scrub, VersionNumber, Work,
+};
+use serde_json::json;
+use store::{Point, PublishOptions};
+
+use crate::{
+    Desk, Folder, SiteError, Status,
+    copy::{Stopped, complete, look_while, remove, remove_fenced, sentence},
+    locations,
+};
+
+/// Seconds between two words about progress.
+const PROGRESS: Duration = Duration::from_secs(5);
+/// Readers of an older release have so long.
+const GRACE: Duration = Duration::from_secs(7 * 24 * 3_600);
+/// Bytes of copies hashed per second when nobody asks.
+const SCRUB: u64 = 20 << 20;
+
+/// A site at work: events in, effects carried out by threads of its own.
+pub struct Server {
+    folder: Folder,
+    desk: Mutex<Desk>,
+    /// Wakes the timer when there is an earlier moment to wait for.
+    changed: Condvar,
+    cancelled: Mutex<HashMap<(PlaceId, PackageId), (Fence, Arc<AtomicBool>)>>,
+    stopping: AtomicBool,
+    store: Point,
+}
+
+/// What a worker needs to know of its work.
+struct Order {
+    name: PackageName,
+    content: Option<(VersionNumber, Hash)>,
+    location: Option<String>,
+}
+
+impl Server {
+    /// The site in a folder whose lock the caller holds. Attempts of earlier processes are over.
+    pub fn start(folder: Folder) -> Result<Arc<Self>, SiteError> {
+        let desk = folder.desk()?;
+        if desk.site().epoch() < folder.epoch() {
+            let said = format!(
+                "the tables are of epoch {}, and epoch {} has begun: put a backup in place with `packhorse site restore`",
+                desk.site().epoch(),
+                folder.epoch()
+            );
+            return Err(SiteError::Said { message: said, conflict: true });
+        }
+        let store = Point::open(&folder.store().to_string_lossy(), [])?;
+        let server = Arc::new(Self {
+            folder,
+            desk: Mutex::new(desk),
+            changed: Condvar::new(),
+            cancelled: Mutex::default(),
+            stopping: AtomicBool::new(false),
+            store,
+        });
+        server.event(Event::WorkersGone)?;
+        let places: Vec<PlaceId> = server.desk().site().places().map(|(id, _)| id).collect();
+        for place in places {
+            server.measure(place);
+        }
+        server.event(Event::Timer)?;
+        let timer = Arc::clone(&server);
+        thread::spawn(move || timer.keep_time());
+        let scrubber = Arc::clone(&server);
+        thread::spawn(move || scrubber.scrub());
+        Ok(server)
+    }
+
+    pub(crate) fn folder(&self) -> &Folder {
+        &self.folder
+    }
+
+    fn desk(&self) -> MutexGuard<'_, Desk> {
+        // A panic in the middle of an event leaves the generation unknown, and the tables are read again.
+        self.desk.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// What is where.
+    pub fn status(&self) -> Status {
+        let desk = self.desk();
+        Status::of(desk.site(), desk.moment(), |name| desk.fact(name))
+    }
+
+    /// Decides over an event and carries out what follows.
+    pub fn event(self: &Arc<Self>, event: Event) -> Result<(), SiteError> {
+        self.event_with(event, Vec::new())
+    }
+
+    fn event_with(
+        self: &Arc<Self>,
+        event: Event,
+        facts: Vec<(String, Option<String>)>,
+    ) -> Result<(), SiteError> {
+        let effects = {
+            let mut desk = self.desk();
+            let epoch = desk.site().epoch();
+            let effects = desk.event_with(event, facts)?;
+            if desk.site().epoch() != epoch {
+                self.folder.note_epoch(desk.site().epoch())?;
+            }
+            self.changed.notify_all();
+            effects
+        };
+        for effect in effects {
+            self.perform(effect);
+        }
+        Ok(())
+    }
+
+    fn perform(self: &Arc<Self>, effect: Effect) {
+        match effect {
+            Effect::Start(work) => self.begin(work),
+            Effect::Cancel { place, package, fence } => self.cancel((place, package), fence),
+            Effect::Measure(place) => {
+                let server = Arc::clone(self);
+                thread::spawn(move || server.measure(place));
+            }
+            Effect::Tell(note) => log("told", &json!({ "note": note })),
+            Effect::Quarantine { origin, why } => {
+                log("set-aside", &json!({ "origin": origin, "why": why.to_string() }));
+            }
+            // Rows are written; one site alone has nobody to ask, to answer or to wake, and keeps earlier releases for
+            // deltas.
+            Effect::Keep(_)
+            | Effect::Wake(_)
+            | Effect::Ask
+            | Effect::Answer { .. }
+            | Effect::Collect { .. }
+            | Effect::Discard(_) => {}
+        }
+    }
+
+    fn works(&self) -> MutexGuard<'_, HashMap<(PlaceId, PackageId), (Fence, Arc<AtomicBool>)>> {
+        self.cancelled.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn cancel(&self, copy: (PlaceId, PackageId), fence: Fence) {
+        if let Some((current, flag)) = self.works().get(&copy) {
+            if *current == fence {
+                flag.store(true, Ordering::Relaxed);
+            }
+        }
+    }
+
+    fn begin(self: &Arc<Self>, work: Work) {
+        let flag = Arc::new(AtomicBool::new(false));
+        let copy = (work.place, work.package);
+        self.works().insert(copy, (work.fence, Arc::clone(&flag)));
+        let server = Arc::clone(self);
+        thread::spawn(move || {
+            let outcome = server.work(work, &flag);
+            let mut works = server.works();
+            if works.get(&copy).is_some_and(|(fence, _)| *fence == work.fence) {
+                works.remove(&copy);
+            }
+            drop(works);
+            let Some(outcome) = outcome else { return };
+            let Work { place, package, fence, .. } = work;
+            server.tell(Event::Finished { place, package, fence, outcome });
+        });
+    }
+
+    /// An event nobody waits for. If it is refused, its time was over; if the database is gone, the lease runs out.
+    fn tell(self: &Arc<Self>, event: Event) {
+        match self.event(event) {
+            Ok(()) | Err(SiteError::Refused(_)) => {}
+            Err(error) => log("failed", &json!({ "error": sentence(&error) })),
+        }
+    }
+
+    fn order(&self, work: &Work) -> Option<Order> {
+        let desk = self.desk();
+        let package = desk.site().package(work.package)?;
+        let newest = package.newest.filter(|newest| newest.number == work.version);
+        Some(Order {
+            name: package.name.clone(),
+            content: newest.map(|newest| (newest.number, newest.manifest)),
+            location: self.location(&desk, work.place),
+        })
+    }
+
+    fn location(&self, desk: &Desk, place: PlaceId) -> Option<String> {
+        match &desk.site().place(place)?.kind {
+            policy::PlaceKind::Own => Some(self.folder.store().to_string_lossy().into_owned()),
+            policy::PlaceKind::Point(name) => {
+                desk.fact(&format!("point:{}", name.name)).map(str::to_owned)
+            }
+            policy::PlaceKind::Child { .. } => None,
+        }
+    }
+
+    /// One attempt; nothing if nobody needs to hear of it.
+    fn work(self: &Arc<Self>, work: Work, flag: &AtomicBool) -> Option<Outcome> {
+        let Order { name, content, location } = self.order(&work)?;
+        let result = self.attempt(&work, &name, content, location.as_deref(), flag);
+        let (word, why, outcome) = match result {
+            Ok(observed) => ("seen", format!("{observed:?}"), Some(Outcome::Seen(observed))),
+            Err(Stopped::Cancelled) => ("cancelled", String::new(), None),
+            Err(Stopped::Source(why)) => {
+                self.tell(Event::Looked {
+                    place: PlaceId::OWN,
+                    package: work.package,
+                    observed: Observed::Damaged(work.version),
+                });
+                ("failed", why, Some(Outcome::Failed(Cause::ContentDamaged)))
+            }
+            Err(Stopped::Failed(cause, why)) => {
+                ("failed", why, Some(Outcome::Failed(self.measured(&work, cause))))
+            }
+        };
+        let kind = if work.kind == JobKind::Complete { "complete" } else { "remove" };
+        let line = json!({
+            "job": kind, "package": name, "number": work.version.to_string(),
+            "place": location, "attempt": work.attempt, "why": why,
+        });
+        log(word, &line);
+        outcome
+    }
+
+    /// A full disk with its numbers.
+    fn measured(&self, work: &Work, cause: Cause) -> Cause {
+        let Cause::NoSpace { .. } = cause else { return cause };
+        let desk = self.desk();
+        let package = desk.site().package(work.package);
+        let needs =
+            package.and_then(|package| package.newest).map_or(0, |newest| newest.bytes);
+        let has = self.location(&desk, work.place).and_then(|location| free(&location));
+        Cause::NoSpace { needs, has: has.unwrap_or(0) }
+    }
+
+    fn attempt(
+        self: &Arc<Self>,
+        work: &Work,
+        name: &PackageName,
+        content: Option<(VersionNumber, Hash)>,
+        location: Option<&str>,
+        flag: &AtomicBool,
+    ) -> Result<Observed, Stopped> {
+        let unreachable = |why: String| Stopped::Failed(Cause::Unreachable, why);
+        let location = location.ok_or_else(|| unreachable("nobody knows where it is".to_owned()))?;
+        if work.place == PlaceId::OWN {
+            return self.own(work, name, content);
+        }
+        // A folder that is not there is a share that is not mounted: it is not made anew.
+        if locations::folder(location).is_some_and(|path| !path.is_dir()) {
+            return Err(unreachable(format!("`{location}` is not there")));
+        }
+        let point = Point::open(location, std::env::vars())
+            .map_err(|error| unreachable(sentence(&error)))?;
+        let mut said = Instant::now();
+        let mut go_on = |_| {
+            if said.elapsed() >= PROGRESS {
+                said = Instant::now();
+                let Work { place, package, fence, .. } = *work;
+                self.tell(Event::Progress { place, package, fence });
+            }
+            !flag.load(Ordering::Relaxed) && !self.stopping.load(Ordering::Relaxed)
+        };
+        match (work.kind, content) {
+            (JobKind::Remove, _) => remove_fenced(&point, name, work.fence)?,
+            (JobKind::Complete, Some(content)) => {
+                complete(&self.store, &point, name, content, work.fence, &mut go_on)?;
+                // Readers of what was there before have a week. What cannot be taken away now is with the next copy.
+                let _ = store::collect(&point, GRACE);
+            }
+            (JobKind::Complete, None) => return Err(Stopped::Cancelled),
+        }
+        look_while(&point, name, &mut go_on)?.ok_or(Stopped::Cancelled)
+    }
+
+    /// The site's own copy: taken away, or mended from points that have it whole.
+    fn own(
+        &self,
+        work: &Work,
+        name: &PackageName,
+        content: Option<(VersionNumber, Hash)>,
+    ) -> Result<Observed, Stopped> {
+        if work.kind == JobKind::Remove {
+            remove(&self.store, name)?;
+            return Ok(Observed::Absent);
+        }
+        let Some(content) = content else { return Err(Stopped::Cancelled) };
+        let locations: Vec<String> = {
+            let desk = self.desk();
+            let places = desk.site().places().filter(|(id, _)| *id != PlaceId::OWN);
+            places.filter_map(|(id, _)| self.location(&desk, id)).collect()
+        };
+        let there = |location: &&String| {
+            locations::folder(location).is_none_or(|path| path.is_dir())
+        };
+        let sources: Vec<Point> = locations
+            .iter()
+            .filter(there)
+            .filter_map(|location| Point::open(location, std::env::vars()).ok())
+            .collect();
+        let findings = store::verify(&self.store, &mut |_, _, _| {})?;
+        store::repair(&self.store, &findings, &sources, &mut |_, _, _| {})?;
+        if self.holds(name, content.1)? {
+            Ok(Observed::Holds(content.0))
+        } else {
+            let why = format!("no point has it whole: publish `{name}` again");
+            Err(Stopped::Failed(Cause::Gone, why))
+        }
+    }
+
+    /// Whether the own store has a release whole.
+    fn holds(&self, name: &PackageName, identity: Hash) -> Result<bool, store::PointError> {
+        let index = store::releases(&self.store, name)?;
+        let Some(release) = index
+            .and_then(|index| index.releases.into_iter().find(|one| one.identity == identity))
+        else {
+            return Ok(false);
+        };
+        for object in release.objects() {
+            match self.store.read_object(&object) {
+                Ok(_) => {}
+                Err(store::PointError::Damaged { .. } | store::PointError::Missing { .. }) => {
+                    return Ok(false);
+                }
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(true)
+    }
+
+    fn measure(self: &Arc<Self>, place: PlaceId) {
+        let location = {
+            let desk = self.desk();
+            self.location(&desk, place)
+        };
+        if let Some(free) = location.and_then(|location| free(&location)) {
+            self.tell(Event::Space { place, free });
+        }
+    }
+
+    /// Sends the one timer event when its moment has come.
+    fn keep_time(self: &Arc<Self>) {
+        while !self.stopping.load(Ordering::Relaxed) {
+            let desk = self.desk();
+            let wake = desk.site().next_wake();
+            let began = desk.event_moment();
+            let wait = wake.map(|Moment(at)| Duration::from_millis(at.saturating_sub(began)));
+            if wait.is_some_and(|wait| wait.is_zero()) {
+                drop(desk);
+                self.tell(Event::Timer);
+                // The database's clock may be a moment behind: no loop without a pause.
+                thread::sleep(Duration::from_millis(5));
+                continue;
+            }
+            match wait {
+                Some(wait) => drop(self.changed.wait_timeout(desk, wait)),
+                None => drop(self.changed.wait(desk)),
+            }
+        }
+    }
+
+    /// Hashes one copy after the other, slowly.
+    fn scrub(self: &Arc<Self>) {
+        let mut scrub = Scrub::new(SCRUB);
+        let began = Instant::now();
+        let mut known = std::collections::BTreeSet::new();
+        while !self.stopping.load(Ordering::Relaxed) {
+            thread::sleep(Duration::from_secs(60));
+            let now = Moment(u64::try_from(began.elapsed().as_millis()).unwrap_or(u64::MAX));
+            let copies: Vec<(PlaceId, PackageId, u64)> = {
+                let desk = self.desk();
+                let site = desk.site();
+                let bytes = |id| {
+                    site.package(id).and_then(|package| package.newest).map_or(0, |one| one.bytes)
+                };
+                site.places()
+                    .flat_map(|(id, place)| place.cells().map(move |(package, _)| (id, package)))
+                    .map(|(place, package)| (place, package, bytes(package)))
+                    .collect()
+            };
+            for (place, package, _) in &copies {
+                if known.insert((*place, *package)) {
+                    scrub.verified(now, *place, *package);
+                }
+            }
+            let size = |place, package| {
+                let copy = copies.iter().find(|(one, other, _)| (*one, *other) == (place, package));
+                copy.map_or(0, |(_, _, bytes)| *bytes)
+            };
+            if let Some((place, package)) = scrub.next(now, size) {
+                self.look_at(place, package);
+            }
+        }
+    }
+
+    /// Hashes a copy nobody works on and tells what is there.
+    fn look_at(self: &Arc<Self>, place: PlaceId, package: PackageId) {
+        let found = {
+            let desk = self.desk();
+            let site = desk.site();
+            let settled = site.waiting(place, package).is_none();
+            let known = site.package(package).filter(|_| settled);
+            known.map(|known| (known.name.clone(), known.newest, self.location(&desk, place)))
+        };
+        let Some((name, newest, Some(location))) = found else { return };
+        let seen = if place == PlaceId::OWN {
+            let Some(newest) = newest else { return };
+            match self.holds(&name, newest.manifest) {
+                Ok(true) => Observed::Holds(newest.number),
+                Ok(false) => Observed::Damaged(newest.number),
+                // Unknown is not empty.
+                Err(_) => return,
+            }
+        } else {
+            if locations::folder(&location).is_some_and(|path| !path.is_dir()) {
+                return;
+            }
+            let Ok(point) = Point::open(&location, std::env::vars()) else { return };
+            match crate::copy::look(&point, &name) {
+                Ok(seen) => seen,
+                Err(_) => return,
+            }
+        };
+        if !self.works().contains_key(&(place, package)) {
+            self.tell(Event::Looked { place, package, observed: seen });
+        }
+    }
+
+    /// Looks at every copy now; answers when all were looked at.
+    pub fn verify_all(self: &Arc<Self>) {
+        let copies: Vec<(PlaceId, PackageId)> = {
+            let desk = self.desk();
+            let places = desk.site().places();
+            places
+                .flat_map(|(id, place)| place.cells().map(move |(package, _)| (id, package)))
+                .collect()
+        };
+        for (place, package) in copies {
+            self.look_at(place, package);
+        }
+    }
+
+    /// Takes a package file into the own store and announces it. Publishing the same again changes nothing.
+    pub fn publish(self: &Arc<Self>, file: &Path, replace: bool) -> Result<bool, SiteError> {
+        let name = package_name(file)?;
+        let options = PublishOptions { replace, ..PublishOptions::default() };
+        let published = store::publish(&self.store, file, &options, &mut |_, _, _| {})?;
+        let release = published.release;
+        let manifest = release.identity;
+        let bytes = release.objects().map(|object| object.length).sum();
+        let fact = (format!("version:{manifest}"), Some(release.version.as_str().to_owned()));
+        let event = Event::Publish {
+            package: name.clone(),
+            manifest,
+            bytes,
+            critical: Features::default(),
+            optional: Features::default(),
+        };
+        self.event_with(event, vec![fact])?;
+        // Had the own copy been damaged, it no longer is.
+        let id = self.desk().site().package_id(&name);
+        let waits = id.is_some_and(|id| self.desk().site().waiting(PlaceId::OWN, id).is_some());
+        if let (Some(package), true) = (id, waits) {
+            let number = self.desk().site().package(package).map(|package| package.number);
+            let observed = Observed::Holds(number.unwrap_or_default());
+            self.tell(Event::Looked { place: PlaceId::OWN, package, observed });
+        }
+        Ok(!published.already)
+    }
+
+    /// Adds a distribution point, or says why a folder cannot be one.
+    pub fn add_point(self: &Arc<Self>, name: &str, location: &str) -> Result<(), SiteError> {
+        let fact = format!("point:{name}");
+        {
+            let desk = self.desk();
+            if desk.site().point_id(name).is_some() {
+                return Err(policy::Refused::Exists(name.to_owned()).into());
+            }
+            let known: Vec<(String, std::path::PathBuf)> = desk
+                .facts()
+                .filter(|(name, _)| *name != fact)
+                .filter_map(|(name, location)| {
+                    let name = name.strip_prefix("point:")?;
+                    Some((format!("the point `{name}`"), locations::folder(location)?))
+                })
+                .chain([("the site's own folder".to_owned(), self.folder.path().to_owned())])
+                .collect();
+            let others = known.iter().map(|(what, path)| (what.as_str(), path.as_path()));
+            locations::check(location, others)?;
+        }
+        // Made once, here: later, a folder that is not there is one that cannot be reached.
+        drop(Point::open(location, std::env::vars())?);
+        let event = Event::AddPoint { name: name.into(), features: Features(u64::MAX) };
+        self.event_with(event, vec![(fact, Some(location.to_owned()))])?;
+        let place = self.desk().site().point_id(name);
+        if let Some(place) = place {
+            self.measure(place);
+        }
+        Ok(())
+    }
+
+    /// Removes a point: cleaned first, or forgotten as it is.
+    pub fn remove_point(self: &Arc<Self>, name: &str, force: bool) -> Result<(), SiteError> {
+        // Where it is stays known: it has to be cleaned, and a name that comes back says where anew.
+        self.event(Event::RemovePoint { name: name.into(), force })
+    }
+
+    /// The package's name at this site's points, assigned or not.
+    pub fn assign(
+        self: &Arc<Self>,
+        package: PackageName,
+        points: &[String],
+        wanted: bool,
+    ) -> Result<(), SiteError> {
+        let points = {
+            let desk = self.desk();
+            let site = desk.site().code().clone();
+            let named = |name: &String| match desk.site().point_id(name) {
+                Some(_) => {
+                    Ok(policy::PointName { site: site.clone(), name: name.as_str().into() })
+                }
+                None => Err(policy::Refused::NoPlace(name.clone())),
+            };
+            points.iter().map(named).collect::<Result<Vec<_>, _>>()?
+        };
+        self.event(if wanted {
+            Event::Assign { package, points }
+        } else {
+            Event::Unassign { package, points }
+        })
+    }
+
+    /// Tries again at once: one job, those of a point, or all.
+    pub fn retry(
+        self: &Arc<Self>,
+        point: Option<&str>,
+        package: Option<&PackageName>,
+    ) -> Result<(), SiteError> {
+        let scope = {
+            let desk = self.desk();
+            let site = desk.site();
+            let place = match point {
+                None => None,
+                Some(name) => Some(
+                    site.point_id(name)
+                        .ok_or_else(|| policy::Refused::NoPlace(name.to_owned()))?,
+                ),
+            };
+            match (place, package) {
+                (None, None) => vec![RetryScope::All],
+                (Some(place), None) => vec![RetryScope::Place(place)],
+                (place, Some(name)) => {
+                    let id = site
+                        .package_id(name)
+                        .ok_or_else(|| policy::Refused::NoPackage(name.clone()))?;
+                    let places = site.places().map(|(id, _)| id);
+                    places
+                        .filter(|one| place.is_none_or(|place| place == *one))
+                        .map(|place| RetryScope::One(place, id))
+                        .collect()
+                }
+            }
+        };
+        scope.into_iter().try_for_each(|scope| self.event(Event::RetryNow(scope)))
+    }
+
+    /// No attempt begins or goes on from here; answers when those under way have ended or `patience` is over.
+    pub fn stop(&self, patience: Duration) {
+        self.stopping.store(true, Ordering::Relaxed);
+        self.changed.notify_all();
+        let until = Instant::now() + patience;
+        while !self.works().is_empty() && Instant::now() < until {
+            thread::sleep(Duration::from_millis(10));
+        }
+    }
+}
+
+/// Free bytes where a folder is, a twentieth left out as a reserve.
+fn free(location: &str) -> Option<u64> {
+    let stat = rustix::fs::statvfs(&locations::folder(location)?).ok()?;
+    let free = stat.f_bavail.saturating_mul(stat.f_frsize);
+    let reserve = (stat.f_blocks.saturating_mul(stat.f_frsize) / 20).min(1 << 30);
+    Some(free.saturating_sub(reserve))
+}
+
+fn package_name(file: &Path) -> Result<PackageName, SiteError> {
+    store::package_name(file).map_err(SiteError::from)
+}
+
+/// A line of the log, on standard error.
+pub(crate) fn log(event: &str, more: &serde_json::Value) {
+    eprintln!("{}", json!({ "event": event, "more": more }));
+}

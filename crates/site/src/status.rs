@@ -1,0 +1,226 @@
+use std::collections::BTreeMap;
+
+use model::{Hash, PackageName};
+use policy::{JobKind, Moment, Observed, PlaceId, PlaceKind, Site, Tally};
+use serde::{Deserialize, Serialize};
+
+/// Where everything is, and why not elsewhere.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub struct Status {
+    /// The site's code.
+    pub site: String,
+    /// How often it was restored.
+    pub epoch: u32,
+    /// Copies that are not what they should be.
+    pub jobs: u64,
+    /// Of these, attempts under way.
+    pub running: u32,
+    /// By package.
+    pub packages: Vec<PackageStatus>,
+    /// By point.
+    pub points: Vec<PointStatus>,
+}
+
+/// One package.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub struct PackageStatus {
+    /// Its name.
+    pub name: PackageName,
+    /// What its publisher calls the newest version; none once it is being removed.
+    pub version: Option<String>,
+    /// The number of its content.
+    pub number: String,
+    /// The identity of the newest version.
+    pub identity: Option<Hash>,
+    /// Copies wanted, done, failed, left.
+    #[serde(flatten)]
+    pub tally: Tally,
+    /// The site's own copy.
+    pub master: CopyStatus,
+}
+
+/// One point.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub struct PointStatus {
+    /// Its name.
+    pub name: String,
+    /// Where it is.
+    pub location: String,
+    /// Whether it answered last time.
+    pub answers: bool,
+    /// Whether it is being cleaned and then forgotten.
+    pub leaving: bool,
+    /// Free bytes when last measured.
+    pub free: Option<u64>,
+    /// What it holds and should hold.
+    pub copies: Vec<CopyStatus>,
+}
+
+/// One copy.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub struct CopyStatus {
+    /// Of which package.
+    pub package: PackageName,
+    /// What was last seen there: `v3`, `nothing`, `damaged`, `unknown`.
+    pub holds: String,
+    /// `done`, `running`, `waiting` or `failed`.
+    pub state: String,
+    /// What is to be done: `complete` or `remove`.
+    pub job: Option<String>,
+    /// What is waited for.
+    pub reason: Option<String>,
+    /// For how many seconds.
+    pub since: Option<u64>,
+    /// In how many seconds it goes on by itself, if a clock ends it.
+    pub next: Option<u64>,
+    /// Attempts so far.
+    pub attempts: u32,
+}
+
+impl Status {
+    /// The status of a site at a moment of its own clock. `fact` knows locations and versions.
+    pub fn of<'f>(site: &Site, at: Moment, fact: impl Fn(&str) -> Option<&'f str>) -> Self {
+        let packages = site.packages().map(|(id, package)| {
+            let identity = package.newest.map(|newest| newest.manifest);
+            let version = identity
+                .map(|hash| fact(&format!("version:{hash}")).unwrap_or("unknown").to_owned());
+            PackageStatus {
+                name: package.name.clone(),
+                version,
+                number: package.number.to_string(),
+                identity,
+                tally: package.tally,
+                master: copy_status(site, at, PlaceId::OWN, id, &package.name),
+            }
+        });
+        let points = site.places().filter_map(|(id, place)| {
+            let PlaceKind::Point(name) = &place.kind else { return None };
+            let copies = place.cells().filter_map(|(package, _)| {
+                Some(copy_status(site, at, id, package, &site.package(package)?.name))
+            });
+            Some(PointStatus {
+                name: name.name.to_string(),
+                location: fact(&format!("point:{}", name.name)).unwrap_or_default().to_owned(),
+                answers: place.breaker.is_closed(),
+                leaving: place.leaving,
+                free: place.free,
+                copies: copies.collect(),
+            })
+        });
+        let mut packages: Vec<_> = packages.collect();
+        packages.sort_by(|a, b| a.name.cmp(&b.name));
+        Self {
+            site: site.code().to_string(),
+            epoch: site.epoch(),
+            jobs: site.live_jobs(),
+            running: site.running(),
+            packages,
+            points: points.collect(),
+        }
+    }
+
+    /// Whether everything is what it should be.
+    pub fn is_settled(&self) -> bool {
+        self.jobs == 0
+    }
+
+    /// All of it on one screen.
+    pub fn to_text(&self) -> String {
+        let mut text = format!("site {}, epoch {}: {} jobs\n", self.site, self.epoch, self.jobs);
+        for package in &self.packages {
+            let version = package.version.as_deref().unwrap_or("(being removed)");
+            let Tally { wanted, done, failed, left } = package.tally;
+            text += &format!("  {} {version}: {done} of {wanted} points", package.name);
+            for (count, word) in [(failed, "failed"), (left, "to be cleaned")] {
+                if count > 0 {
+                    text += &format!(", {count} {word}");
+                }
+            }
+            text += "\n";
+            text += &line(&package.master, "the site itself");
+        }
+        for point in &self.points {
+            let silent = if point.answers { "" } else { ", does not answer" };
+            let leaving = if point.leaving { ", being removed" } else { "" };
+            text += &format!("  {} ({}){silent}{leaving}\n", point.name, point.location);
+            for copy in &point.copies {
+                text += &line(copy, copy.package.as_str());
+            }
+        }
+        text
+    }
+
+    /// Counts for a monitor, in the text format of Prometheus.
+    pub fn to_metrics(&self) -> String {
+        let mut states: BTreeMap<&str, u64> =
+            ["done", "failed", "running", "waiting"].map(|state| (state, 0)).into();
+        for copy in self.points.iter().flat_map(|point| &point.copies) {
+            *states.entry(copy.state.as_str()).or_default() += 1;
+        }
+        let mut text = "# HELP packhorse_copies Copies at the points of this site, by state.\n\
+                        # TYPE packhorse_copies gauge\n"
+            .to_owned();
+        for (state, count) in states {
+            text += &format!("packhorse_copies{{state=\"{state}\"}} {count}\n");
+        }
+        text += &format!(
+            "# HELP packhorse_jobs Copies that are not what they should be.\n# TYPE packhorse_jobs gauge\n\
+             packhorse_jobs {}\n",
+            self.jobs
+        );
+        text
+    }
+}
+
+fn line(copy: &CopyStatus, name: &str) -> String {
+    let Some(reason) = &copy.reason else { return String::new() };
+    let since = copy.since.map(|seconds| format!(", for {seconds} s")).unwrap_or_default();
+    let next = copy.next.map(|seconds| format!(", next in {seconds} s")).unwrap_or_default();
+    let tries = match copy.attempts {
+        0 => String::new(),
+        attempts => format!(", attempt {attempts}"),
+    };
+    format!("    {name}: holds {}, {reason}{since}{tries}{next}\n", copy.holds)
+}
+
+fn copy_status(
+    site: &Site,
+    at: Moment,
+    place: PlaceId,
+    id: policy::PackageId,
+    name: &PackageName,
+) -> CopyStatus {
+    let observed = site.place(place).and_then(|place| place.cell(id)).map(|cell| cell.observed);
+    let holds = match observed.unwrap_or_default() {
+        Observed::Unknown => "unknown".to_owned(),
+        Observed::Absent => "nothing".to_owned(),
+        Observed::Holds(number) => number.to_string(),
+        Observed::Damaged(_) => "damaged".to_owned(),
+    };
+    let waiting = site.waiting(place, id);
+    let state = match waiting.map(|waiting| waiting.reason) {
+        None => "done",
+        Some(policy::Reason::Worker) => "running",
+        Some(policy::Reason::Failed(_) | policy::Reason::Cannot(_)) => "failed",
+        Some(_) => "waiting",
+    };
+    CopyStatus {
+        package: name.clone(),
+        holds,
+        state: state.to_owned(),
+        job: waiting.map(|waiting| match waiting.kind {
+            JobKind::Complete => "complete".to_owned(),
+            JobKind::Remove => "remove".to_owned(),
+        }),
+        reason: waiting.map(|waiting| waiting.reason.to_string()),
+        since: waiting.map(|waiting| at.0.saturating_sub(waiting.since.0) / 1_000),
+        next: waiting
+            .and_then(|waiting| waiting.until)
+            .map(|until| until.0.saturating_sub(at.0).div_ceil(1_000)),
+        attempts: waiting.map_or(0, |waiting| waiting.attempts),
+    }
+}

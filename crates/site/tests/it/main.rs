@@ -1,0 +1,9 @@
+//! A site on a real disk.
+
+#![expect(clippy::unwrap_used, reason = "helpers of tests are tests")]
+
+mod ledger;
+mod lifecycle;
+mod process;
+mod storage;
+mod world;

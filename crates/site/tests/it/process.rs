@@ -1,0 +1,148 @@
+//! A site as a process of its own, killed at any instant.
+
+use std::{
+    path::Path,
+    process::{Child, Command, Stdio},
+    time::{Duration, Instant},
+};
+
+use policy::Observed;
+use site::{Client, Folder, Status};
+
+use crate::world::{held, name, package_file};
+
+const DATA: &str = "PACKHORSE_TEST_SITE";
+
+/// Not a test of its own: what the process below runs.
+#[test]
+fn serves_if_asked_to() {
+    if let Some(data) = std::env::var_os(DATA) {
+        site::serve(Folder::new(Path::new(&data)), "127.0.0.1:0".parse().unwrap()).unwrap();
+    }
+}
+
+struct Process(Child);
+
+impl Process {
+    fn start(folder: &Folder) -> Self {
+        let _ = std::fs::remove_file(folder.address());
+        let child = Command::new(std::env::current_exe().unwrap())
+            .args(["--exact", "process::serves_if_asked_to", "--nocapture"])
+            .env(DATA, folder.path())
+            .stdout(Stdio::null())
+            .stderr(Stdio::null())
+            .spawn()
+            .unwrap();
+        Self(child)
+    }
+
+    fn kill(mut self) {
+        self.0.kill().unwrap();
+        self.0.wait().unwrap();
+    }
+}
+
+impl Drop for Process {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
+fn wait<T>(what: &str, mut ask: impl FnMut() -> Option<T>) -> T {
+    let began = Instant::now();
+    loop {
+        if let Some(answer) = ask() {
+            return answer;
+        }
+        assert!(began.elapsed() < Duration::from_secs(60), "{what}");
+        std::thread::yield_now();
+    }
+}
+
+fn client(folder: &Folder) -> Client {
+    wait("the site listens", || {
+        Client::local(folder).ok().filter(|client| client.status().is_ok())
+    })
+}
+
+fn settled(client: &Client) -> Status {
+    wait("all is done", || client.status().ok().filter(Status::is_settled))
+}
+
+#[test]
+fn killed_at_any_instant_it_converges_when_it_is_started_again() {
+    let home = tempfile::tempdir().unwrap();
+    let folder = Folder::new(&home.path().join("site"));
+    site::init(&folder, "TOP").unwrap();
+    let points = ["a", "b", "c"].map(|point| home.path().join(point));
+    let mut process = Process::start(&folder);
+    let mut asked = client(&folder);
+    for (name, path) in ["a", "b", "c"].iter().zip(&points) {
+        asked.add_point(name, &path.to_string_lossy()).unwrap();
+    }
+    let names: Vec<String> = ["a", "b", "c"].map(str::to_owned).into();
+    for round in 1..=12_u32 {
+        let version = round.to_string();
+        let file = package_file(home.path(), "redis", &version);
+        // Killed while it publishes, copies or has just done so: each round a little later.
+        let began = Instant::now();
+        let published = std::thread::scope(|scope| {
+            let request = scope.spawn(|| {
+                asked.publish(&file, false)?;
+                asked.assign(&name("redis"), &names, true)
+            });
+            let patience = Duration::from_millis(u64::from(round) * 15);
+            while began.elapsed() < patience {
+                std::thread::yield_now();
+            }
+            process.kill();
+            request.join().unwrap().is_ok()
+        });
+        process = Process::start(&folder);
+        asked = client(&folder);
+        if !published {
+            asked.publish(&file, false).unwrap();
+            asked.assign(&name("redis"), &names, true).unwrap();
+        }
+        asked.retry(None, None).unwrap();
+        let status = settled(&asked);
+        assert_eq!(status.packages[0].version.as_deref(), Some(version.as_str()));
+        for point in &points {
+            let (observed, seen) = held(point, "redis");
+            assert!(matches!(observed, Observed::Holds(_)), "round {round}: {observed:?}");
+            assert_eq!(seen.as_deref(), Some(version.as_str()));
+        }
+    }
+    assert_eq!(site::check(&folder).unwrap(), Vec::<String>::new());
+}
+
+#[test]
+fn sigterm_ends_it_and_a_second_one_beside_it_is_refused() {
+    let home = tempfile::tempdir().unwrap();
+    let folder = Folder::new(&home.path().join("site"));
+    site::init(&folder, "TOP").unwrap();
+    let mut process = Process::start(&folder);
+    let asked = client(&folder);
+    let busy = site::serve(folder.clone(), "127.0.0.1:0".parse().unwrap());
+    assert!(matches!(busy, Err(site::SiteError::InUse { .. })), "{busy:?}");
+    let id = rustix::process::Pid::from_child(&process.0);
+    rustix::process::kill_process(id, rustix::process::Signal::TERM).unwrap();
+    assert!(process.0.wait().unwrap().success());
+    assert!(asked.status().is_err() && !folder.address().exists());
+    assert!(folder.status().unwrap().is_settled(), "the tables are read without it");
+}
+
+#[test]
+fn without_the_token_nothing_changes() {
+    let home = tempfile::tempdir().unwrap();
+    let folder = Folder::new(&home.path().join("site"));
+    site::init(&folder, "TOP").unwrap();
+    let _process = Process::start(&folder);
+    client(&folder);
+    let address = std::fs::read_to_string(folder.address()).unwrap();
+    let stranger = Client::new(&format!("http://{address}"), "guess").unwrap();
+    let refused = stranger.add_point("a", &home.path().join("a").to_string_lossy());
+    assert!(refused.unwrap_err().to_string().contains("token"));
+    assert!(client(&folder).status().unwrap().points.is_empty());
+}
