@@ -2,10 +2,10 @@
 
 use std::{net::SocketAddr, path::PathBuf, process::ExitCode};
 
+use ::site::{Client, Folder, SiteError, Status};
 use model::PackageName;
 use operate::Exit;
 use serde_json::json;
-use ::site::{Client, Folder, SiteError, Status};
 
 use crate::store::{Answer, Failure, give};
 
@@ -37,17 +37,23 @@ enum Command {
         code: String,
     },
     /// Run it, until SIGTERM.
-    #[command(after_help = "Example:\n  packhorse site serve --data /srv/site --listen 127.0.0.1:7480")]
+    #[command(
+        after_help = "Example:\n  packhorse site serve --data /srv/site --listen 127.0.0.1:7480"
+    )]
     Serve {
         /// Where to listen.
         #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1:7480")]
         listen: SocketAddr,
     },
     /// Say what is where, and why not elsewhere.
-    #[command(after_help = "Example:\n  packhorse site status --json\n\nExit codes: 0 all is as it should be, 1 failed, 8 not yet")]
+    #[command(
+        after_help = "Example:\n  packhorse site status --json\n\nExit codes: 0 all is as it should be, 1 failed, 8 not yet"
+    )]
     Status,
     /// Read the tables and name what is wrong.
-    #[command(after_help = "Example:\n  packhorse site check\n\nExit codes: 0 nothing is wrong, 1 failed, 5 something is")]
+    #[command(
+        after_help = "Example:\n  packhorse site check\n\nExit codes: 0 nothing is wrong, 1 failed, 5 something is"
+    )]
     Check,
     /// Write all tables into one new file; the site may run.
     #[command(after_help = "Example:\n  packhorse site backup --to /backup/site.db")]
@@ -64,7 +70,9 @@ enum Command {
         from: PathBuf,
     },
     /// Publish a package.
-    #[command(after_help = "Example:\n  packhorse site publish redis-7.2.4.package\n\nExit codes: 0 done, 1 failed, 9 it was there already")]
+    #[command(
+        after_help = "Example:\n  packhorse site publish redis-7.2.4.package\n\nExit codes: 0 done, 1 failed, 9 it was there already"
+    )]
     Publish {
         /// The package, or an installer.
         package: PathBuf,
@@ -167,7 +175,7 @@ fn answer(args: &Args) -> Result<Answer, SiteError> {
     let client = || Client::local(&folder);
     Ok(match &args.command {
         Command::Init { code } => {
-           ::site::init(&folder, code)?;
+            ::site::init(&folder, code)?;
             done(format!("{}: site {code}\n", args.data.display()))
         }
         Command::Serve { listen } => {
@@ -191,7 +199,8 @@ fn answer(args: &Args) -> Result<Answer, SiteError> {
         }
         Command::Restore { from } => {
             let epoch = ::site::restore(&folder, from)?;
-            let text = format!("the tables of `{}` are in place, epoch {epoch} begins\n", from.display());
+            let text =
+                format!("the tables of `{}` are in place, epoch {epoch} begins\n", from.display());
             Answer { exit: Exit::Done, text, json: json!({ "epoch": epoch }) }
         }
         Command::Publish { package, replace } => {

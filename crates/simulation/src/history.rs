@@ -56,7 +56,9 @@ pub fn run_seed_with(seed: u64, with_transcript: bool, settings: Settings) -> Hi
         world.add_site(&format!("S{number}"), Some(parent), settings);
     }
     for site in 0..=sites {
-        for point in 0..dice.below(4) {
+        // At least one in each world: without any there is nothing to do.
+        let least = u64::from(site == sites);
+        for point in 0..dice.below(4).max(least) {
             world.add_point(site, &format!("d{point}"));
         }
     }

@@ -264,8 +264,7 @@ impl World {
                 return self.checks.say("I5", text);
             }
         }
-        let surplus =
-            machine.rows.keys().find(|key| machine.site.row(**key).is_none()).copied();
+        let surplus = machine.rows.keys().find(|key| machine.site.row(**key).is_none()).copied();
         if let Some(key) = surplus {
             return self.checks.say("I5", format!("{site}: {key:?} is gone and was kept"));
         }

@@ -113,7 +113,8 @@ async fn authorised(token: &str, request: Request, next: Next) -> Response {
     if given.is_some_and(|given| hash(given) == hash(token)) {
         return next.run(request).await;
     }
-    let error = json!({ "error": "the token is wrong or missing: it is in the site's folder, in `token`" });
+    let error =
+        json!({ "error": "the token is wrong or missing: it is in the site's folder, in `token`" });
     (StatusCode::UNAUTHORIZED, Json(error)).into_response()
 }
 
@@ -215,7 +216,8 @@ async fn receive(spool: PathBuf, body: Body) -> Result<tempfile::NamedTempFile, 
     let mut output = tokio::fs::File::from_std(file.reopen().map_err(cannot)?);
     let mut stream = body.into_data_stream();
     loop {
-        let piece = stream.try_next().await.map_err(|error| cannot(std::io::Error::other(error)))?;
+        let piece =
+            stream.try_next().await.map_err(|error| cannot(std::io::Error::other(error)))?;
         let Some(piece) = piece else { break };
         output.write_all(&piece).await.map_err(cannot)?;
     }

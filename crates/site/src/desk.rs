@@ -43,7 +43,15 @@ impl Desk {
         let site = Site::from_rows(settings, tables.rows)?;
         let facts = tables.facts.into_iter().collect();
         let generation = Some(turn.generation);
-        Ok(Self { storage, settings, site, facts, generation, moment: turn.moment, looked: Instant::now() })
+        Ok(Self {
+            storage,
+            settings,
+            site,
+            facts,
+            generation,
+            moment: turn.moment,
+            looked: Instant::now(),
+        })
     }
 
     /// What is decided upon.

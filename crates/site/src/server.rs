@@ -238,8 +238,7 @@ impl Server {
         let Cause::NoSpace { .. } = cause else { return cause };
         let desk = self.desk();
         let package = desk.site().package(work.package);
-        let needs =
-            package.and_then(|package| package.newest).map_or(0, |newest| newest.bytes);
+        let needs = package.and_then(|package| package.newest).map_or(0, |newest| newest.bytes);
         let has = self.location(&desk, work.place).and_then(|location| free(&location));
         Cause::NoSpace { needs, has: has.unwrap_or(0) }
     }
@@ -253,7 +252,8 @@ impl Server {
         flag: &AtomicBool,
     ) -> Result<Observed, Stopped> {
         let unreachable = |why: String| Stopped::Failed(Cause::Unreachable, why);
-        let location = location.ok_or_else(|| unreachable("nobody knows where it is".to_owned()))?;
+        let location =
+            location.ok_or_else(|| unreachable("nobody knows where it is".to_owned()))?;
         if work.place == PlaceId::OWN {
             return self.own(work, name, content);
         }
@@ -301,9 +301,8 @@ impl Server {
             let places = desk.site().places().filter(|(id, _)| *id != PlaceId::OWN);
             places.filter_map(|(id, _)| self.location(&desk, id)).collect()
         };
-        let there = |location: &&String| {
-            locations::folder(location).is_none_or(|path| path.is_dir())
-        };
+        let there =
+            |location: &&String| locations::folder(location).is_none_or(|path| path.is_dir());
         let sources: Vec<Point> = locations
             .iter()
             .filter(there)
@@ -322,8 +321,8 @@ impl Server {
     /// Whether the own store has a release whole.
     fn holds(&self, name: &PackageName, identity: Hash) -> Result<bool, store::PointError> {
         let index = store::releases(&self.store, name)?;
-        let Some(release) = index
-            .and_then(|index| index.releases.into_iter().find(|one| one.identity == identity))
+        let Some(release) =
+            index.and_then(|index| index.releases.into_iter().find(|one| one.identity == identity))
         else {
             return Ok(false);
         };
@@ -527,9 +526,7 @@ impl Server {
             let desk = self.desk();
             let site = desk.site().code().clone();
             let named = |name: &String| match desk.site().point_id(name) {
-                Some(_) => {
-                    Ok(policy::PointName { site: site.clone(), name: name.as_str().into() })
-                }
+                Some(_) => Ok(policy::PointName { site: site.clone(), name: name.as_str().into() }),
                 None => Err(policy::Refused::NoPlace(name.clone())),
             };
             points.iter().map(named).collect::<Result<Vec<_>, _>>()?
@@ -553,8 +550,7 @@ impl Server {
             let place = match point {
                 None => None,
                 Some(name) => Some(
-                    site.point_id(name)
-                        .ok_or_else(|| policy::Refused::NoPlace(name.to_owned()))?,
+                    site.point_id(name).ok_or_else(|| policy::Refused::NoPlace(name.to_owned()))?,
                 ),
             };
             match (place, package) {

@@ -184,9 +184,8 @@ fn body(row: &Row) -> Result<String, rusqlite::Error> {
 fn migrate(connection: &mut Connection) -> Result<(), StorageError> {
     let doing = "taking it to the newest schema";
     let known = u32::try_from(MIGRATIONS.len()).unwrap_or(u32::MAX);
-    let found: u32 = connection
-        .query_row("PRAGMA user_version", [], |row| row.get(0))
-        .map_err(failed(doing))?;
+    let found: u32 =
+        connection.query_row("PRAGMA user_version", [], |row| row.get(0)).map_err(failed(doing))?;
     if found > known {
         return Err(StorageError::Newer { found, known });
     }
@@ -234,9 +233,8 @@ impl Storage for Sqlite {
         self.rows("SELECT place, package, body FROM copy", copy, rows)?;
         let mut statement =
             self.connection.prepare("SELECT name, value FROM fact").map_err(failed(doing))?;
-        let facts = statement
-            .query_map([], |row| Ok((row.get(0)?, row.get(1)?)))
-            .map_err(failed(doing))?;
+        let facts =
+            statement.query_map([], |row| Ok((row.get(0)?, row.get(1)?))).map_err(failed(doing))?;
         tables.facts = facts.collect::<Result<_, _>>().map_err(failed(doing))?;
         Ok(tables)
     }

@@ -13,7 +13,9 @@ pub enum StorageError {
         source: Box<dyn std::error::Error + Send + Sync>,
     },
     /// It was made by a newer Packhorse.
-    #[error("the site's database has schema {found}, and this Packhorse knows up to {known}: use a newer one")]
+    #[error(
+        "the site's database has schema {found}, and this Packhorse knows up to {known}: use a newer one"
+    )]
     Newer {
         /// What it has.
         found: u32,
@@ -21,7 +23,9 @@ pub enum StorageError {
         known: u32,
     },
     /// A row nobody can read.
-    #[error("the row `{key}` of the site's database is damaged: {reason}; `packhorse site restore` takes a backup")]
+    #[error(
+        "the row `{key}` of the site's database is damaged: {reason}; `packhorse site restore` takes a backup"
+    )]
     Damaged {
         /// Which.
         key: String,

@@ -187,9 +187,9 @@ fn q214485_dead_children_cost_the_others_nothing() {
             assign_everywhere(&mut world, &format!("p{package}"));
         }
         let whole = |world: &World| {
-            world.machines[dead + 1..].iter().all(|machine| {
-                machine.points.values().all(|disk| disk.visible.len() == 20)
-            })
+            world.machines[dead + 1..]
+                .iter()
+                .all(|machine| machine.points.values().all(|disk| disk.visible.len() == 20))
         };
         while !whole(&world) {
             run(&mut world, 1_000);
@@ -221,7 +221,8 @@ fn q159201_damaged_records_are_set_aside_and_others_go_on() {
     publish(&mut world, "a", 2);
     assign_everywhere(&mut world, "a");
     let parent = policy::SiteCode::new("TOP").unwrap();
-    let stranger = PointName { site: policy::SiteCode::new("ELSEWHERE").unwrap(), name: "x".into() };
+    let stranger =
+        PointName { site: policy::SiteCode::new("ELSEWHERE").unwrap(), name: "x".into() };
     for number in 0..10_000_u64 {
         let version = policy::ContentVersion {
             number: policy::VersionNumber { epoch: 0, count: 0 },
@@ -231,12 +232,8 @@ fn q159201_damaged_records_are_set_aside_and_others_go_on() {
             optional: Features::default(),
         };
         let points = if number % 2 == 0 { vec![stranger.clone()] } else { Vec::new() };
-        let entry = policy::FeedEntry {
-            package: name("bad"),
-            version: Some(version),
-            priority: 0,
-            points,
-        };
+        let entry =
+            policy::FeedEntry { package: name("bad"), version: Some(version), priority: 0, points };
         let seen = world.machines[1].site.exchange().seen;
         let feed = policy::Feed {
             stamp: seen,
@@ -392,13 +389,16 @@ fn q281754_saving_unchanged_packages_makes_no_work() {
             let package = name(&format!("p{package}"));
             let site = &world.machines[0].site;
             let newest = site.package(site.package_id(&package).unwrap()).unwrap().newest.unwrap();
-            let effects = world.event(0, Event::Publish {
-                package,
-                manifest: newest.manifest,
-                bytes: newest.bytes,
-                critical: newest.critical,
-                optional: newest.optional,
-            });
+            let effects = world.event(
+                0,
+                Event::Publish {
+                    package,
+                    manifest: newest.manifest,
+                    bytes: newest.bytes,
+                    critical: newest.critical,
+                    optional: newest.optional,
+                },
+            );
             assert_eq!(effects, [], "round {round}");
         }
         world.stop(0);
@@ -419,9 +419,9 @@ fn q184489_while_a_point_is_refreshed_it_shows_the_old_or_the_new() {
     let point = place(&world, 0, "d0");
     for _ in 0..5 {
         let effects = publish(&mut world, "a", 4);
-        let starts = effects.iter().filter(|effect| {
-            matches!(effect, Effect::Start(work) if work.kind == JobKind::Complete)
-        });
+        let starts = effects.iter().filter(
+            |effect| matches!(effect, Effect::Start(work) if work.kind == JobKind::Complete),
+        );
         assert_eq!(starts.count(), 1);
         for _ in 0..200 {
             run(&mut world, 100);

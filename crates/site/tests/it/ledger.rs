@@ -32,7 +32,11 @@ fn q263376_a_folder_that_is_something_else_never_becomes_a_point() {
     ];
     for path in refused {
         let result = world.server.add_point("other", &path.to_string_lossy());
-        assert!(matches!(result, Err(SiteError::Location { .. })), "{}: {result:?}", path.display());
+        assert!(
+            matches!(result, Err(SiteError::Location { .. })),
+            "{}: {result:?}",
+            path.display()
+        );
     }
     assert_eq!(fs::read_dir(&foreign).unwrap().count(), 2_000);
     let source = package_file(world.home.path(), "redis", "1");

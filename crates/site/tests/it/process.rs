@@ -61,9 +61,7 @@ fn wait<T>(what: &str, mut ask: impl FnMut() -> Option<T>) -> T {
 }
 
 fn client(folder: &Folder) -> Client {
-    wait("the site listens", || {
-        Client::local(folder).ok().filter(|client| client.status().is_ok())
-    })
+    wait("the site listens", || Client::local(folder).ok().filter(|client| client.status().is_ok()))
 }
 
 fn settled(client: &Client) -> Status {

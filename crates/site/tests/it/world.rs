@@ -90,8 +90,8 @@ pub(crate) fn package_file(folder: &Path, package: &str, version: &str) -> PathB
 pub(crate) fn held(point: &Path, package: &str) -> (Observed, Option<String>) {
     let point = Point::open(&point.to_string_lossy(), []).unwrap();
     let index = store::releases(&point, &name(package)).unwrap();
-    let version = index
-        .and_then(|index| index.releases.last().map(|one| one.version.as_str().to_owned()));
+    let version =
+        index.and_then(|index| index.releases.last().map(|one| one.version.as_str().to_owned()));
     (site::look(&point, &name(package)).unwrap(), version)
 }
 
