@@ -1,6 +1,6 @@
 //! What should exist, and the one place where it is compared with what does.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use model::{Hash, PackageName};
 
@@ -42,10 +42,19 @@ impl Site {
             Event::UnassignGroup { package, group } => {
                 self.unassign_group(at, &package, &group, fx)
             }
-            Event::Join { group, point } => self.join(at, group, point, fx),
-            Event::Leave { group, point } => self.leave(at, &group, &point, fx),
+            Event::Join { group, point } => {
+                self.join(at, group, point, fx);
+                Ok(())
+            }
+            Event::Leave { group, point } => {
+                self.leave(at, &group, &point, fx);
+                Ok(())
+            }
             Event::Prioritise { package, priority } => self.prioritise(at, &package, priority, fx),
-            Event::AddPoint { name, features } => self.add_point(at, name, features, fx),
+            Event::AddPoint { name, features } => {
+                self.add_point(at, name, features, fx);
+                Ok(())
+            }
             Event::RemovePoint { name, force } => self.remove_point(at, &name, force, fx),
             Event::AddChild { code, reach } => self.add_child(at, code, reach, fx),
             Event::AddBelow { child, code } => self.add_below(at, &child, code, fx),
@@ -79,11 +88,11 @@ impl Site {
                 Ok(())
             }
             Event::FromChild { from, exchange } => {
-                self.from_child(at, &from, exchange, fx);
+                self.take_report(at, &from, exchange, fx);
                 Ok(())
             }
             Event::FromParent { from, feed } => {
-                self.from_parent(at, &from, feed, fx);
+                self.take_feed(at, &from, feed, fx);
                 Ok(())
             }
         }
@@ -173,10 +182,10 @@ impl Site {
         let id = self.ours(name)?;
         for point in points {
             let new = !self.wants(id, &point);
-            if let Some(package) = self.packages.get_mut(&id) {
-                if package.targets.insert(point.clone()) {
-                    fx.push(Effect::Keep(Key::Package(id)));
-                }
+            if let Some(package) = self.packages.get_mut(&id)
+                && package.targets.insert(point.clone())
+            {
+                fx.push(Effect::Keep(Key::Package(id)));
             }
             if new {
                 self.target(at, id, &point, 1, fx);
@@ -256,16 +265,10 @@ impl Site {
         Ok(())
     }
 
-    fn join(
-        &mut self,
-        at: Moment,
-        group: GroupName,
-        point: PointName,
-        fx: &mut Effects,
-    ) -> Result<(), Refused> {
+    fn join(&mut self, at: Moment, group: GroupName, point: PointName, fx: &mut Effects) {
         let entry = self.groups.entry(group.clone()).or_default();
         if entry.points.contains(&point) {
-            return Ok(());
+            return;
         }
         let packages: Vec<PackageId> = entry.packages.iter().copied().collect();
         let new: Vec<PackageId> =
@@ -275,19 +278,12 @@ impl Site {
         for id in new {
             self.target(at, id, &point, 1, fx);
         }
-        Ok(())
     }
 
-    fn leave(
-        &mut self,
-        at: Moment,
-        group: &GroupName,
-        point: &PointName,
-        fx: &mut Effects,
-    ) -> Result<(), Refused> {
-        let Some(entry) = self.groups.get_mut(group) else { return Ok(()) };
+    fn leave(&mut self, at: Moment, group: &GroupName, point: &PointName, fx: &mut Effects) {
+        let Some(entry) = self.groups.get_mut(group) else { return };
         if !entry.points.remove(point) {
-            return Ok(());
+            return;
         }
         fx.push(Effect::Keep(Key::Site));
         let packages: Vec<PackageId> = entry.packages.iter().copied().collect();
@@ -296,7 +292,6 @@ impl Site {
                 self.target(at, id, point, -1, fx);
             }
         }
-        Ok(())
     }
 
     fn prioritise(
@@ -339,21 +334,15 @@ impl Site {
         }
     }
 
-    fn add_point(
-        &mut self,
-        at: Moment,
-        name: Box<str>,
-        features: Features,
-        fx: &mut Effects,
-    ) -> Result<(), Refused> {
+    fn add_point(&mut self, at: Moment, name: Box<str>, features: Features, fx: &mut Effects) {
         if let Some(id) = self.points.get(&name).copied() {
-            return self.equip(at, id, features, fx);
+            self.equip(at, id, features, fx);
+            return;
         }
         let point = PointName { site: self.code.clone(), name: name.clone() };
         let id = self.new_place(Place::new(PlaceKind::Point(point), features), fx);
         self.points.insert(name, id);
         self.fetch_wanted(at, id, fx);
-        Ok(())
     }
 
     /// Everything a point is to hold and has no row for.
@@ -370,20 +359,13 @@ impl Site {
     }
 
     /// A known point that can hold more, or less, than before; or one that was about to leave.
-    fn equip(
-        &mut self,
-        at: Moment,
-        id: PlaceId,
-        features: Features,
-        fx: &mut Effects,
-    ) -> Result<(), Refused> {
-        let Some(place) = self.places.get(&id) else { return Ok(()) };
+    fn equip(&mut self, at: Moment, id: PlaceId, features: Features, fx: &mut Effects) {
+        let Some(place) = self.places.get(&id) else { return };
         if place.features == features && !place.leaving {
-            return Ok(());
+            return;
         }
         self.change_place(at, id, features, false, fx);
         self.fetch_wanted(at, id, fx);
-        Ok(())
     }
 
     fn remove_point(
@@ -585,7 +567,7 @@ impl Site {
             groups: BTreeSet::new(),
             places: BTreeSet::new(),
             tally: Tally::default(),
-            readers: Default::default(),
+            readers: BTreeMap::default(),
             collected: VersionNumber::default(),
         };
         self.packages.insert(id, package);

@@ -203,7 +203,7 @@ impl Site {
         Some(FeedEntry { package: name, version, priority: package.priority, points })
     }
 
-    pub(crate) fn from_child(
+    pub(crate) fn take_report(
         &mut self,
         at: Moment,
         from: &SiteCode,
@@ -308,14 +308,13 @@ impl Site {
         self.retally(place_id, id, before);
         let observed = match (entry.gone, entry.held) {
             (true, _) if is_current => Observed::Absent,
-            (true, _) => Observed::Unknown,
             (false, Some(held)) => Observed::Holds(held),
-            (false, None) => Observed::Unknown,
+            (true, _) | (false, None) => Observed::Unknown,
         };
         self.looked(at, place_id, id, observed, fx);
     }
 
-    pub(crate) fn from_parent(
+    pub(crate) fn take_feed(
         &mut self,
         at: Moment,
         from: &SiteCode,

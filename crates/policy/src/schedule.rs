@@ -2,6 +2,8 @@ use jiff::{Timestamp, tz::TimeZone};
 
 /// Hours of a week, from Monday 00:00.
 const HOURS: usize = 168;
+/// Quarters of an hour in a week, and two hours more.
+const QUARTERS: i64 = 680;
 
 /// The part of the full rate that may be used, by hour of the week.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -69,7 +71,7 @@ impl Schedule {
         }
         // Zones change on quarters of an hour.
         let quarter = 900 - wall.rem_euclid(900);
-        (0..=(HOURS as i64 + 2) * 4)
+        (0..=QUARTERS)
             .map(|quarters| quarter + quarters * 900)
             .find(|seconds| self.percent_at(wall.saturating_add(*seconds)) > 0)
             .and_then(|seconds| u64::try_from(seconds).ok())

@@ -57,7 +57,7 @@ fn settings(place: &Place) -> TrustSettings {
 
 fn fetch(place: &Place, point: &Point, to: &str) -> Result<String, FetchError> {
     let options = FetchOptions { trust: Some(settings(place)), ..FetchOptions::default() };
-    let wanted = store::wanted(point, &name(), &options)?;
+    let mut wanted = store::wanted(point, &name(), &options, None)?;
     wanted.fetch(&place.path(to), &mut |_, _, _| {})?;
     assert_eq!(wanted.signed().unwrap().0, "targets");
     Ok(wanted.release().version.to_string())

@@ -48,6 +48,7 @@ pub(crate) fn release(version: &str) -> Release {
         totals: package::Totals::default(),
         packs: Vec::new(),
         deltas: Vec::new(),
+        composed: None,
     }
 }
 

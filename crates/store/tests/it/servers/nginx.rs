@@ -117,8 +117,8 @@ fn a_wire_that_breaks_at_random_bytes_is_gone_on_over() {
     loop {
         rounds += 1;
         assert!(rounds < 200, "no end");
-        let wanted = store::wanted(&point, &name(), &FetchOptions::default());
-        match wanted.and_then(|wanted| wanted.fetch(&to, &mut |_, _, _| {})) {
+        let wanted = store::wanted(&point, &name(), &FetchOptions::default(), None);
+        match wanted.and_then(|mut wanted| wanted.fetch(&to, &mut |_, _, _| {})) {
             Ok(_) => break,
             Err(FetchError::Point(PointError::Request { .. } | PointError::Damaged { .. })) => {}
             Err(error) => panic!("{error}"),
@@ -158,7 +158,7 @@ fn what_is_not_there_or_has_another_length_is_left_for_the_next_way() {
     assert_eq!(fetched.routes.last().unwrap(), "whole");
     assert!(nginx.answered("404") > 0);
     std::fs::remove_file(place.path("dp/names/redis")).unwrap();
-    let error = store::wanted(&nginx.point(), &name(), &FetchOptions::default()).unwrap_err();
+    let error = store::wanted(&nginx.point(), &name(), &FetchOptions::default(), None).unwrap_err();
     assert!(matches!(error, FetchError::NoPackage { .. }), "{error}");
 }
 
