@@ -20,9 +20,13 @@ impl Site {
     pub fn next(&mut self, now: Now, event: Event) -> Result<Vec<Effect>, Refused> {
         let mut fx = Vec::new();
         let said = (self.feed.last(), self.reports.last());
+        let next_package = self.next_package;
         self.take(now, event, &mut fx)?;
         self.dispatch(now, &mut fx);
         self.keep_said(said, &mut fx);
+        if self.next_package != next_package {
+            fx.push(Effect::Keep(Key::Site));
+        }
         if self.parent.is_some() && self.reports.last() > self.heard.sequence {
             self.ask_once(&mut fx);
         }
