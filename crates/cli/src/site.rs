@@ -154,8 +154,10 @@ pub(crate) fn run(args: &Args) -> ExitCode {
 
 fn failure(error: SiteError) -> Failure {
     let exit = match &error {
-        SiteError::Exists | SiteError::Location { .. } | SiteError::Refused(_) => Exit::Decision,
-        SiteError::Said { conflict: true, .. } => Exit::Decision,
+        SiteError::Exists
+        | SiteError::Location { .. }
+        | SiteError::Refused(_)
+        | SiteError::Said { conflict: true, .. } => Exit::Decision,
         SiteError::Code(_) => Exit::Usage,
         SiteError::InUse { .. } => Exit::InUse,
         SiteError::File { source, .. } if source.kind() == std::io::ErrorKind::StorageFull => {

@@ -55,7 +55,7 @@ impl Checks {
         }
     }
 
-    pub(crate) fn before(&self, machine: &Machine, event: &Event) -> Before {
+    pub(crate) fn before(machine: &Machine, event: &Event) -> Before {
         let heard = machine
             .site
             .places()

@@ -50,9 +50,9 @@ pub fn run_seed_with(seed: u64, with_transcript: bool, settings: Settings) -> Hi
     if with_transcript {
         world.transcript = Some(Vec::new());
     }
-    let sites = 2 + dice.below(5) as usize;
+    let sites = 2 + dice.index(5);
     for number in 1..=sites {
-        let parent = dice.below(number as u64) as usize;
+        let parent = dice.index(number);
         world.add_site(&format!("S{number}"), Some(parent), settings);
     }
     for site in 0..=sites {

@@ -15,7 +15,7 @@ impl World {
         let event = Event::AddPoint { name: name.into(), features: Features(0xFF) };
         self.event(site, event);
         if let Some(id) = self.machines[site].site.point_id(name) {
-            self.machines[site].points.entry(id).or_insert_with(PointDisk::default);
+            self.machines[site].points.entry(id).or_default();
         }
     }
 
@@ -191,10 +191,10 @@ impl World {
         let unit = self.dice.roll();
         self.say(|| format!("{site}: a copy at a point goes bad"));
         self.for_a_point(site, |disk| {
-            if let Some((_, units)) = disk.visible.values_mut().next() {
-                if let Some(last) = units.last_mut() {
-                    *last = unit & !1;
-                }
+            if let Some((_, units)) = disk.visible.values_mut().next()
+                && let Some(last) = units.last_mut()
+            {
+                *last = unit & !1;
             }
         });
     }
@@ -208,10 +208,10 @@ impl World {
         } else {
             let place = self.machines[site].points.keys().next().copied();
             self.for_a_point(site, |disk| disk.full_until = until);
-            if let Some(place) = place {
-                if self.machines[site].points[&place].full_until > self.now {
-                    self.event(site, Event::Space { place, free: UNIT });
-                }
+            if let Some(place) = place
+                && self.machines[site].points[&place].full_until > self.now
+            {
+                self.event(site, Event::Space { place, free: UNIT });
             }
         }
     }

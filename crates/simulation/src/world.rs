@@ -216,7 +216,7 @@ impl World {
         }
         let now = Now { at: self.moment(site), dice: self.dice.roll() };
         self.say(|| format!("{}: {}", site, brief(&event)));
-        let before = self.checks.before(&self.machines[site], &event);
+        let before = Checks::before(&self.machines[site], &event);
         let decided = self.machines[site].site.next(now, event);
         let effects = match decided {
             Ok(effects) => effects,
@@ -446,10 +446,8 @@ impl World {
 
     fn happen(&mut self, happening: Happening) {
         match happening {
-            Happening::Arrives { from, to, message } => {
-                if self.machines[to].up {
-                    self.arrives(from, to, message);
-                }
+            Happening::Arrives { from, to, message } if self.machines[to].up => {
+                self.arrives(from, to, message);
             }
             Happening::Timer { site, life } if self.alive(site, life) => {
                 // One timer: those that were set anew are not heard.

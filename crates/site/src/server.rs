@@ -26,9 +26,12 @@ use crate::{
 /// Seconds between two words about progress.
 const PROGRESS: Duration = Duration::from_secs(5);
 /// Readers of an older release have so long.
-const GRACE: Duration = Duration::from_secs(7 * 24 * 3_600);
+const GRACE: Duration = Duration::from_hours(168);
 /// Bytes of copies hashed per second when nobody asks.
 const SCRUB: u64 = 20 << 20;
+
+/// Work under way, by place and package: its fence, and whether it was cancelled.
+type Works = HashMap<(PlaceId, PackageId), (Fence, Arc<AtomicBool>)>;
 
 /// A site at work: events in, effects carried out by threads of its own.
 pub struct Server {
@@ -36,7 +39,7 @@ pub struct Server {
     desk: Mutex<Desk>,
     /// Wakes the timer when there is an earlier moment to wait for.
     changed: Condvar,
-    cancelled: Mutex<HashMap<(PlaceId, PackageId), (Fence, Arc<AtomicBool>)>>,
+    cancelled: Mutex<Works>,
     stopping: AtomicBool,
     store: Point,
 }
@@ -146,15 +149,15 @@ impl Server {
         }
     }
 
-    fn works(&self) -> MutexGuard<'_, HashMap<(PlaceId, PackageId), (Fence, Arc<AtomicBool>)>> {
+    fn works(&self) -> MutexGuard<'_, Works> {
         self.cancelled.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn cancel(&self, copy: (PlaceId, PackageId), fence: Fence) {
-        if let Some((current, flag)) = self.works().get(&copy) {
-            if *current == fence {
-                flag.store(true, Ordering::Relaxed);
-            }
+        if let Some((current, flag)) = self.works().get(&copy)
+            && *current == fence
+        {
+            flag.store(true, Ordering::Relaxed);
         }
     }
 
@@ -375,7 +378,7 @@ impl Server {
         let began = Instant::now();
         let mut known = std::collections::BTreeSet::new();
         while !self.stopping.load(Ordering::Relaxed) {
-            thread::sleep(Duration::from_secs(60));
+            thread::sleep(Duration::from_mins(1));
             let now = Moment(u64::try_from(began.elapsed().as_millis()).unwrap_or(u64::MAX));
             let copies: Vec<(PlaceId, PackageId, u64)> = {
                 let desk = self.desk();

@@ -89,12 +89,13 @@ impl From<PublishError> for Failure {
 impl From<FetchError> for Failure {
     fn from(error: FetchError) -> Self {
         let exit = match &error {
-            FetchError::Point(error) => of_point(error),
             FetchError::Trust(error) => of_trust(error),
             FetchError::NotTheRelease { .. }
             | FetchError::Manifest { .. }
             | FetchError::Assemble(AssembleError::Damaged { .. }) => Exit::Damaged,
-            FetchError::Assemble(AssembleError::Point(error)) => of_point(error),
+            FetchError::Point(error) | FetchError::Assemble(AssembleError::Point(error)) => {
+                of_point(error)
+            }
             _ => Exit::Failed,
         };
         Self { exit, error: Box::new(error) }

@@ -77,9 +77,6 @@ fn corpus(name: &str) -> Vec<(PathBuf, Vec<u8>)> {
         for (_, bytes) in &mut all {
             bytes.drain(..44);
         }
-        let manifest = fs::read(here.join("corpus/manifest/hello-1")).unwrap();
-        let manifest = content::Manifest::parse(&manifest).unwrap();
-        all.push(("a whole manifest".into(), minicbor::to_vec(manifest).unwrap()));
     }
     all
 }

@@ -17,6 +17,5 @@ fn every_fault_of_the_ancestor_is_found_within_fifty_histories() {
     for mutation in Mutation::ALL {
         let found = found(mutation, 50);
         assert!(found.is_some(), "{mutation:?} lives on");
-        println!("{mutation:?}: {found:?}");
     }
 }

@@ -55,7 +55,7 @@ fn wait<T>(what: &str, mut ask: impl FnMut() -> Option<T>) -> T {
         if let Some(answer) = ask() {
             return answer;
         }
-        assert!(began.elapsed() < Duration::from_secs(60), "{what}");
+        assert!(began.elapsed() < Duration::from_mins(1), "{what}");
         std::thread::yield_now();
     }
 }

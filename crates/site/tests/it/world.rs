@@ -57,7 +57,7 @@ impl World {
             if is_so(&status) {
                 return status;
             }
-            assert!(began.elapsed() < Duration::from_secs(60), "{}", status.to_text());
+            assert!(began.elapsed() < Duration::from_mins(1), "{}", status.to_text());
             std::thread::yield_now();
         }
     }
