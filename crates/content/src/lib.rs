@@ -1,5 +1,7 @@
 //! What travels between a publisher, distribution points and clients: which objects there are, what is in them, and
-//! what to fetch (docs/formats/index.md, manifest.md, pack.md, delta.md).
+//! what to fetch.
+//!
+//! Formats: docs/formats/index.md, manifest.md, pack.md, delta.md.
 //!
 //! - an [`Index`] is what a distribution point has of one package: its [`Release`]s, and the deltas between them;
 //! - an [`Object`] is an immutable piece of a store, named by the hash of its bytes;

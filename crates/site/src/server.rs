@@ -362,7 +362,7 @@ impl Server {
                 drop(desk);
                 self.tell(Event::Timer);
                 // The database's clock may be a moment behind: no loop without a pause.
-                thread::sleep(Duration::from_millis(5));
+                drop(self.changed.wait_timeout(self.desk(), Duration::from_millis(5)));
                 continue;
             }
             match wait {
@@ -378,7 +378,8 @@ impl Server {
         let began = Instant::now();
         let mut known = std::collections::BTreeSet::new();
         while !self.stopping.load(Ordering::Relaxed) {
-            thread::sleep(Duration::from_mins(1));
+            let goes_on = |_: &mut Desk| !self.stopping.load(Ordering::Relaxed);
+            drop(self.changed.wait_timeout_while(self.desk(), Duration::from_mins(1), goes_on));
             let now = Moment(u64::try_from(began.elapsed().as_millis()).unwrap_or(u64::MAX));
             let copies: Vec<(PlaceId, PackageId, u64)> = {
                 let desk = self.desk();
@@ -580,7 +581,7 @@ impl Server {
         self.changed.notify_all();
         let until = Instant::now() + patience;
         while !self.works().is_empty() && Instant::now() < until {
-            thread::sleep(Duration::from_millis(10));
+            drop(self.changed.wait_timeout(self.desk(), Duration::from_millis(10)));
         }
     }
 }
