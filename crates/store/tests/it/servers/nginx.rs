@@ -152,10 +152,10 @@ fn what_is_not_there_or_has_another_length_is_left_for_the_next_way() {
     let bytes = std::fs::read(&delta).unwrap();
     std::fs::write(&delta, &bytes[..bytes.len() / 2]).unwrap();
     let fetched = fetch_to(&nginx.point(), &[&base], &place.path("fetched"));
-    assert_eq!(fetched.routes.last().unwrap(), "whole");
+    assert_eq!(fetched.routes.last().unwrap(), "frames");
     std::fs::remove_file(&delta).unwrap();
     let fetched = fetch_to(&nginx.point(), &[&base], &place.path("fetched"));
-    assert_eq!(fetched.routes.last().unwrap(), "whole");
+    assert_eq!(fetched.routes.last().unwrap(), "frames");
     assert!(nginx.answered("404") > 0);
     std::fs::remove_file(place.path("dp/names/redis")).unwrap();
     let error = store::wanted(&nginx.point(), &name(), &FetchOptions::default(), None).unwrap_err();

@@ -88,7 +88,7 @@ fn a_bucket_is_published_to_fetched_from_verified_repaired_and_collected() {
     assert_eq!(store::names(&point).unwrap(), [name()]);
     assert_eq!(verify(&point, &mut |_, _, _| {}).unwrap(), []);
     let whole = fetch_to(&point, &[], &healthy.path("whole"));
-    assert_eq!(whole.routes, ["whole"]);
+    assert_eq!(whole.routes, ["frames"]);
     let delta = fetch_to(&point, &[&healthy.path("1.package")], &healthy.path("delta"));
     assert_eq!(delta.routes, ["delta"]);
     assert!(delta.received * 10 < whole.received, "{} of {}", delta.received, whole.received);
