@@ -8,10 +8,12 @@ use install::{Payload, PayloadError, Pour, Stop};
 use package::{Header, NoRecall, PackageReader, ReadError, Record};
 
 /// A parcel goes over when it holds so many bytes, or so many items: waking the other side takes time.
-const PARCEL_BYTES: usize = 512 << 10;
+const PARCEL_BYTES: usize = 128 << 10;
 const PARCEL_ITEMS: usize = 256;
+/// Long pieces go over in parts, so that no parcel is much larger than that.
+const PIECE: usize = 64 << 10;
 /// So many parcels wait at most; with what both sides hold, what they take is bounded.
-const WAITING: usize = 6;
+const WAITING: usize = 3;
 
 /// A package that is unpacked ahead in a thread of its own, while what came before is being written.
 pub(crate) struct Ahead<'p, R>(pub(crate) &'p mut PackageReader<R>);
@@ -107,11 +109,14 @@ fn read<R: Read + Seek>(
                 Err(error) => return Ok(Err(error)),
                 Ok(None) => break,
                 Ok(Some(piece)) => {
-                    parcel.bytes.extend_from_slice(piece.data);
-                    let length = piece.data.len();
-                    parcel.items.push(Item::Piece { offset: piece.offset, length });
-                    if parcel.bytes.len() >= PARCEL_BYTES {
-                        hand_over(parcel)?;
+                    let mut offset = piece.offset;
+                    for bytes in piece.data.chunks(PIECE) {
+                        parcel.bytes.extend_from_slice(bytes);
+                        parcel.items.push(Item::Piece { offset, length: bytes.len() });
+                        offset += bytes.len() as u64;
+                        if parcel.bytes.len() >= PARCEL_BYTES {
+                            hand_over(parcel)?;
+                        }
                     }
                 }
             }
