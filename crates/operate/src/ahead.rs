@@ -216,7 +216,7 @@ mod tests {
         let read = payload.contents(&mut |record, pour| {
             let mut content = Vec::new();
             pour.pour(&mut |offset, bytes| {
-                content.extend_from_slice(&offset.to_le_bytes());
+                content.resize(usize::try_from(offset).unwrap_or(0), 0);
                 content.extend_from_slice(bytes);
                 Ok(())
             })
@@ -247,7 +247,7 @@ mod tests {
     #[test]
     fn ahead_hands_out_what_reading_does() {
         let plain = all(&mut sample());
-        assert_eq!(all(&mut Ahead(&mut sample())), plain);
+        assert!(all(&mut Ahead(&mut sample())) == plain, "read ahead, it is other content");
         assert!(plain.iter().any(|(_, content)| content.len() > 2 << 20));
     }
 
