@@ -56,7 +56,12 @@ fn act(
                 variables: variables
                     .map(|(name, value)| (name.as_str().into(), value.clone()))
                     .collect(),
-                arguments: request.arguments.iter().cloned().map(OsString::into_encoded_bytes).collect(),
+                arguments: request
+                    .arguments
+                    .iter()
+                    .cloned()
+                    .map(OsString::into_encoded_bytes)
+                    .collect(),
                 dry_run: request.dry_run,
                 ..InstallSettings::default()
             };
