@@ -1,6 +1,6 @@
 //! Installing, uninstalling, rolling back.
 
-use std::{fs::File, io::Write as _, os::unix::ffi::OsStringExt, path::Path};
+use std::{ffi::OsString, fs::File, io::Write as _, path::Path};
 
 use operate::{Exit, InstallSettings, Log, Report, Show, Target};
 use package::PackageReader;
@@ -56,7 +56,12 @@ fn act(
                 variables: variables
                     .map(|(name, value)| (name.as_str().into(), value.clone()))
                     .collect(),
-                arguments: request.arguments.iter().cloned().map(OsStringExt::into_vec).collect(),
+                arguments: request
+                    .arguments
+                    .iter()
+                    .cloned()
+                    .map(OsString::into_encoded_bytes)
+                    .collect(),
                 dry_run: request.dry_run,
                 ..InstallSettings::default()
             };
