@@ -37,7 +37,11 @@ const HOSTS: [[&str; 2]; 9] = [
 /// What is meant all the same: the file, the words, and why.
 const MEANT: [(&str, &str, &str); 3] = [
     ("crates/cli/src/idle.rs", "thread::", "an idle machine is watched for as long as was asked"),
-    ("crates/store/src/frames.rs", "thread::", "a server that failed is asked again a little later"),
+    (
+        "crates/store/src/frames.rs",
+        "thread::",
+        "a server that failed is asked again a little later",
+    ),
     (
         "crates/capture/src/leaks.rs",
         "0.0.2.15",
