@@ -102,6 +102,11 @@ impl<'p> Assembly<'p> {
         Ok(Self { catalogue, bases, located, wanted, here, frames, open: Vec::new(), room })
     }
 
+    /// Says where frames wait.
+    pub(crate) fn wait_in(&mut self, folder: &Path) {
+        self.frames.wait_in(folder);
+    }
+
     /// What is still to come.
     pub(crate) fn cost(&self) -> Cost {
         Frames::cost(&self.frames.missing(&self.wanted))

@@ -24,6 +24,7 @@ use crate::{
     point::damaged,
     signed::{Admitted, TrustSettings, admitted},
     unpacked::Unpacked,
+    waiting::Waiting,
 };
 
 /// What is fetched, and from what.
@@ -59,6 +60,7 @@ pub struct Wanted<'p> {
     installed: Option<Base>,
     assembly: Option<(Assembly<'p>, Cost)>,
     cache: Option<Cache>,
+    waiting: Option<Waiting>,
     notes: Vec<String>,
     before: (u64, u64),
     signed: Option<Admitted>,
@@ -117,6 +119,7 @@ pub fn wanted<'p>(
         installed: None,
         assembly: None,
         cache: options.cache.clone(),
+        waiting: options.cache.as_ref().map(|cache| Waiting::claim(cache.folder())).transpose()?,
         notes: Vec::new(),
         before,
         signed,
@@ -177,17 +180,17 @@ impl<'p> Wanted<'p> {
         Cost { bytes: after.1 - self.before.1, requests: after.0 - self.before.0 }
     }
 
-    /// Where what comes waits, when the result goes to `to`.
-    fn folder(&self, to: &Path) -> PathBuf {
-        match &self.cache {
-            Some(cache) => cache.folder().to_owned(),
-            None => folder_of(to).to_owned(),
-        }
+    /// Where what comes waits; before that is settled, where files without a name go.
+    fn folder(&self) -> PathBuf {
+        self.waiting.as_ref().map_or_else(std::env::temp_dir, |waiting| waiting.folder().to_owned())
     }
 
-    /// Where what comes waits while nobody said where the result goes.
-    fn waiting(&self) -> PathBuf {
-        self.cache.as_ref().map_or_else(std::env::temp_dir, |cache| cache.folder().to_owned())
+    /// Settles where what comes waits.
+    fn wait_in(&mut self, waiting: Waiting) {
+        if let Some((assembly, _)) = &mut self.assembly {
+            assembly.wait_in(waiting.folder());
+        }
+        self.waiting = Some(waiting);
     }
 
     /// What is installed, as a base: its manifest is fetched unless it is in the cache.
@@ -204,7 +207,7 @@ impl<'p> Wanted<'p> {
             return Ok(None);
         };
         let catalogue = catalogue(self.point, &release, self.cache.as_ref())?;
-        let folder = self.waiting();
+        let folder = self.folder();
         let header = catalogue.header().clone();
         let place = |record: &Record| (installed.place)(&header, record);
         let (unpacked, altered) = Unpacked::installed(&catalogue, &place, &folder)?;
@@ -255,7 +258,7 @@ impl<'p> Wanted<'p> {
         }
         let manifest = missing(&self.release, self.cache.as_ref());
         let catalogue = catalogue(self.point, &self.release, self.cache.as_ref())?;
-        let folder = self.waiting();
+        let folder = self.folder();
         let mut bases: Vec<_> =
             self.installed.iter().map(|base| Arc::clone(&base.unpacked)).collect();
         for (_, path) in &self.have {
@@ -277,6 +280,9 @@ impl<'p> Wanted<'p> {
     /// gone on from.
     pub fn fetch(&mut self, to: &Path, progress: Progress<'_>) -> Result<Fetched, FetchError> {
         let mut routes = Vec::new();
+        if self.waiting.is_none() {
+            self.wait_in(Waiting::claim(folder_of(to))?);
+        }
         self.try_all(&mut routes, &mut |wanted, way| wanted.go(way, to, progress))?;
         let Cost { bytes, requests } = self.counted();
         Ok(Fetched { received: bytes, requests, routes })
@@ -285,7 +291,10 @@ impl<'p> Wanted<'p> {
     /// Makes the release ready to be installed: where a delta leads to it, that is followed into a package file of the
     /// cache; else what is missing comes while it is installed.
     pub fn ready(&mut self, progress: Progress<'_>) -> Result<Ready<'_, 'p>, FetchError> {
-        let file = self.waiting().join(format!("{}.package", self.release.identity));
+        if self.waiting.is_none() {
+            self.wait_in(Waiting::own(&std::env::temp_dir())?);
+        }
+        let file = self.folder().join(format!("{}.package", self.release.identity));
         if let Some((_, path)) =
             self.have.iter().find(|(have, _)| *have == self.release.identity).cloned()
         {
@@ -320,14 +329,18 @@ impl<'p> Wanted<'p> {
         let Some(cache) = &self.cache else { return Ok(()) };
         let cannot =
             |source| PointError::File { doing: "tidying", path: cache.folder().to_owned(), source };
-        let made = cache.folder().join(format!("{}.package", self.release.identity));
+        let made = self.folder().join(format!("{}.package", self.release.identity));
         match std::fs::remove_file(&made) {
             Err(source) if source.kind() != std::io::ErrorKind::NotFound => {
                 return Err(cannot(source));
             }
             _ => {}
         }
-        cache.trim().map(drop).map_err(cannot)
+        // Whoever came second leaves the files of the first alone.
+        match &self.waiting {
+            Some(waiting) if waiting.lasts() => cache.trim().map(drop).map_err(cannot),
+            _ => Ok(()),
+        }
     }
 
     /// A way that failed is not gone again.
@@ -388,7 +401,7 @@ impl<'p> Wanted<'p> {
             Way::Delta { base, object, .. } => self.delta(*base, object, to, progress),
             Way::Frames { .. } => self.frames(to, progress),
             Way::Whole { object } => {
-                let folder = self.folder(to);
+                let folder = self.folder();
                 fetch_whole(self.point, &self.release, object, &folder, to, progress)
             }
         }
@@ -422,7 +435,7 @@ impl<'p> Wanted<'p> {
         to: &Path,
         progress: Progress<'_>,
     ) -> Result<(), FetchError> {
-        let folder = self.folder(to);
+        let folder = self.folder();
         let old = self.old(base, object, &folder)?;
         // A delta comes as one frame that nobody unpacks.
         let all = PackFrame {

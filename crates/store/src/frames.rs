@@ -15,7 +15,7 @@ use content::{Cost, Object, PackFrame, Stretch, stretches};
 use crate::{Point, PointError};
 
 /// How often a request that stops is made again although nothing came.
-const TRIES: u32 = 5;
+const TRIES: u32 = 3;
 
 /// The frames of a release, each in a file of its own once it comes. What is in them is **not yet checked**.
 pub(crate) struct Frames<'p> {
@@ -61,6 +61,10 @@ impl<'p> Frames<'p> {
             all: frames.to_vec(),
             shared: Arc::default(),
         }
+    }
+
+    pub(crate) fn wait_in(&mut self, folder: &Path) {
+        folder.clone_into(&mut self.folder);
     }
 
     /// The requests that bring what is missing of these frames.

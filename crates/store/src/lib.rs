@@ -28,6 +28,7 @@ mod publish;
 mod releases;
 mod signed;
 mod unpacked;
+mod waiting;
 
 pub use assembly::{AssembleError, Assembly};
 pub use cache::Cache;

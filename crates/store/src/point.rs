@@ -27,6 +27,11 @@ const PART: usize = 8 << 20;
 /// Parts of an upload under way at once.
 const PARTS: usize = 4;
 
+/// Whether a location is a folder, and no URL of a service.
+fn is_folder(location: &str) -> bool {
+    !location.contains("://") || location.starts_with("file://")
+}
+
 /// Where content is read and, if the store takes it, written: a folder, any HTTP server, an S3-compatible bucket.
 ///
 /// Calls block; many threads may call at once.
@@ -58,8 +63,11 @@ impl Point {
     where
         I: IntoIterator<Item = (String, String)>,
     {
-        let is_url = location.contains("://") && !location.starts_with("file://");
-        if is_url { Self::remote(location, settings) } else { Self::folder(location) }
+        if is_folder(location) {
+            Self::folder(location)
+        } else {
+            Self::remote(location, settings, Vec::new())
+        }
     }
 
     fn folder(location: &str) -> Result<Self, OpenPointError> {
@@ -74,24 +82,6 @@ impl Point {
             })?
             .with_fsync(true);
         Self::new(Arc::new(store), Key::default(), Some(path))
-    }
-
-    fn remote<I>(location: &str, settings: I) -> Result<Self, OpenPointError>
-    where
-        I: IntoIterator<Item = (String, String)>,
-    {
-        let refuse = |source| OpenPointError::Location { location: location.to_owned(), source };
-        let url = location.parse().map_err(|_| refuse(None))?;
-        let mut settings: Vec<_> = settings
-            .into_iter()
-            .map(|(name, value)| (name.to_ascii_lowercase(), value))
-            .filter(|(name, _)| name.starts_with("aws_"))
-            .collect();
-        // Integrity comes from the hashes; a share in the house network has no certificate.
-        settings.push(("allow_http".to_owned(), "true".to_owned()));
-        let (store, root) =
-            object_store::parse_url_opts(&url, settings).map_err(|source| refuse(Some(source)))?;
-        Self::new(store.into(), root, None)
     }
 
     /// A point in a store opened elsewhere, below `root`.

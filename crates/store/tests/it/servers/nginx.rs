@@ -136,7 +136,7 @@ fn a_wire_that_breaks_at_random_bytes_is_gone_on_over() {
 #[test]
 fn a_server_that_is_busy_is_asked_again() {
     let place = published();
-    let http = "limit_req_zone $binary_remote_addr zone=busy:64k rate=30r/m;";
+    let http = "limit_req_zone $binary_remote_addr zone=busy:64k rate=60r/m;";
     let nginx = Nginx::start(&place.path("dp"), http, "limit_req zone=busy nodelay;");
     fetch_to(&nginx.point(), &[], &place.path("fetched"));
     assert!(nginx.answered("503") > 0, "it was never busy");
