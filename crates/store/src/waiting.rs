@@ -1,0 +1,99 @@
+//! Where what comes waits until it is whole: one fetch at a time has a folder, so that what came before a cut is gone on
+//! from and nobody writes into what another reads.
+
+use std::{
+    fs::{self, File},
+    path::{Path, PathBuf},
+};
+
+use tempfile::TempDir;
+
+use crate::PointError;
+
+/// How the folders of those that came second are named.
+const OWN: &str = ".packhorse-";
+
+/// A folder nobody else fetches into as long as this lives.
+#[derive(Debug)]
+pub(crate) struct Waiting {
+    folder: PathBuf,
+    // Locked until it is closed.
+    _lock: File,
+    own: Option<TempDir>,
+}
+
+impl Waiting {
+    /// `folder`; or, while somebody else fetches into it, a folder of our own in it that goes when we go.
+    pub(crate) fn claim(folder: &Path) -> Result<Self, PointError> {
+        let lock = open(folder)?;
+        if lock.try_lock().is_ok() {
+            sweep(folder);
+            return Ok(Self { folder: folder.to_owned(), _lock: lock, own: None });
+        }
+        Self::own(folder)
+    }
+
+    /// A folder of our own in `folder`.
+    pub(crate) fn own(folder: &Path) -> Result<Self, PointError> {
+        let cannot = |source| PointError::File { doing: "making", path: folder.to_owned(), source };
+        let own = tempfile::Builder::new().prefix(OWN).tempdir_in(folder).map_err(cannot)?;
+        let lock = open(own.path())?;
+        // Where nothing can be locked nobody sweeps either.
+        let _ = lock.try_lock();
+        Ok(Self { folder: own.path().to_owned(), _lock: lock, own: Some(own) })
+    }
+
+    /// Where it is.
+    pub(crate) fn folder(&self) -> &Path {
+        &self.folder
+    }
+
+    /// Whether what is left in it will be found again.
+    pub(crate) fn lasts(&self) -> bool {
+        self.own.is_none()
+    }
+}
+
+fn open(folder: &Path) -> Result<File, PointError> {
+    File::open(folder).map_err(|source| PointError::File {
+        doing: "opening",
+        path: folder.to_owned(),
+        source,
+    })
+}
+
+/// Deletes folders of those that were killed.
+fn sweep(folder: &Path) {
+    let Ok(entries) = fs::read_dir(folder) else { return };
+    for entry in entries.flatten() {
+        let is_own = entry.file_name().to_str().is_some_and(|name| name.starts_with(OWN));
+        if is_own && File::open(entry.path()).is_ok_and(|left| left.try_lock().is_ok()) {
+            // Whatever cannot be deleted is tried again the next time.
+            let _ = fs::remove_dir_all(entry.path());
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_second_has_a_folder_of_its_own_and_what_the_killed_left_goes() {
+        let place = tempfile::tempdir().unwrap();
+        let left = place.path().join(format!("{OWN}killed"));
+        fs::create_dir(&left).unwrap();
+        let first = Waiting::claim(place.path()).unwrap();
+        assert!(first.lasts() && !left.exists());
+        let second = Waiting::claim(place.path()).unwrap();
+        assert!(!second.lasts());
+        fs::write(second.folder().join("coming"), "").unwrap();
+        drop(first);
+        let third = Waiting::claim(place.path()).unwrap();
+        assert_eq!(third.folder(), place.path());
+        assert!(second.folder().join("coming").exists());
+        let was = second.folder().to_owned();
+        drop(second);
+        assert!(!was.exists());
+    }
+}
