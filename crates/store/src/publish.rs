@@ -1,6 +1,6 @@
 use std::{
     fs::File,
-    io::{BufReader, Read, Seek, SeekFrom},
+    io::BufReader,
     path::Path,
     sync::Arc,
     thread,
@@ -321,16 +321,7 @@ fn open(path: &Path) -> Result<PackageReader<BufReader<File>>, PublishError> {
 fn hash_file(path: &Path) -> Result<Object, PointError> {
     let cannot = |source| PointError::File { doing: "reading", path: path.to_owned(), source };
     let mut file = File::open(path).map_err(cannot)?;
-    file.seek(SeekFrom::Start(0)).map_err(cannot)?;
     let mut hasher = Hasher::new();
-    let mut buffer = vec![0; 1 << 20];
-    let mut length = 0;
-    loop {
-        let read = file.read(&mut buffer).map_err(cannot)?;
-        if read == 0 {
-            return Ok(Object { kind: ObjectKind::Pack, hash: hasher.finish(), length });
-        }
-        hasher.update(&buffer[..read]);
-        length += read as u64;
-    }
+    let length = hasher.read_all(&mut file).map_err(cannot)?;
+    Ok(Object { kind: ObjectKind::Pack, hash: hasher.finish(), length })
 }
