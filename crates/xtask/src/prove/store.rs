@@ -148,7 +148,7 @@ impl Stage {
                 self.must(&["fetch", "bench", "--from", point, "-o", "updated", "--have", &base])?;
                 self.compare(&self.run.path().join("updated"), &self.new)?;
             }
-            self.must(&["install", "bench@1", "--from", point, "--root", "machine", "--silent"])?;
+            self.older_installed(point)?;
             self.must(&["install", "bench", "--from", point, "--root", "machine", "--silent"])?;
             self.compare_installed()?;
         }
@@ -158,6 +158,12 @@ impl Stage {
             "another first"
         );
         Ok(())
+    }
+
+    /// A machine below `machine` that has the oldest version.
+    fn older_installed(&self, point: &str) -> Result<()> {
+        fs::create_dir(self.run.path().join("machine"))?;
+        self.must(&["install", "bench@1", "--from", point, "--root", "machine", "--silent"])
     }
 
     /// What is installed below `machine` is what the newest package installs; then it goes.
@@ -176,7 +182,7 @@ impl Stage {
     /// An install straight from the point, killed at random moments; the last one goes on and comes through.
     fn installs(&mut self, count: u64) -> Result<u64> {
         let words = ["install", "bench", "--from", "plain", "--root", "machine", "--silent"];
-        self.must(&["install", "bench@1", "--from", "plain", "--root", "machine", "--silent"])?;
+        self.older_installed("plain")?;
         let mut killed = 0;
         for _ in 0..count {
             let after = Duration::from_micros(self.random(400_000));
