@@ -25,7 +25,7 @@ use crate::unpacked::Unpacked;
 /// So many bytes of new files are worked on at once, and wait to be written, for each worker.
 const BATCH: u64 = 16 << 20;
 /// Bytes of changed files a worker is thought to get done in a second, at full effort.
-const EXPECTED: f64 = 8e6;
+const EXPECTED: f64 = 12e6;
 /// How far before and behind its place an older version of a segment is looked for.
 const REACH: u64 = SEGMENT as u64 / 2;
 

@@ -257,9 +257,10 @@ fn deltas(
         Unpacked::open(path, folder.path())
             .map_err(|source| PublishError::Unpack { path: path.to_owned(), source })
     };
+    // Unpacking counts, too.
+    let began = Instant::now();
     let new = Arc::new(unpack(package)?);
     let mut made = Vec::new();
-    let began = Instant::now();
     for (number, base) in bases.iter().enumerate() {
         let of_base = |source: FetchError| PublishError::Base {
             version: base.version.clone(),

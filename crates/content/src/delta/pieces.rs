@@ -30,6 +30,8 @@ pub(crate) fn pack(plain: &[u8], prefix: &[u8], level: i32) -> io::Result<Vec<u8
     if level >= Effort::Full.level(Stream::Values) {
         // Addresses that differ repeat in threes: nearly all of what the highest levels gain, at half their time.
         context.set_parameter(CParameter::MinMatch(3)).map_err(refuse)?;
+        // Half as many places looked at: a seventh of the time for a hundredth of the bytes.
+        context.set_parameter(CParameter::SearchLog(3)).map_err(refuse)?;
     }
     if !prefix.is_empty() {
         context.ref_prefix(prefix).map_err(refuse)?;

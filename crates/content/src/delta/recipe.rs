@@ -23,7 +23,7 @@ impl Effort {
         match (self, stream) {
             (Self::Full, Stream::Values | Stream::Extra) => 16,
             (Self::Full, Stream::Control | Stream::Runs) => 12,
-            (Self::Less, _) => 9,
+            (Self::Less, _) => 7,
             (Self::Least | Self::None, _) => 3,
         }
     }
@@ -86,8 +86,8 @@ impl Recipe {
                 };
                 let (step, tries) = match effort {
                     Effort::Full => (step, 6),
-                    Effort::Less => (step * 2, 3),
-                    _ => (step * 4, 1),
+                    Effort::Less => (step, 3),
+                    _ => (step * 2, 1),
                 };
                 align(&Seeds::new(base.bytes, step, tries), new)
             }
