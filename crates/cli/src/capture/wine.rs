@@ -11,7 +11,7 @@ use capture::{CapturedFiles, Change, ChangeSet, Registry, Side};
 use machine_linux::session::{KEEP, Session, SnapshotSettings};
 use model::{Entry, Kind, MachinePath, Owner};
 
-use super::{Answer, CaptureError, Run, Summary, count, fresh_folder, options, spinner};
+use super::{Answer, CaptureError, Run, Summary, count, fresh_folder, leave, options, spinner};
 use crate::project::{self, Captured};
 
 /// Where the prefix's files are on the machine it shows.
@@ -127,16 +127,7 @@ fn finish(
         report = Some(draft.report.to_string());
         summary.project = Some(folder.clone());
     }
-    if !temporary || run.into.output.is_none() {
-        summary.session = Some(finished.session().folder().to_owned());
-    } else {
-        let folder = finished.session().folder().to_owned();
-        finished
-            .into_session()
-            .discard()
-            .map_err(|reason| CaptureError::Discard { folder, reason })?;
-    }
-    Ok(Answer::captured(summary, report))
+    leave(finished, temporary && run.into.output.is_some(), summary, report)
 }
 
 /// Waits until nothing of Wine runs in the prefix any more: only then are its files what they will be.
