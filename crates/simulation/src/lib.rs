@@ -2,6 +2,7 @@
 //!
 //! - a [`World`] holds [`Machine`]s and what happens when; it carries effects out and decides nothing;
 //! - [`Checks`] watch every event by the names of the invariants, I1 to I28;
+//! - [`run_machine_seed`] is the history of one machine and what is deployed to it, with kills and power cuts;
 //! - [`run_seed`] is one whole history: faults and operators at work, then calm, then everything must be right.
 //!
 //! **Invariant:** one seed, one history.
@@ -12,6 +13,7 @@ mod check;
 mod dice;
 mod history;
 mod machine;
+mod runs;
 mod trouble;
 mod worker;
 mod world;
@@ -20,4 +22,5 @@ pub use check::Checks;
 pub use dice::Dice;
 pub use history::{History, run_seed, run_seed_with, settings};
 pub use machine::{Machine, PointDisk, Spool, Units, manifest};
+pub use runs::{Careless, RunHistory, run_careless_seed, run_machine_seed};
 pub use world::{Faults, UNIT, World};

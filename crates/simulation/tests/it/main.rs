@@ -4,4 +4,5 @@
 
 mod ledger;
 mod mutations;
+mod runs;
 mod seeds;

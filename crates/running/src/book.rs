@@ -1,0 +1,344 @@
+use std::collections::{BTreeMap, VecDeque};
+
+use minicbor::{Decode, Encode};
+
+use crate::{Effect, Event, Illegal, Message, Now, Order, Run, RunId, Said, Word};
+
+/// One record of the journal: everything one event led to, whole or not at all.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Encode, Decode)]
+#[cbor(array)]
+pub struct Entry {
+    /// From 1, one more each time.
+    #[n(0)]
+    pub number: u64,
+    /// Runs as they are now.
+    #[n(1)]
+    pub runs: Vec<Run>,
+    /// Messages that came.
+    #[n(2)]
+    pub messages: Vec<Message>,
+    /// Messages up to this one have been delivered.
+    #[n(3)]
+    pub delivered: Option<u64>,
+    /// Runs of deployments that are gone at the site.
+    #[n(4)]
+    pub forgotten: Vec<RunId>,
+    /// Messages up to this one lost their details.
+    #[n(5)]
+    pub bare: Option<u64>,
+    /// Whether from now on there may have been runs that nothing here knows of.
+    #[n(6)]
+    pub doubt: Option<bool>,
+    /// The greatest sequence number that was ever given out, where the messages do not show it.
+    #[n(7)]
+    pub sequence: Option<u64>,
+    /// The series messages belong to from now on.
+    #[n(8)]
+    pub series: Option<u64>,
+}
+
+/// Every run, and every message that waits to be delivered.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Book {
+    number: u64,
+    runs: BTreeMap<RunId, Run>,
+    messages: VecDeque<Message>,
+    sequence: u64,
+    delivered: u64,
+    doubt: bool,
+    series: u64,
+}
+
+/// What carries out what was decided.
+pub trait Hands {
+    /// Why it could not.
+    type Error;
+    /// Makes an entry durable, whole or not at all, before it returns.
+    fn keep(&mut self, entry: &Entry) -> Result<(), Self::Error>;
+    /// Carries out an effect of a run, as it is after the entry; never [`Effect::Say`].
+    fn carry_out(&mut self, run: &Run, effect: Effect) -> Result<(), Self::Error>;
+}
+
+/// An order that does not begin.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum Refused {
+    /// Another is under way.
+    #[error("`{0}` is under way")]
+    UnderWay(RunId),
+    /// It began before.
+    #[error("`{0}` began before: what became of it stands in the history")]
+    Before(RunId),
+    /// There is no such run.
+    #[error("no run `{0}` here; `packhorse-agent status` lists them")]
+    Unknown(RunId),
+    /// It means nothing now.
+    #[error(transparent)]
+    Illegal(#[from] Illegal),
+}
+
+impl Book {
+    /// Takes an entry of the journal in; one that is not the next is left out, and answered by `false`.
+    pub fn take(&mut self, entry: &Entry) -> bool {
+        if entry.number <= self.number {
+            return false;
+        }
+        self.number = entry.number;
+        for run in &entry.runs {
+            self.runs.insert(run.order.id.clone(), run.clone());
+        }
+        for id in &entry.forgotten {
+            self.runs.remove(id);
+        }
+        for message in &entry.messages {
+            self.sequence = self.sequence.max(message.sequence);
+            self.messages.push_back(message.clone());
+        }
+        self.sequence = self.sequence.max(entry.sequence.unwrap_or(0));
+        self.series = entry.series.unwrap_or(self.series);
+        if let Some(delivered) = entry.delivered {
+            self.delivered = self.delivered.max(delivered);
+            self.sequence = self.sequence.max(delivered);
+            self.messages.retain(|message| message.sequence > delivered);
+        }
+        if let Some(bare) = entry.bare {
+            let old = self.messages.iter_mut().filter(|message| message.sequence <= bare);
+            old.for_each(|message| message.detail = Vec::new());
+            self.messages
+                .retain(|message| message.sequence > bare || message.said.word.is_result());
+        }
+        if let Some(doubt) = entry.doubt {
+            self.doubt = doubt;
+        }
+        true
+    }
+
+    /// Writes down what was decided, then does it.
+    pub fn write<H: Hands>(
+        &mut self,
+        (entry, effects): (Entry, Vec<Effect>),
+        hands: &mut H,
+    ) -> Result<(), H::Error> {
+        hands.keep(&entry)?;
+        self.take(&entry);
+        for effect in effects {
+            if let Some(run) = entry.runs.first() {
+                hands.carry_out(run, effect)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// The whole book as one entry.
+    pub fn whole(&self) -> Entry {
+        Entry {
+            number: self.number,
+            runs: self.runs.values().cloned().collect(),
+            messages: self.messages.iter().cloned().collect(),
+            delivered: Some(self.delivered),
+            forgotten: Vec::new(),
+            bare: None,
+            doubt: Some(self.doubt),
+            sequence: Some(self.sequence),
+            series: Some(self.series),
+        }
+    }
+
+    /// The series messages belong to now.
+    pub fn series(&self) -> u64 {
+        self.series
+    }
+
+    /// The first entry of a new history.
+    pub fn first(series: u64) -> Entry {
+        Entry { number: 1, series: Some(series), ..Entry::default() }
+    }
+
+    /// The number of the last entry.
+    pub fn number(&self) -> u64 {
+        self.number
+    }
+
+    /// All runs.
+    pub fn runs(&self) -> impl Iterator<Item = &Run> {
+        self.runs.values()
+    }
+
+    /// One of them.
+    pub fn run(&self, id: &RunId) -> Option<&Run> {
+        self.runs.get(id)
+    }
+
+    /// The run that is under way; there is never more than one.
+    pub fn under_way(&self) -> Option<&Run> {
+        self.runs.values().find(|run| run.is_under_way())
+    }
+
+    /// What waits to be delivered, oldest first.
+    pub fn messages(&self) -> impl Iterator<Item = &Message> {
+        self.messages.iter()
+    }
+
+    /// The greatest sequence number given out, and the greatest delivered.
+    pub fn sequences(&self) -> (u64, u64) {
+        (self.sequence, self.delivered)
+    }
+
+    /// Whether there may have been runs that nothing here knows of.
+    pub fn is_in_doubt(&self) -> bool {
+        self.doubt
+    }
+
+    /// An order is to begin: what to write down, and what to do then.
+    pub fn begin(
+        &self,
+        order: Order,
+        now: Now,
+        clock: i64,
+    ) -> Result<(Entry, Vec<Effect>), Refused> {
+        if let Some(run) = self.under_way() {
+            return Err(Refused::UnderWay(run.order.id.clone()));
+        }
+        if self.runs.contains_key(&order.id) {
+            return Err(Refused::Before(order.id));
+        }
+        let (run, effects) = Run::begin(order, self.doubt);
+        Ok(self.entry(run, effects, now, clock, Vec::new()))
+    }
+
+    /// Something happened to a run: what to write down, and what to do then.
+    pub fn next(
+        &self,
+        id: &RunId,
+        event: Event,
+        happened: Happened,
+    ) -> Result<(Entry, Vec<Effect>), Refused> {
+        let run = self.runs.get(id).ok_or_else(|| Refused::Unknown(id.clone()))?;
+        let begins = matches!(event, Event::Due | Event::Again);
+        if let Some(other) = self.under_way().filter(|other| begins && other.order.id != *id) {
+            return Err(Refused::UnderWay(other.order.id.clone()));
+        }
+        let Happened { now, clock, dice, detail } = happened;
+        let (run, effects) = run.next(event, now, dice)?;
+        Ok(self.entry(run, effects, now, clock, detail))
+    }
+
+    /// Something is to be told that is about no run, or about none under way.
+    pub fn tell(&self, said: Said, now: Now, clock: i64) -> Entry {
+        Entry { messages: vec![self.message(0, said, now, clock)], ..self.blank() }
+    }
+
+    /// Messages were delivered.
+    pub fn delivered(&self, through: u64) -> Entry {
+        Entry { delivered: Some(through), ..self.blank() }
+    }
+
+    /// The history is not whole: what begins from now on is looked for first, and messages are a new series.
+    pub fn lost(&self, cause: &str, series: u64, now: Now, clock: i64) -> Entry {
+        let said = Said {
+            word: Word::HistoryLost,
+            run: None,
+            attempt: 0,
+            cause: cause.into(),
+            evidence: Box::default(),
+            next: "what is deployed is looked for before it is run; what cannot be found waits for a decision".into(),
+        };
+        let message = Message { series, ..self.message(0, said, now, clock) };
+        Entry { messages: vec![message], doubt: Some(true), series: Some(series), ..self.blank() }
+    }
+
+    /// Runs of deployments that are gone at the site are forgotten; those under way are not.
+    pub fn forget(&self, gone: impl Fn(&RunId) -> bool) -> Option<Entry> {
+        let forgotten: Vec<RunId> = self
+            .runs
+            .values()
+            .filter(|run| run.is_finished() && gone(&run.order.id))
+            .map(|run| run.order.id.clone())
+            .collect();
+        (!forgotten.is_empty()).then(|| Entry { forgotten, ..self.blank() })
+    }
+
+    /// If messages take more than `limit` bytes, the oldest lose their details, and those that are no results go: with a
+    /// count. Results stay.
+    pub fn bound(&self, limit: usize, now: Now, clock: i64) -> Option<Entry> {
+        let mut held: usize = self.messages.iter().map(Message::weight).sum();
+        if held <= limit {
+            return None;
+        }
+        let (mut bare, mut details, mut dropped) = (0, 0, 0);
+        for message in &self.messages {
+            if held <= limit / 2 {
+                break;
+            }
+            bare = message.sequence;
+            if message.said.word.is_result() {
+                held -= message.detail.len();
+                details += usize::from(!message.detail.is_empty());
+            } else {
+                held -= message.weight();
+                dropped += 1;
+            }
+        }
+        if details + dropped == 0 {
+            return None;
+        }
+        let said = Said {
+            word: Word::DetailDropped,
+            run: None,
+            attempt: 0,
+            cause: format!("messages wait that take more than {limit} bytes").into(),
+            evidence: format!(
+                "{details} lost what a program wrote, {dropped} were of no consequence and went"
+            )
+            .into(),
+            next: "every result is kept and delivered".into(),
+        };
+        Some(Entry { bare: Some(bare), ..self.tell(said, now, clock) })
+    }
+
+    fn message(&self, before: usize, said: Said, now: Now, clock: i64) -> Message {
+        let sequence = self.sequence + 1 + before as u64;
+        Message { sequence, series: self.series, clock, at: now, said, detail: Vec::new() }
+    }
+
+    fn blank(&self) -> Entry {
+        Entry { number: self.number + 1, ..Entry::default() }
+    }
+
+    fn entry(
+        &self,
+        run: Run,
+        effects: Vec<Effect>,
+        now: Now,
+        clock: i64,
+        detail: Vec<u8>,
+    ) -> (Entry, Vec<Effect>) {
+        let mut entry = Entry { runs: vec![run], ..self.blank() };
+        let mut rest = Vec::new();
+        for effect in effects {
+            match effect {
+                Effect::Say(said) => {
+                    entry.messages.push(self.message(entry.messages.len(), said, now, clock));
+                }
+                other => rest.push(other),
+            }
+        }
+        // What the program wrote goes with the last word about it.
+        if let Some(last) = entry.messages.last_mut() {
+            last.detail = detail;
+        }
+        (entry, rest)
+    }
+}
+
+/// When an event happened, and with what.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Happened {
+    /// On the steady clock.
+    pub now: Now,
+    /// On the wall, in seconds since 1970.
+    pub clock: i64,
+    /// Any even number.
+    pub dice: u64,
+    /// What the program wrote, as far as it is kept.
+    pub detail: Vec<u8>,
+}

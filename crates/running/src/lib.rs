@@ -1,0 +1,26 @@
+//! What becomes of a run: started at most once, never again after it succeeded, and told once.
+//!
+//! - an [`Order`] is something to run once, with all that deciding needs of it;
+//! - a [`Run`] is what became of an order so far; [`Run::next`] leads from one event to the next, and says what to do;
+//! - a [`Book`] holds every run and every [`Message`] that waits to be delivered, and is what a journal of [`Entry`]s
+//!   comes to.
+//!
+//! **Invariant:** no disk, clock, process or randomness. What an event leads to is durable before any of its effects is
+//! carried out; then a crash anywhere is one more event.
+
+#![forbid(unsafe_code)]
+
+mod book;
+mod judge;
+mod message;
+mod run;
+mod stage;
+mod traces;
+mod words;
+
+pub use book::{Book, Entry, Hands, Happened, Refused};
+pub use message::{Message, Said, Word};
+pub use run::{Effect, Event, Illegal, Order, Run};
+pub use stage::{Cause, End, Found, Label, Outcome, Question, Seen, Stage};
+pub use traces::{Began, Traces};
+pub use words::{BootId, Now, Pauses, Process, Rerun, RunId};
