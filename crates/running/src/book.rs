@@ -213,7 +213,7 @@ impl Book {
         happened: Happened,
     ) -> Result<(Entry, Vec<Effect>), Refused> {
         let run = self.runs.get(id).ok_or_else(|| Refused::Unknown(id.clone()))?;
-        let begins = matches!(event, Event::Due | Event::Again);
+        let begins = matches!(event, Event::Due | Event::Again | Event::Round(_));
         if let Some(other) = self.under_way().filter(|other| begins && other.order.id != *id) {
             return Err(Refused::UnderWay(other.order.id.clone()));
         }

@@ -13,6 +13,10 @@ pub(crate) fn judge(run: Run, end: End, seen: Seen, now: Now, dice: u64) -> (Run
     let again = (run.interrupted > 0).then_some(Label::RanAgain);
     match (&end, seen) {
         (End::Interrupted { .. }, seen) => interrupted(run, end, seen, now, dice),
+        (End::NotApplicable { .. }, Seen::No | Seen::NoRule | Seen::Unclear(_)) => {
+            let evidence = end.to_string();
+            run.finish(Outcome::NotApplicable, None, &evidence)
+        }
         // Nothing of it ran, whatever is there.
         (End::NotStarted { .. }, _) => run.again_later(Cause::Ended(end), now, dice),
         (End::Busy { .. }, _) => {

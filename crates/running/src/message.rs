@@ -49,6 +49,9 @@ pub enum Word {
     /// Content could not be had.
     #[n(13)]
     NoContent,
+    /// A run came to its end: it is nothing for this machine.
+    #[n(14)]
+    NotApplicable,
 }
 
 impl Word {
@@ -68,6 +71,7 @@ impl Word {
             Self::Upgraded => 11,
             Self::UpgradeTakenBack => 12,
             Self::NoContent => 13,
+            Self::NotApplicable => 14,
         }
     }
 

@@ -30,6 +30,9 @@ pub struct Order {
     /// What happens when it fails.
     #[n(5)]
     pub pauses: Pauses,
+    /// Rises when the site wants it tried again.
+    #[n(6)]
+    pub round: u32,
 }
 
 /// What became of an order so far.
@@ -72,6 +75,8 @@ pub enum Event {
     Due,
     /// An operator wants it tried again, whatever was before.
     Again,
+    /// The site does: the round is a later one.
+    Round(u32),
     /// An operator says that it is as it should be.
     Accept,
     /// An operator gives it up.
@@ -125,12 +130,11 @@ impl Run {
             }
             (_, Event::Woke(found)) => Ok(run.woke(found, now)),
             (Stage::Waiting { .. }, Event::Due) => Ok(run.look()),
-            (
-                Stage::Waiting { .. }
-                | Stage::Held { .. }
-                | Stage::Finished { outcome: Outcome::Failed { .. } | Outcome::Withdrawn, .. },
-                Event::Again,
-            ) => Ok(Self { free: run.attempt, interrupted: 0, doubt: false, ..run }.look()),
+            (_, Event::Again) if self.may_again() => Ok(run.again()),
+            (_, Event::Round(round)) if self.may_again() && round > self.order.round => {
+                let order = Order { round, ..run.order.clone() };
+                Ok(Self { order, ..run }.again())
+            }
             (Stage::Waiting { .. } | Stage::Held { .. }, Event::Accept) => {
                 Ok(run.finish(Outcome::Done { restart: false }, Some(Label::Accepted), ""))
             }
@@ -170,6 +174,19 @@ impl Run {
         matches!(self.stage, Stage::Finished { .. })
     }
 
+    /// Whether it may be tried again.
+    pub fn may_again(&self) -> bool {
+        match &self.stage {
+            Stage::Waiting { .. } | Stage::Held { .. } => true,
+            Stage::Finished { outcome, .. } => !matches!(outcome, Outcome::Done { .. }),
+            _ => false,
+        }
+    }
+
+    fn again(self) -> (Self, Vec<Effect>) {
+        Self { free: self.attempt, interrupted: 0, doubt: false, ..self }.look()
+    }
+
     fn illegal(&self, event: &Event) -> Illegal {
         let event = match event {
             Event::Seen(_) => "seen",
@@ -178,6 +195,7 @@ impl Run {
             Event::Woke(_) => "woke",
             Event::Due => "due",
             Event::Again => "again",
+            Event::Round(_) => "a later round",
             Event::Accept => "accept",
             Event::GiveUp => "give-up",
             Event::Withdraw => "withdraw",
@@ -282,6 +300,9 @@ impl Run {
                 "nothing by itself: try it again, or mend the cause",
             ),
             Outcome::Withdrawn => (Word::Withdrawn, "it is not deployed any more".to_owned(), ""),
+            Outcome::NotApplicable => {
+                (Word::NotApplicable, "it is nothing for this machine".to_owned(), "")
+            }
         };
         let evidence = match label {
             Some(label) if evidence.is_empty() => label.to_string(),

@@ -124,6 +124,13 @@ pub enum End {
         #[n(0)]
         why: Box<str>,
     },
+    /// It says that it is nothing for this machine.
+    #[n(6)]
+    NotApplicable {
+        /// In words.
+        #[n(0)]
+        text: Box<str>,
+    },
 }
 
 /// What a detection rule answers.
@@ -219,6 +226,9 @@ pub enum Outcome {
     /// It is not wanted any more; it had not been started.
     #[n(2)]
     Withdrawn,
+    /// It is nothing for this machine, and no failure.
+    #[n(3)]
+    NotApplicable,
 }
 
 /// What should be known about an end.
@@ -263,6 +273,7 @@ impl Stage {
             Self::Finished { outcome: Outcome::Done { .. }, .. } => "done",
             Self::Finished { outcome: Outcome::Failed { .. }, .. } => "failed",
             Self::Finished { outcome: Outcome::Withdrawn, .. } => "withdrawn",
+            Self::Finished { outcome: Outcome::NotApplicable, .. } => "not applicable",
         }
     }
 }
@@ -297,6 +308,7 @@ impl fmt::Display for End {
             }
             Self::Interrupted { restarted: false } => f.write_str("it ended, and nobody saw how"),
             Self::NotStarted { why } => write!(f, "it could not be started: {why}"),
+            Self::NotApplicable { text } => f.write_str(text),
         }
     }
 }

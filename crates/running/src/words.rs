@@ -3,7 +3,7 @@ use std::fmt;
 use minicbor::{Decode, Encode};
 use serde::{Deserialize, Serialize};
 
-/// Which run: of which deployment, and which time of those it recurs.
+/// Which run: of which deployment, for whom, and which time of those it recurs.
 #[derive(
     Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, Encode, Decode,
 )]
@@ -13,16 +13,36 @@ pub struct RunId {
     /// The deployment, by the name the site gave it.
     #[n(0)]
     pub deployment: Box<str>,
-    /// 0, and one more each time it recurs.
+    /// For which user; for the machine where unsaid.
     #[n(1)]
-    pub occurrence: u64,
+    pub user: Option<Box<str>>,
+    /// Whether what it brought is taken away again.
+    #[n(2)]
+    pub removal: bool,
+    /// Which occurrence; 0 where it does not recur.
+    #[n(3)]
+    pub occurrence: i64,
+}
+
+impl RunId {
+    /// The only run of a deployment, for the machine.
+    pub fn of(deployment: &str) -> Self {
+        Self { deployment: deployment.into(), user: None, removal: false, occurrence: 0 }
+    }
 }
 
 impl fmt::Display for RunId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.deployment)?;
+        if self.removal {
+            f.write_str(", taken away")?;
+        }
+        if let Some(user) = &self.user {
+            write!(f, ", for {user}")?;
+        }
         match self.occurrence {
-            0 => write!(f, "{}", self.deployment),
-            occurrence => write!(f, "{}, time {occurrence}", self.deployment),
+            0 => Ok(()),
+            occurrence => write!(f, ", time {occurrence}"),
         }
     }
 }

@@ -15,6 +15,7 @@ mod history;
 mod machine;
 mod runs;
 mod trouble;
+mod upgrades;
 mod worker;
 mod world;
 
@@ -23,4 +24,5 @@ pub use dice::Dice;
 pub use history::{History, run_seed, run_seed_with, settings};
 pub use machine::{Machine, PointDisk, Spool, Units, manifest};
 pub use runs::{Careless, RunHistory, run_careless_seed, run_machine_seed};
+pub use upgrades::{Quality, UpgradeHistory, run_upgrade_seed};
 pub use world::{Faults, UNIT, World};

@@ -61,7 +61,7 @@ pub(crate) fn some_programs(dice: &mut Dice) -> Vec<Program> {
 fn some_program(number: u64, dice: &mut Dice) -> Program {
     let restarts = dice.chance(30);
     let order = Order {
-        id: RunId { deployment: format!("d{number}").into(), occurrence: 0 },
+        id: RunId::of(&format!("d{number}")),
         digest: Hash::of(&number.to_le_bytes()),
         rerun: if dice.chance(50) { Rerun::Safe } else { Rerun::Ask },
         restarts,
@@ -71,6 +71,7 @@ fn some_program(number: u64, dice: &mut Dice) -> Program {
             longest: 100,
             attempts: 1 + u32::try_from(dice.below(3)).unwrap_or(0),
         },
+        round: 0,
     };
     let behaviours = (0..=dice.below(3)).map(|_| some_behaviour(restarts, dice)).collect();
     Program {

@@ -6,3 +6,4 @@ mod ledger;
 mod mutations;
 mod runs;
 mod seeds;
+mod upgrades;

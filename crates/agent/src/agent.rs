@@ -1,0 +1,399 @@
+//! The agent: one loop that sleeps until something happens.
+
+mod choose;
+mod document;
+mod hands;
+mod report;
+mod wait;
+
+use std::{
+    collections::{BTreeMap, VecDeque},
+    fs::File,
+    io,
+    os::fd::OwnedFd,
+    path::PathBuf,
+    time::Duration,
+};
+
+use deployment::{Memory, PolicyDocument};
+use running::{Book, Event, Happened, Now, RunId, Seen};
+use rustix::fs::inotify;
+
+use crate::{
+    attempt::Attempt,
+    bell::{Answers, Bell, bell},
+    clock,
+    control::Control,
+    identity::{Identity, IdentityError, identity},
+    journal::{Journal, JournalError},
+    launch::Keeper,
+    lock::{Only, TakeError, become_only},
+    notify::Manager,
+    others::Busy,
+    signals,
+    site::Site,
+    site_line::{PARCEL, SiteAnswer, SiteLine},
+    state::StateFolder,
+    timer::Timer,
+};
+
+pub use report::Status;
+
+/// Messages that wait take no more than this, in bytes; results stay all the same.
+const MESSAGES: usize = 8 << 20;
+/// A site that does not answer is asked again after so many milliseconds at most, and half of it at least.
+const PATIENCE: u64 = 60_000;
+/// A runner that did not begin by then will not, in milliseconds.
+const BEGINNING: u64 = 30_000;
+/// A detection rule that has no answer by then has none, in milliseconds.
+const LOOKING: u64 = 60_000;
+
+/// How an agent is set up.
+pub struct Settings {
+    /// Where it keeps what it must not lose.
+    pub state: StateFolder,
+    /// The root folder of the machine it looks after.
+    pub root: PathBuf,
+    /// Its site.
+    pub site: Box<dyn Site>,
+    /// Who looks after what it runs.
+    pub keeper: Keeper,
+    /// Whether it ends when there is nothing left to do, instead of waiting.
+    pub once: bool,
+}
+
+/// The agent does not run, or not any more.
+#[derive(Debug, thiserror::Error)]
+pub enum AgentError {
+    /// Another one does.
+    #[error(transparent)]
+    Taken(#[from] TakeError),
+    /// Its history cannot be used.
+    #[error(transparent)]
+    Journal(#[from] JournalError),
+    /// It does not know who it is.
+    #[error(transparent)]
+    Identity(#[from] IdentityError),
+    /// The machine.
+    #[error("{doing} stopped")]
+    Machine {
+        /// What was being done.
+        doing: &'static str,
+        /// Why.
+        #[source]
+        source: io::Error,
+    },
+}
+
+fn machine(doing: &'static str) -> impl Fn(io::Error) -> AgentError {
+    move |source| AgentError::Machine { doing, source }
+}
+
+/// What threads answer.
+#[derive(Debug)]
+enum Answer {
+    Seen(RunId, u64, Seen),
+    Free(Result<(), String>),
+    Site(SiteAnswer),
+}
+
+/// What is under way.
+#[derive(Debug)]
+struct Active {
+    id: RunId,
+    attempt: Attempt,
+    /// Its end shows here, once it began.
+    process: Option<OwnedFd>,
+    since: u64,
+    watch: i32,
+}
+
+/// What is being looked for.
+#[derive(Clone, Debug)]
+struct Looking {
+    id: RunId,
+    number: u64,
+    since: u64,
+}
+
+/// An agent at work.
+pub struct Agent {
+    state: StateFolder,
+    root: PathBuf,
+    program: PathBuf,
+    keeper: Keeper,
+    once: bool,
+    _only: Only,
+    identity: Identity,
+    journal: Journal,
+    book: Book,
+    document: Option<PolicyDocument>,
+    memory: Memory,
+    notes: Vec<String>,
+    bell: Bell<Answer>,
+    answers: Answers<Answer>,
+    site: SiteLine,
+    points: Vec<String>,
+    /// When to ask the site again, on the steady clock.
+    ask_at: u64,
+    /// When it was asked last, and what stood in the way.
+    asked: Option<(u64, Option<String>)>,
+    failures: u32,
+    events: VecDeque<(RunId, Event, Vec<u8>)>,
+    active: Option<Active>,
+    looking: Option<Looking>,
+    blocked: Option<(Busy, Now)>,
+    agenda: choose::Agenda,
+    timer: Timer,
+    watch: OwnedFd,
+    policy_watch: Option<i32>,
+    signals: File,
+    control: Control,
+    manager: Manager,
+    is_ending: bool,
+    answers_due: BTreeMap<u64, u64>,
+}
+
+impl Agent {
+    /// Becomes the agent of a machine, and finds out what became of what was under way.
+    pub fn open(settings: Settings) -> Result<Self, AgentError> {
+        let Settings { state, root, site, keeper, once } = settings;
+        state.make().map_err(machine("making the agent's state folder"))?;
+        let only = become_only(state.path())?;
+        let [one, two] = state.identity();
+        let (identity, is_new) = identity([&one, &two])?;
+        let (journal, history) = Journal::open(state.history(), !is_new, clock::dice())?;
+        let signals = signals::listen(&[libc::SIGTERM, libc::SIGINT, libc::SIGHUP, libc::SIGCHLD])
+            .map_err(machine("listening to signals"))?;
+        let (bell, answers) = bell().map_err(machine("making an event"))?;
+        let watch = inotify::init(inotify::CreateFlags::CLOEXEC | inotify::CreateFlags::NONBLOCK)
+            .map_err(io::Error::from)
+            .map_err(machine("watching folders"))?;
+        let policy_watch = site.watched().and_then(|folder| {
+            let what = inotify::WatchFlags::CLOSE_WRITE | inotify::WatchFlags::MOVED_TO;
+            inotify::add_watch(&watch, &folder, what).ok()
+        });
+        let points = site.points();
+        let site = SiteLine::open(site, bell.clone(), Answer::Site)
+            .map_err(machine("starting a thread"))?;
+        let control =
+            Control::listen(&state.socket()).map_err(machine("listening at the agent's socket"))?;
+        let program = std::env::current_exe().map_err(machine("finding our own program"))?;
+        let (document, memory, unread) = document::load(&state, &identity);
+        let mut agent = Self {
+            state,
+            root,
+            program,
+            keeper,
+            once,
+            _only: only,
+            identity,
+            journal,
+            book: history.book,
+            document,
+            memory,
+            notes: history.notes,
+            bell,
+            answers,
+            site,
+            points,
+            ask_at: clock::steady(),
+            asked: None,
+            failures: 0,
+            events: VecDeque::new(),
+            active: None,
+            looking: None,
+            blocked: None,
+            agenda: choose::Agenda::default(),
+            timer: Timer::sleepless().map_err(machine("making a timer"))?,
+            watch,
+            policy_watch,
+            signals,
+            control,
+            manager: Manager::of_environment(),
+            is_ending: false,
+            answers_due: BTreeMap::new(),
+        };
+        agent.notes.extend(unread);
+        if let Some(cause) = history.lost {
+            let entry = agent.book.lost(&cause, clock::dice(), clock::now(), clock::wall());
+            agent.write((entry, Vec::new()))?;
+        }
+        agent.wake()?;
+        Ok(agent)
+    }
+
+    /// Works until it is asked to end.
+    pub fn work(&mut self) -> Result<(), AgentError> {
+        self.manager.ready();
+        loop {
+            self.settle()?;
+            if self.is_ending || (self.once && self.is_idle()) {
+                self.manager.stopping();
+                return Ok(());
+            }
+            self.sleep()?;
+        }
+    }
+
+    /// Does everything that can be done now.
+    fn settle(&mut self) -> Result<(), AgentError> {
+        loop {
+            while let Some((id, event, detail)) = self.events.pop_front() {
+                self.happened(&id, event, detail)?;
+            }
+            self.speak();
+            self.choose()?;
+            if self.events.is_empty() {
+                break;
+            }
+        }
+        if let Some(entry) = self.book.bound(MESSAGES, clock::now(), clock::wall()) {
+            self.write((entry, Vec::new()))?;
+        }
+        self.journal.shorten(&self.book)?;
+        Ok(())
+    }
+
+    /// Whether nothing is left to do, now or later.
+    fn is_idle(&self) -> bool {
+        self.asked.is_some()
+            && !self.site.is_busy()
+            && self.events.is_empty()
+            && self.book.under_way().is_none()
+            && self.blocked.is_none()
+            && self.agenda.start.is_none()
+            && (self.book.messages().next().is_none() || self.failures > 0)
+    }
+
+    /// What became of everything that may have been under way.
+    fn wake(&mut self) -> Result<(), AgentError> {
+        let runs: Vec<_> = self.book.runs().cloned().collect();
+        for run in runs {
+            let id = run.order.id.clone();
+            let found = if run.may_run() {
+                let attempt = Attempt::new(&self.state.runs(), &id, run.attempt);
+                Some(
+                    hands::find(&attempt, self.codes(&id))
+                        .map_err(machine("finding out what became of a run"))?,
+                )
+            } else {
+                None
+            };
+            let detail = found.as_ref().map(|_| self.output_of(&run)).unwrap_or_default();
+            self.happened(&id, Event::Woke(found), detail)?;
+        }
+        self.sweep();
+        Ok(())
+    }
+
+    /// Something happened to a run.
+    fn happened(&mut self, id: &RunId, event: Event, detail: Vec<u8>) -> Result<(), AgentError> {
+        let happened =
+            Happened { now: clock::now(), clock: clock::wall(), dice: clock::dice(), detail };
+        match self.book.next(id, event, happened) {
+            Ok(next) => self.write(next),
+            // Late words are no reason to stop.
+            Err(refused) => {
+                self.note(refused.to_string());
+                Ok(())
+            }
+        }
+    }
+
+    fn write(&mut self, next: (running::Entry, Vec<running::Effect>)) -> Result<(), AgentError> {
+        let mut book = std::mem::take(&mut self.book);
+        let written = book.write(next, self);
+        self.book = book;
+        written
+    }
+
+    /// Says something to whoever looks at the agent, not to the site.
+    fn note(&mut self, text: String) {
+        const KEPT: usize = 20;
+        if self.notes.last() != Some(&text) {
+            self.notes.push(text);
+        }
+        let surplus = self.notes.len().saturating_sub(KEPT);
+        self.notes.drain(..surplus);
+    }
+
+    /// Asks the site what is due, delivers what waits.
+    fn speak(&mut self) {
+        if self.site.is_busy() {
+            return;
+        }
+        if self.ask_at <= clock::steady() {
+            self.site.check_in(self.document.as_ref().map(|document| document.stamp));
+            return;
+        }
+        // One that did not answer is not asked again and again.
+        let messages: Vec<_> = self.book.messages().take(PARCEL).cloned().collect();
+        if self.failures == 0 && !messages.is_empty() && self.asked.is_some() {
+            self.site.deliver(messages);
+        }
+    }
+
+    fn answered(&mut self, answer: SiteAnswer) -> Result<(), AgentError> {
+        self.site.answered();
+        let now = clock::steady();
+        let settings =
+            self.document.as_ref().map(|document| document.settings.clone()).unwrap_or_default();
+        let every = Duration::from_secs(settings.check_in.into());
+        match answer {
+            SiteAnswer::CheckedIn(Ok(check_in)) => {
+                self.failures = 0;
+                self.asked = Some((now, None));
+                let next = check_in.next.unwrap_or(every);
+                self.ask_at = now + u64::try_from(next.as_millis()).unwrap_or(u64::MAX).max(1000);
+                self.heard(check_in.heard)?;
+                if let Some(sent) = check_in.document {
+                    self.take_document(sent)?;
+                }
+                self.prove_life();
+            }
+            SiteAnswer::Delivered(Ok(through)) => {
+                self.failures = 0;
+                let entry = self.book.delivered(through);
+                self.write((entry, Vec::new()))?;
+            }
+            SiteAnswer::CheckedIn(Err(error)) | SiteAnswer::Delivered(Err(error)) => {
+                self.failures = self.failures.saturating_add(1);
+                let every = u64::try_from(every.as_millis()).unwrap_or(u64::MAX);
+                let top = (PATIENCE << self.failures.min(10)).min(every.max(PATIENCE));
+                let after = match &error {
+                    crate::site::SiteError::Unreachable { retry_after: Some(after), .. } => {
+                        u64::try_from(after.as_millis()).unwrap_or(u64::MAX)
+                    }
+                    _ => top / 2 + clock::dice() % (top / 2),
+                };
+                self.ask_at = now.saturating_add(after);
+                self.asked = Some((now, Some(error.to_string())));
+            }
+        }
+        Ok(())
+    }
+
+    /// The site knows more of us than we do: our history is an older one that was put back.
+    fn heard(&mut self, heard: Option<(u64, u64)>) -> Result<(), AgentError> {
+        let (given, _) = self.book.sequences();
+        let Some((_, heard)) =
+            heard.filter(|(series, heard)| *series == self.book.series() && *heard > given)
+        else {
+            return Ok(());
+        };
+        let cause = format!(
+            "the site has message {heard} of this machine, and its history ends at {given}"
+        );
+        let entry = self.book.lost(&cause, clock::dice(), clock::now(), clock::wall());
+        self.write((entry, Vec::new()))
+    }
+
+    /// Word for the guardian that this version is at work.
+    fn prove_life(&self) {
+        let alive = self.state.alive();
+        if alive.parent().is_some_and(|folder| folder.join("upgrade").exists()) {
+            let _ = crate::durable::write(&alive, env!("CARGO_PKG_VERSION").as_bytes());
+        }
+    }
+}

@@ -1,0 +1,151 @@
+//! Sleeping until something happens: one call, no ticks.
+
+use std::time::Duration;
+
+use running::{Event, Seen};
+use rustix::{
+    event::{PollFd, PollFlags, poll},
+    fs::inotify,
+};
+
+use super::{Agent, AgentError, Answer, BEGINNING, LOOKING, machine};
+use crate::{clock, signals};
+
+/// What woke us.
+#[derive(Default)]
+struct Woken {
+    time: bool,
+    folders: bool,
+    answers: bool,
+    signals: bool,
+    control: bool,
+    process: bool,
+}
+
+impl Agent {
+    /// Sleeps until something happens, and takes it in.
+    pub(super) fn sleep(&mut self) -> Result<(), AgentError> {
+        self.timer.set(self.next());
+        let woken = self.poll()?;
+        if woken.time {
+            self.timer.clear();
+            self.manager.alive(&self.doing());
+        }
+        if woken.folders {
+            self.take_folders();
+        }
+        if woken.signals {
+            let came = signals::take(&mut self.signals).map_err(machine("reading signals"))?;
+            self.is_ending |= came
+                .iter()
+                .any(|signal| [libc::SIGTERM, libc::SIGINT].contains(&signal.cast_signed()));
+            if came.contains(&libc::SIGHUP.cast_unsigned()) {
+                self.ask_at = clock::steady();
+            }
+        }
+        if woken.answers {
+            for answer in self.answers.take() {
+                self.take_answer(answer)?;
+            }
+        }
+        if woken.control {
+            self.take_control()?;
+        }
+        let is_late = self.active.as_ref().is_some_and(|active| active.process.is_none());
+        if woken.process || woken.folders || is_late {
+            self.take_active()?;
+        }
+        self.take_lateness();
+        Ok(())
+    }
+
+    /// When something is due next; never, if nothing is.
+    fn next(&self) -> Option<Duration> {
+        let now = clock::now();
+        let mut next = vec![self.ask_at.saturating_sub(now.at)];
+        next.extend(self.agenda.next);
+        next.extend(
+            self.looking.as_ref().map(|looking| (looking.since + LOOKING).saturating_sub(now.at)),
+        );
+        if let Some(active) = self.active.as_ref().filter(|active| active.process.is_none()) {
+            next.push((active.since + BEGINNING + 1).saturating_sub(now.at));
+        }
+        next.extend(self.manager.every().and_then(|every| u64::try_from(every.as_millis()).ok()));
+        // An answer that is awaited rings; asking again before is of no use.
+        if self.site.is_busy() {
+            next.swap_remove(0);
+        }
+        next.into_iter().min().map(Duration::from_millis)
+    }
+
+    fn poll(&self) -> Result<Woken, AgentError> {
+        let mut watched = vec![
+            PollFd::new(&self.timer, PollFlags::IN),
+            PollFd::new(&self.watch, PollFlags::IN),
+            PollFd::new(&self.answers, PollFlags::IN),
+            PollFd::new(&self.signals, PollFlags::IN),
+            PollFd::new(&self.control, PollFlags::IN),
+        ];
+        let process = self.active.as_ref().and_then(|active| active.process.as_ref());
+        watched.extend(process.map(|process| PollFd::new(process, PollFlags::IN)));
+        match poll(&mut watched, None) {
+            Ok(_) => {}
+            Err(rustix::io::Errno::INTR) => return Ok(Woken::default()),
+            Err(error) => return Err(machine("waiting")(error.into())),
+        }
+        let is_ready =
+            |index: usize| watched.get(index).is_some_and(|one| !one.revents().is_empty());
+        Ok(Woken {
+            time: is_ready(0),
+            folders: is_ready(1),
+            answers: is_ready(2),
+            signals: is_ready(3),
+            control: is_ready(4),
+            process: is_ready(5),
+        })
+    }
+
+    /// A policy that may be newer; an attempt that began or ended.
+    fn take_folders(&mut self) {
+        let mut block = [std::mem::MaybeUninit::uninit(); 4096];
+        let mut reader = inotify::Reader::new(&self.watch, &mut block);
+        let mut is_news = false;
+        while let Ok(event) = reader.next() {
+            is_news |= Some(event.wd()) == self.policy_watch;
+        }
+        if is_news {
+            self.ask_at = clock::steady();
+        }
+    }
+
+    fn take_answer(&mut self, answer: Answer) -> Result<(), AgentError> {
+        match answer {
+            Answer::Seen(id, number, seen) => {
+                // One that came too late was answered for.
+                if self.looking.as_ref().is_some_and(|looking| looking.number == number) {
+                    self.looking = None;
+                    let output =
+                        self.book.run(&id).map(|run| self.output_of(run)).unwrap_or_default();
+                    self.events.push_back((id, Event::Seen(seen), output));
+                }
+            }
+            Answer::Free(result) => {
+                self.blocked = None;
+                if let Err(error) = result {
+                    self.note(format!("waiting for another installer stopped: {error}"));
+                }
+            }
+            Answer::Site(answer) => self.answered(answer)?,
+        }
+        Ok(())
+    }
+
+    /// What has had its time without an answer.
+    fn take_lateness(&mut self) {
+        let late = |since: u64| clock::steady().saturating_sub(since) >= LOOKING;
+        if let Some(looking) = self.looking.take_if(|looking| late(looking.since)) {
+            let why = format!("it did not answer within {} s", LOOKING / 1000);
+            self.events.push_back((looking.id, Event::Seen(Seen::Unclear(why.into())), Vec::new()));
+        }
+    }
+}

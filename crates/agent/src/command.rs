@@ -1,0 +1,260 @@
+//! The command line.
+
+use std::{
+    io::{self, Write as _},
+    path::PathBuf,
+    process::ExitCode,
+};
+
+use clap::{Args, Parser, Subcommand};
+use operate::Exit;
+use running::RunId;
+use serde_json::Value;
+
+use crate::{
+    Agent, AgentError, Attempt, FolderSite, Keeper, Request, Settings, StateFolder, Status,
+    TakeError, ask, journal, launch, package_work, runner,
+};
+
+/// Runs on a machine what is deployed to it, once, and says what happened.
+#[derive(Parser)]
+#[command(
+    name = "packhorse-agent",
+    version,
+    after_help = "Examples:\n  packhorse-agent run --policy /srv/policy.json --point /srv/packages\n  \
+packhorse-agent status\n  packhorse-agent check-in\n\n\
+Exit codes: 0 done, 1 failed, 2 usage, 4 something waits for a decision, 6 another agent runs"
+)]
+struct Arguments {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Be the agent of this machine.
+    #[command(
+        after_help = "Example:\n  packhorse-agent run --policy /srv/policy.json --point /srv/packages --once"
+    )]
+    Run(Run),
+    /// Say everything about the agent of this machine.
+    #[command(after_help = "Example:\n  packhorse-agent status --json")]
+    Status(Ask),
+    /// Show the messages that wait to be delivered to the site.
+    #[command(after_help = "Example:\n  packhorse-agent messages --json")]
+    Messages(Ask),
+    /// Have the site asked now.
+    #[command(after_help = "Example:\n  packhorse-agent check-in")]
+    CheckIn(Ask),
+    /// Try again what waits, is held or failed.
+    #[command(after_help = "Example:\n  packhorse-agent retry redis")]
+    Retry(Decide),
+    /// Take for done what waits or is held.
+    #[command(after_help = "Example:\n  packhorse-agent accept redis")]
+    Accept(Decide),
+    /// Give up what waits or is held.
+    #[command(after_help = "Example:\n  packhorse-agent give-up redis")]
+    GiveUp(Decide),
+    /// Stop what runs, with all it started.
+    #[command(after_help = "Example:\n  packhorse-agent stop redis")]
+    Stop(Decide),
+    #[command(name = "__runner", hide = true)]
+    Runner { folder: PathBuf },
+    #[command(name = "__detach", hide = true)]
+    Detach { folder: PathBuf },
+    #[command(name = "__package", hide = true)]
+    Package(package_work::PackageWork),
+}
+
+#[derive(Args)]
+struct Run {
+    /// The policy document: a file, watched for changes.
+    #[arg(long, value_name = "FILE")]
+    policy: PathBuf,
+    /// Where packages are, nearest first: a folder, `http(s)://…`, or `s3://BUCKET/FOLDER`.
+    #[arg(long, value_name = "URL-OR-DIR")]
+    point: Vec<String>,
+    /// Where messages go, one JSON object a line [default: `messages.jsonl` in the state folder].
+    #[arg(long, value_name = "FILE")]
+    messages: Option<PathBuf>,
+    /// The root folder of the machine to look after.
+    #[arg(long, value_name = "DIR", default_value = "/")]
+    root: PathBuf,
+    /// Where the agent keeps what it must not lose.
+    #[arg(long, value_name = "DIR", default_value = StateFolder::PLACE)]
+    state: PathBuf,
+    /// End when there is nothing left to do.
+    #[arg(long)]
+    once: bool,
+    /// Print the status at the end as JSON.
+    #[arg(long)]
+    json: bool,
+}
+
+#[derive(Args)]
+struct Ask {
+    /// Where the agent keeps what it must not lose.
+    #[arg(long, value_name = "DIR", default_value = StateFolder::PLACE)]
+    state: PathBuf,
+    /// Print the answer as JSON.
+    #[arg(long)]
+    json: bool,
+}
+
+#[derive(Args)]
+struct Decide {
+    /// The deployment.
+    deployment: String,
+    /// For which user; for the machine where unsaid.
+    #[arg(long)]
+    user: Option<String>,
+    /// Which time of those it recurs.
+    #[arg(long, default_value_t = 0)]
+    occurrence: i64,
+    #[command(flatten)]
+    ask: Ask,
+}
+
+impl Decide {
+    fn run(&self) -> RunId {
+        RunId {
+            deployment: self.deployment.as_str().into(),
+            user: self.user.as_deref().map(Into::into),
+            removal: false,
+            occurrence: self.occurrence,
+        }
+    }
+}
+
+/// The program.
+pub fn main() -> ExitCode {
+    match Arguments::parse().command {
+        Command::Run(args) => run(&args),
+        Command::Status(args) => status(&args),
+        Command::Messages(args) => tell(&args, &Request::Messages),
+        Command::CheckIn(args) => tell(&args, &Request::CheckIn),
+        Command::Retry(args) => tell(&args.ask, &Request::Again { run: args.run() }),
+        Command::Accept(args) => tell(&args.ask, &Request::Accept { run: args.run() }),
+        Command::GiveUp(args) => tell(&args.ask, &Request::GiveUp { run: args.run() }),
+        Command::Stop(args) => tell(&args.ask, &Request::Stop { run: args.run() }),
+        Command::Runner { folder } => hidden(runner::run(&Attempt::at(folder))),
+        Command::Detach { folder } => hidden(launch::detach(&Attempt::at(folder))),
+        Command::Package(work) => {
+            let report = package_work::run(&work);
+            print(&report.lines());
+            report.result.into()
+        }
+    }
+}
+
+fn run(args: &Run) -> ExitCode {
+    let state = StateFolder::at(&args.state);
+    let messages = args.messages.clone().unwrap_or_else(|| args.state.join("messages.jsonl"));
+    let settings = Settings {
+        site: Box::new(FolderSite::new(args.policy.clone(), messages, args.point.clone())),
+        state,
+        root: args.root.clone(),
+        keeper: Keeper::here(),
+        once: args.once,
+    };
+    let worked = Agent::open(settings).and_then(|mut agent| {
+        agent.work()?;
+        Ok(agent.status())
+    });
+    match worked {
+        Ok(status) => {
+            if args.json {
+                print(&format!("{}\n", serde_json::to_string(&status).unwrap_or_default()));
+            } else if args.once {
+                print(&status.text());
+            }
+            Exit::Done.into()
+        }
+        Err(error) => {
+            complain(&error);
+            match error {
+                AgentError::Taken(TakeError::Taken { .. }) => Exit::InUse.into(),
+                _ => Exit::Failed.into(),
+            }
+        }
+    }
+}
+
+fn status(args: &Ask) -> ExitCode {
+    let state = StateFolder::at(&args.state);
+    let status = match ask(&state.socket(), &Request::Status) {
+        Ok(value) => serde_json::from_value(value).unwrap_or_default(),
+        // Nobody answers: what is on disk does.
+        Err(_) => match journal::look(&state.history()) {
+            Ok(book) => Status::of_book(&book),
+            Err(error) => {
+                complain(&error);
+                return Exit::Failed.into();
+            }
+        },
+    };
+    if args.json {
+        print(&format!("{}\n", serde_json::to_string(&status).unwrap_or_default()));
+    } else {
+        print(&status.text());
+    }
+    let is_held = status.runs.iter().any(|run| run.state == "held");
+    if is_held { Exit::Decision.into() } else { Exit::Done.into() }
+}
+
+/// Asks the agent for something, and says what it answered.
+fn tell(args: &Ask, request: &Request) -> ExitCode {
+    let socket = StateFolder::at(&args.state).socket();
+    let value = match ask(&socket, request) {
+        Ok(value) => value,
+        Err(error) => {
+            let text = format!("no agent answers at `{}`: {error}\n", socket.display());
+            let _ = io::stderr().write_all(text.as_bytes());
+            return Exit::Failed.into();
+        }
+    };
+    let word = |name: &str| value[name].as_str().map(str::to_owned);
+    let (text, exit) = match (word("done"), word("refused")) {
+        (_, Some(refused)) => (refused, Exit::Failed),
+        (Some(done), None) => (done, Exit::Done),
+        (None, None) => (pretty(&value), Exit::Done),
+    };
+    print(&if args.json { format!("{value}\n") } else { format!("{text}\n") });
+    exit.into()
+}
+
+fn pretty(value: &Value) -> String {
+    let messages = value.as_array().cloned().unwrap_or_default();
+    let line = |message: &Value| {
+        let said = &message["said"];
+        let text = |name: &str| said[name].as_str().unwrap_or_default().to_owned();
+        let run = said["run"]["deployment"].as_str().unwrap_or_default().to_owned();
+        format!("{} {} {run} {}", message["sequence"], text("word"), text("cause"))
+    };
+    messages.iter().map(line).collect::<Vec<_>>().join("\n")
+}
+
+fn hidden(done: io::Result<()>) -> ExitCode {
+    match done {
+        Ok(()) => Exit::Done.into(),
+        Err(error) => {
+            complain(&error);
+            Exit::Failed.into()
+        }
+    }
+}
+
+fn complain(error: &dyn std::error::Error) {
+    let mut text = format!("packhorse-agent: {error}");
+    let mut cause = error.source();
+    while let Some(next) = cause {
+        text += &format!(": {next}");
+        cause = next.source();
+    }
+    let _ = writeln!(io::stderr(), "{text}");
+}
+
+/// A reader that went away is no reason to fail.
+fn print(text: &str) {
+    let _ = io::stdout().write_all(text.as_bytes());
+}

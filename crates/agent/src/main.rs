@@ -1,0 +1,7 @@
+//! The `packhorse-agent` program.
+
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    agent::main()
+}

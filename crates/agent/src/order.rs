@@ -1,0 +1,215 @@
+//! What a deployment comes to on this machine: an order, what is run, what is looked for, what an end means.
+
+use std::path::Path;
+
+use deployment::{
+    Action, CommandLine, Deployment, ExitMap, Meaning, PackageAction, RestartRule, RunAs,
+};
+use model::{Comparison, Condition, ExitMeaning, Fact, Hash, Template, Value};
+use running::{End, Order, Pauses, Rerun, RunId};
+
+use crate::attempt::{Ending, Exit, Stop, Work};
+
+/// Where programs are looked for, and nothing else of our own environment.
+const PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
+/// Seconds a program has to end by itself when it is to be stopped.
+const GRACE: u32 = 10;
+
+/// Where this machine is, and where its packages come from.
+#[derive(Clone, Debug)]
+pub(crate) struct Here<'a> {
+    pub(crate) root: &'a Path,
+    pub(crate) program: &'a Path,
+    pub(crate) points: &'a [String],
+    pub(crate) cache: u64,
+}
+
+/// The order of a deployment. `action` is what is done instead of its program.
+pub(crate) fn order(deployment: &Deployment, action: Option<&Action>, id: RunId) -> Order {
+    let program = &deployment.program;
+    let action = action.unwrap_or(&program.action);
+    let mut of = minicbor::to_vec(action).unwrap_or_default();
+    of.extend(minicbor::to_vec(&deployment.package).unwrap_or_default());
+    let seconds = |seconds: u32| u64::from(seconds) * 1000;
+    Order {
+        digest: Hash::of(&of),
+        // Our own engine leads whatever a cut leaves to one end or the other.
+        rerun: if program.rerunnable || matches!(action, Action::Package(_)) {
+            Rerun::Safe
+        } else {
+            Rerun::Ask
+        },
+        restarts: program.restart == RestartRule::ByItself,
+        detects: detection(deployment, action).is_some(),
+        pauses: Pauses {
+            first: seconds(deployment.retry.first),
+            longest: seconds(deployment.retry.longest),
+            attempts: deployment.retry.attempts,
+        },
+        round: deployment.retry_round,
+        id,
+    }
+}
+
+/// So where it is done: what its author says, else what our own engine knows.
+pub(crate) fn detection(deployment: &Deployment, action: &Action) -> Option<Condition> {
+    if *action == deployment.program.action && deployment.program.detection.is_some() {
+        return deployment.program.detection.clone();
+    }
+    let installed = || Value::Fact(Fact::Installed(deployment.package.name.as_str().into()));
+    let text = |text: &str| Value::Text(Template::literal(text));
+    match action {
+        Action::Package(PackageAction::Install) => {
+            let version = deployment.package.version.as_str();
+            Some(equal(installed(), text(version)))
+        }
+        Action::Package(PackageAction::Uninstall) => Some(equal(installed(), text(""))),
+        Action::Package(PackageAction::Repair) | Action::Command(_) => None,
+    }
+}
+
+fn equal(left: Value, right: Value) -> Condition {
+    Condition::Compare { left, comparison: Comparison::Equal, right }
+}
+
+/// What is run. An account we cannot be, or a program there is none of, is said and not guessed.
+pub(crate) fn work(
+    deployment: &Deployment,
+    action: Option<&Action>,
+    here: &Here<'_>,
+) -> Result<Work, String> {
+    let program = &deployment.program;
+    if program.run_as == RunAs::User {
+        return Err("programs on a user's account are not run by this version".to_owned());
+    }
+    let command = match action.unwrap_or(&program.action) {
+        Action::Command(CommandLine::Direct(words)) => words.clone(),
+        Action::Command(CommandLine::Shell(line)) => {
+            vec!["/bin/sh".to_owned(), "-c".to_owned(), line.clone()]
+        }
+        Action::Package(what) => package(deployment, *what, here),
+    };
+    if command.iter().any(|word| word.contains('\0')) {
+        return Err("its command line holds a byte of 0".to_owned());
+    }
+    let environment = [
+        ("PATH", PATH),
+        ("HOME", "/root"),
+        ("LANG", "C.UTF-8"),
+        ("PACKHORSE_DEPLOYMENT", deployment.id.as_str()),
+    ];
+    Ok(Work {
+        command,
+        environment: environment.map(|(name, value)| (name.to_owned(), value.to_owned())).to_vec(),
+        limit: program.limit,
+        grace: GRACE,
+        folder: "/".to_owned(),
+    })
+}
+
+fn package(deployment: &Deployment, what: PackageAction, here: &Here<'_>) -> Vec<String> {
+    let package = &deployment.package;
+    let word = match what {
+        PackageAction::Install => "install",
+        PackageAction::Uninstall => "uninstall",
+        PackageAction::Repair => "repair",
+    };
+    let mut command = vec![
+        here.program.display().to_string(),
+        "__package".to_owned(),
+        word.to_owned(),
+        package.name.to_string(),
+        package.version.to_string(),
+        package.identity.to_string(),
+        "--root".to_owned(),
+        here.root.display().to_string(),
+        "--cache-limit".to_owned(),
+        here.cache.to_string(),
+    ];
+    for point in here.points {
+        command.extend(["--point".to_owned(), point.clone()]);
+    }
+    command
+}
+
+/// What the word an attempt left means.
+pub(crate) fn end(ending: &Ending, codes: &ExitMap, limit: Option<u32>) -> End {
+    let worst = match ending.first {
+        Exit::Code(0) => ending.later.first(),
+        _ => None,
+    };
+    let (exit, of) = worst.map_or((ending.first, String::new()), |(who, exit)| {
+        (*exit, format!("{who}, which it had started: "))
+    });
+    // Whoever came to his end by himself was not stopped.
+    let by_itself = exit == Exit::Code(0);
+    match &ending.stopped {
+        Some(Stop::Limit) => return End::Limit { seconds: limit.unwrap_or(0) },
+        Some(Stop::Asked(why)) => return End::Stopped { why: why.as_str().into() },
+        Some(Stop::GoingDown) if !by_itself => return End::Interrupted { restarted: true },
+        Some(Stop::GoingDown) | None => {}
+    }
+    match exit {
+        Exit::NotStarted(error) => {
+            let why = std::io::Error::from_raw_os_error(error).to_string();
+            End::NotStarted { why: why.into() }
+        }
+        Exit::Signal(signal) => {
+            let memory = if ending.out_of_memory > 0 { "; memory had run out" } else { "" };
+            let text = format!("{of}ended by signal {signal}{memory}");
+            End::Exit { code: None, meaning: ExitMeaning::Failed, text: text.into() }
+        }
+        Exit::Code(code) => {
+            let said = codes.meaning(code);
+            let text: Box<str> = format!("{of}{}", said.text).into();
+            let exit = |meaning| End::Exit { code: Some(code), meaning, text: text.clone() };
+            match said.meaning {
+                Meaning::Done => exit(ExitMeaning::Done),
+                Meaning::Restart | Meaning::Restarting => exit(ExitMeaning::Restart),
+                Meaning::Retry => exit(ExitMeaning::Retry),
+                Meaning::Failed => exit(ExitMeaning::Failed),
+                Meaning::Busy => End::Busy { who: text },
+                Meaning::NotApplicable => End::NotApplicable { text },
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use deployment::{ExitFamily, ExitMap};
+    use model::ExitMeaning;
+    use running::End;
+
+    use super::end;
+    use crate::attempt::{Ending, Exit, Stop};
+
+    fn ending(first: Exit, later: &[Exit], stopped: Option<Stop>) -> Ending {
+        let later = later.iter().map(|exit| ("`child`".to_owned(), *exit)).collect();
+        Ending { first, later, stopped, output: Vec::new(), out_of_memory: 0, took: 0 }
+    }
+
+    fn meaning(ending: &Ending) -> Option<ExitMeaning> {
+        match end(ending, &ExitMap::of(ExitFamily::Script), None) {
+            End::Exit { meaning, .. } => Some(meaning),
+            _ => None,
+        }
+    }
+
+    #[test]
+    fn q235808_a_child_that_failed_later_is_a_failure() {
+        let zero = Exit::Code(0);
+        assert_eq!(meaning(&ending(zero, &[Exit::Code(1)], None)), Some(ExitMeaning::Failed));
+        assert_eq!(meaning(&ending(Exit::Code(1), &[], None)), Some(ExitMeaning::Failed));
+        assert_eq!(meaning(&ending(zero, &[Exit::Signal(9)], None)), Some(ExitMeaning::Failed));
+        assert_eq!(meaning(&ending(zero, &[], None)), Some(ExitMeaning::Done));
+    }
+
+    #[test]
+    fn an_end_while_the_machine_goes_down_is_one_only_if_it_was_good() {
+        let down =
+            |first| end(&ending(first, &[], Some(Stop::GoingDown)), &ExitMap::default(), None);
+        assert_eq!(down(Exit::Signal(15)), End::Interrupted { restarted: true });
+        assert!(matches!(down(Exit::Code(0)), End::Exit { meaning: ExitMeaning::Done, .. }));
+    }
+}

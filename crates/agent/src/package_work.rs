@@ -1,0 +1,183 @@
+//! What is run where a deployment is about a package: the same engine as `packhorse install`, in a process of its own.
+
+use std::{
+    error::Error,
+    fs::File,
+    path::{Path, PathBuf},
+};
+
+use change::{Observe, Paths};
+use jiff::Timestamp;
+use machine_linux::LinuxMachine;
+use model::{Hash, MachinePath, PackageName, Version};
+use operate::{Exit, InstallSettings, Report, Show, Target};
+use package::{Header, PackageReader, Record};
+use store::{Cache, FetchOptions, Installed, Point, Ready, TrustSettings, Wanted};
+
+use crate::by_hand::ANY;
+
+/// What is to be done with a package.
+#[derive(clap::Args)]
+pub(crate) struct PackageWork {
+    /// `install`, `uninstall` or `repair`.
+    what: String,
+    package: PackageName,
+    version: String,
+    identity: Hash,
+    #[arg(long)]
+    root: PathBuf,
+    #[arg(long)]
+    point: Vec<String>,
+    #[arg(long)]
+    cache_limit: u64,
+}
+
+/// Does it, and says what came of it.
+pub(crate) fn run(work: &PackageWork) -> Report {
+    let mut show = Show::new(true);
+    let mut target = match Target::open(&work.root, true, &mut |_| {}) {
+        Ok(target) => target,
+        Err(error) => return Report::of_error(error.exit(), &error),
+    };
+    let report = if work.what == "uninstall" {
+        operate::uninstall_package(&mut target, &work.package, &mut show)
+    } else {
+        install(&mut target, work, &mut show)
+    };
+    report.with_recovered(&target.recovered)
+}
+
+/// From the first point that has it. What one point cannot give, the next is asked for.
+fn install(target: &mut Target, work: &PackageWork, show: &mut Show) -> Report {
+    let mut report = Report::new(Exit::Failed, "no distribution point is known");
+    let mut notes = Vec::new();
+    for location in &work.point {
+        match from_point(target, work, location, show) {
+            Ok(mut report) => {
+                report.notes.splice(0..0, notes);
+                return report;
+            }
+            Err(error) => {
+                let (exit, error) = *error;
+                report = Report::of_error(exit, &*error as &(dyn Error + 'static));
+                notes.push(format!("`{location}`: {}", report.message));
+            }
+        }
+    }
+    report
+}
+
+type Failure = Box<(Exit, Box<dyn Error>)>;
+
+fn failure(exit: Exit) -> impl Fn(Box<dyn Error>) -> Failure {
+    move |error| Box::new((exit, error))
+}
+
+fn from_point(
+    target: &mut Target,
+    work: &PackageWork,
+    location: &str,
+    show: &mut Show,
+) -> Result<Report, Failure> {
+    let failed = |error: Box<dyn Error>| failure(Exit::Failed)(error);
+    let point = Point::open(location, std::env::vars()).map_err(|error| failed(error.into()))?;
+    let folder = target.machine.root().join(Cache::FOLDER);
+    let cache = Cache::open(&folder, work.cache_limit).map_err(|error| failed(error.into()))?;
+    let options = FetchOptions {
+        version: Some(Version::new(work.version.as_str()))
+            .filter(|version| !version.as_str().is_empty()),
+        cache: Some(cache),
+        trust: trust(&work.root).map_err(|error| failed(error.into()))?,
+        ..FetchOptions::default()
+    };
+    let mut wanted = {
+        let here = Here::find(&target.machine, &target.paths, &work.package);
+        let place = here.as_ref().map(|here| |header: &_, record: &_| here.place(header, record));
+        let installed = here
+            .as_ref()
+            .zip(place.as_ref())
+            .map(|(here, place)| Installed { version: here.version.clone(), place });
+        store::wanted(&point, &work.package, &options, installed.as_ref())
+            .map_err(|error| failed(error.into()))?
+    };
+    let identity = wanted.release().identity;
+    if work.identity != ANY && identity != work.identity {
+        let text = format!(
+            "`{location}` has another {} {} than was deployed: {identity} instead of {}",
+            work.package, work.version, work.identity
+        );
+        return Err(failure(Exit::Damaged)(text.into()));
+    }
+    // What is older than what is here was deployed all the same.
+    let again = work.what == "repair";
+    let settings = InstallSettings { downgrade: true, again, ..InstallSettings::default() };
+    let mut report =
+        perform(target, &mut wanted, &settings, show).map_err(|error| failed(error))?;
+    let came = wanted.counted();
+    report.notes.push(format!("{} bytes received in {} requests", came.bytes, came.requests));
+    report.notes.extend(wanted.notes());
+    if matches!(report.result, Exit::Done | Exit::Restart | Exit::Leftovers | Exit::Nothing) {
+        // What stays in the cache is no reason to have failed.
+        if let Err(error) = wanted.tidy() {
+            report.notes.push(error.to_string());
+        }
+    }
+    Ok(report)
+}
+
+fn perform(
+    target: &mut Target,
+    wanted: &mut Wanted<'_>,
+    settings: &InstallSettings,
+    show: &mut Show,
+) -> Result<Report, Box<dyn Error>> {
+    match wanted.ready()? {
+        Ready::Streamed(assembly) => Ok(operate::install_payload(target, assembly, settings, show)),
+        Ready::File(path) => {
+            let damaged = |error: &(dyn Error + 'static)| Report::of_error(Exit::Damaged, error);
+            let mut package = match PackageReader::open(File::open(&path)?) {
+                Ok(package) => package,
+                Err(error) => return Ok(damaged(&error)),
+            };
+            if let Err(error) = package.verify(&mut |_, _| {}) {
+                return Ok(damaged(&error));
+            }
+            Ok(operate::install_package(target, &mut package, settings, show))
+        }
+    }
+}
+
+/// Whom this machine believes: the root it pinned. One that cannot be read is no reason to believe anybody.
+fn trust(root: &Path) -> std::io::Result<Option<TrustSettings>> {
+    let pinned = crate::durable::read(&root.join("etc/packhorse/trust-root.json"))?;
+    Ok(pinned.map(|pinned| TrustSettings {
+        root: pinned,
+        state: Some(root.join("var/lib/packhorse/trust")),
+        now: Timestamp::now(),
+    }))
+}
+
+/// What is installed, as a fetch starts from it.
+struct Here<'m> {
+    machine: &'m LinuxMachine,
+    version: Version,
+    variables: std::collections::BTreeMap<Box<str>, String>,
+}
+
+impl<'m> Here<'m> {
+    /// Finds it. Receipts that cannot be read are no reason not to fetch all of it.
+    fn find(machine: &'m LinuxMachine, paths: &Paths, name: &PackageName) -> Option<Self> {
+        let (all, _) = install::installed(machine as &dyn Observe, paths).ok()?;
+        let header = all.into_iter().find(|one| one.receipt.header.name == *name)?.receipt.header;
+        Some(Self { machine, version: header.version, variables: header.variables })
+    }
+
+    /// Where the file of a record is.
+    fn place(&self, header: &Header, record: &Record) -> Option<PathBuf> {
+        let tree = header.trees.get(usize::try_from(record.tree).ok()?)?;
+        let root = tree.to.expand(|name| self.variables.get(name).map(String::as_str)).ok()?;
+        let root = MachinePath::new(root).ok()?;
+        let path = if record.path.is_empty() { root } else { root.join(&record.path).ok()? };
+        Some(self.machine.host(&self.machine.resolve(&path).ok()?))
+    }
+}

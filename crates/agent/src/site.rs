@@ -1,0 +1,68 @@
+//! What an agent asks of its site, whatever is in between.
+
+mod folder;
+
+use std::{path::PathBuf, time::Duration};
+
+use policy::Stamp;
+use running::Message;
+
+pub use folder::FolderSite;
+
+/// A site, as an agent sees it. Calls block; they are made by one thread that does nothing else.
+pub trait Site: Send {
+    /// Asks for what is newer than what is known.
+    fn check_in(&mut self, known: Option<Stamp>) -> Result<CheckIn, SiteError>;
+    /// Delivers messages, oldest first; answers the sequence number up to which they have been taken in durably. Those
+    /// delivered before are taken in once.
+    fn deliver(&mut self, messages: &[Message]) -> Result<u64, SiteError>;
+    /// Delivers what is on this machine, whole or as what changed.
+    fn deliver_inventory(&mut self, inventory: &[u8]) -> Result<(), SiteError>;
+    /// Where packages are, nearest first.
+    fn points(&self) -> Vec<String>;
+    /// A folder that changes when there may be news, so that nobody has to ask.
+    fn watched(&self) -> Option<PathBuf>;
+}
+
+/// The answer to a check-in.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct CheckIn {
+    /// The policy document, if it is newer than what is known: its bytes, or itself where the site is a folder.
+    pub document: Option<Sent>,
+    /// The last message of a series the site has of this client: the series, its sequence number.
+    pub heard: Option<(u64, u64)>,
+    /// When to ask again.
+    pub next: Option<Duration>,
+}
+
+/// A policy document as it came.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Sent {
+    /// To be read.
+    Bytes(Vec<u8>),
+    /// Written by hand.
+    ByHand(String),
+}
+
+/// The site did not do it. What is known stays in force.
+#[derive(Debug, thiserror::Error)]
+pub enum SiteError {
+    /// It cannot be reached.
+    #[error("the site at `{address}` does not answer: {reason}")]
+    Unreachable {
+        /// Where it should be.
+        address: String,
+        /// Why not.
+        reason: String,
+        /// When to ask again, if it says so.
+        retry_after: Option<Duration>,
+    },
+    /// It answers, and does not do it.
+    #[error("the site at `{address}` refuses: {reason}")]
+    Refused {
+        /// Where it is.
+        address: String,
+        /// Why.
+        reason: String,
+    },
+}

@@ -1,0 +1,109 @@
+use std::{
+    fs::{self, File, OpenOptions},
+    io::{self, BufRead as _, BufReader, Write as _},
+    path::{Path, PathBuf},
+};
+
+use policy::Stamp;
+use running::Message;
+
+use super::{CheckIn, Sent, Site, SiteError};
+use crate::by_hand;
+
+/// A site without a server: a file says what is deployed, messages are written to another, packages are in distribution points.
+#[derive(Debug)]
+pub struct FolderSite {
+    policy: PathBuf,
+    messages: PathBuf,
+    points: Vec<String>,
+}
+
+impl FolderSite {
+    /// The policy document is `policy`; messages are appended to `messages`, one JSON object a line.
+    pub fn new(policy: PathBuf, messages: PathBuf, points: Vec<String>) -> Self {
+        Self { policy, messages, points }
+    }
+
+    fn unreachable(&self, path: &Path, error: &io::Error) -> SiteError {
+        SiteError::Unreachable {
+            address: path.display().to_string(),
+            reason: error.to_string(),
+            retry_after: None,
+        }
+    }
+
+    /// The last message that is there whole; what a crash tore off behind it is cut.
+    fn last(&self) -> io::Result<Option<(u64, u64)>> {
+        let file = match File::open(&self.messages) {
+            Ok(file) => file,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+            Err(error) => return Err(error),
+        };
+        let (mut last, mut whole) = (None, 0);
+        let mut reader = BufReader::new(file);
+        let mut line = Vec::new();
+        while reader.read_until(b'\n', &mut line)? > 0 {
+            let Ok(message) = serde_json::from_slice::<Message>(&line) else { break };
+            last = Some((message.series, message.sequence));
+            whole += line.len() as u64;
+            line.clear();
+        }
+        let file = OpenOptions::new().write(true).open(&self.messages)?;
+        if file.metadata()?.len() > whole {
+            file.set_len(whole)?;
+        }
+        Ok(last)
+    }
+}
+
+impl Site for FolderSite {
+    fn check_in(&mut self, known: Option<Stamp>) -> Result<CheckIn, SiteError> {
+        let bytes =
+            fs::read(&self.policy).map_err(|error| self.unreachable(&self.policy, &error))?;
+        let heard = self.last().map_err(|error| self.unreachable(&self.messages, &error))?;
+        let sent = match String::from_utf8(bytes) {
+            Ok(text) if text.trim_start().starts_with('{') => {
+                let is_known = by_hand::stamp(&text).is_some_and(|stamp| Some(stamp) <= known);
+                (!is_known).then_some(Sent::ByHand(text))
+            }
+            Ok(text) => Some(Sent::Bytes(text.into_bytes())),
+            Err(error) => Some(Sent::Bytes(error.into_bytes())),
+        };
+        Ok(CheckIn { document: sent, heard, next: None })
+    }
+
+    fn deliver(&mut self, messages: &[Message]) -> Result<u64, SiteError> {
+        let refused = |error: io::Error| self.unreachable(&self.messages, &error);
+        let last = self.last().map_err(refused)?;
+        let mut file =
+            OpenOptions::new().create(true).append(true).open(&self.messages).map_err(refused)?;
+        let mut through = 0;
+        let mut lines = Vec::new();
+        for message in messages {
+            through = message.sequence;
+            let is_new = last.is_none_or(|(series, sequence)| {
+                series != message.series || sequence < message.sequence
+            });
+            if is_new {
+                lines.extend(serde_json::to_vec(message).unwrap_or_default());
+                lines.push(b'\n');
+            }
+        }
+        file.write_all(&lines).and_then(|()| file.sync_all()).map_err(refused)?;
+        Ok(through)
+    }
+
+    fn deliver_inventory(&mut self, inventory: &[u8]) -> Result<(), SiteError> {
+        let path = self.messages.with_extension("inventory");
+        crate::durable::write(&path, inventory).map_err(|error| self.unreachable(&path, &error))
+    }
+
+    fn points(&self) -> Vec<String> {
+        self.points.clone()
+    }
+
+    fn watched(&self) -> Option<PathBuf> {
+        let folder = self.policy.parent().filter(|folder| !folder.as_os_str().is_empty());
+        Some(folder.unwrap_or(Path::new(".")).to_owned())
+    }
+}

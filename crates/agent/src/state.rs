@@ -1,0 +1,71 @@
+//! Where an agent keeps what it must not lose.
+
+use std::{
+    fs, io,
+    os::unix::fs::DirBuilderExt as _,
+    path::{Path, PathBuf},
+};
+
+/// The state folder of an agent.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct StateFolder {
+    folder: PathBuf,
+}
+
+impl StateFolder {
+    /// Where it is, unless somebody says otherwise.
+    pub const PLACE: &str = "/var/lib/packhorse-agent";
+
+    /// The folder at a path.
+    pub fn at(folder: &Path) -> Self {
+        Self { folder: folder.to_owned() }
+    }
+
+    /// Makes it where it is missing; nobody else reads it.
+    pub fn make(&self) -> io::Result<()> {
+        for folder in [self.folder.clone(), self.runs(), self.folder.join("second")] {
+            fs::DirBuilder::new().recursive(true).mode(0o700).create(&folder)?;
+        }
+        Ok(())
+    }
+
+    /// Itself.
+    pub fn path(&self) -> &Path {
+        &self.folder
+    }
+
+    /// Both copies of the history of runs.
+    pub fn history(&self) -> [PathBuf; 2] {
+        [self.folder.join("history"), self.folder.join("second/history")]
+    }
+
+    /// Both copies of who this client is.
+    pub fn identity(&self) -> [PathBuf; 2] {
+        [self.folder.join("identity"), self.folder.join("second/identity")]
+    }
+
+    /// The policy document in force.
+    pub fn policy(&self) -> PathBuf {
+        self.folder.join("policy")
+    }
+
+    /// Deployments as documents named them.
+    pub fn memory(&self) -> PathBuf {
+        self.folder.join("memory")
+    }
+
+    /// What attempts have on disk.
+    pub fn runs(&self) -> PathBuf {
+        self.folder.join("runs")
+    }
+
+    /// Where people and programs ask the agent.
+    pub fn socket(&self) -> PathBuf {
+        self.folder.join("socket")
+    }
+
+    /// Word that this version is at work.
+    pub fn alive(&self) -> PathBuf {
+        self.folder.join("alive")
+    }
+}
