@@ -11,6 +11,7 @@
 
 mod document;
 mod exit;
+mod opening;
 mod program;
 mod recurrence;
 mod settings;
@@ -24,6 +25,7 @@ pub use document::{
     FOREIGN_HINT, ItemKind, POLICY_FORMAT, PolicyDocument, Quarantined, ReadDocumentError, Stale,
 };
 pub use exit::{ExitFamily, ExitMap, Meaning, Said};
+pub use opening::{Fit, NeverFits, Opening, Openness, Stretch};
 pub use program::{Action, CommandLine, PackageAction, PackageRef, Program, RestartRule, RunAs};
 pub use recurrence::{Cadence, InvalidRecurrence, MonthDay, Occurrence, Recurrence};
 pub use settings::ClientSettings;
