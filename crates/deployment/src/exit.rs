@@ -121,12 +121,11 @@ impl ExitMap {
         let shipped = self.family.shipped().iter().find(|(known, ..)| *known == code);
         let said = |meaning, text: &str| Said { code, meaning, text: text.to_owned() };
         match (self.own.get(&code), shipped) {
-            (Some(meaning), Some((.., text))) => said(*meaning, text),
-            (Some(meaning), None) => said(
-                *meaning,
-                &format!("{meaning}: the program's author says so of code {}", shown(code)),
-            ),
-            (None, Some((_, meaning, text))) => said(*meaning, text),
+            (own, Some((_, meaning, text))) => said(*own.unwrap_or(meaning), text),
+            (Some(meaning), None) => {
+                let code = shown(code);
+                said(*meaning, &format!("{meaning}: the program's author says so of code {code}"))
+            }
             (None, None) => said(Meaning::Failed, &self.family.unknown(code)),
         }
     }

@@ -10,10 +10,16 @@
 #![forbid(unsafe_code)]
 
 mod document;
+mod due;
 mod exit;
+mod facts;
+mod graph;
+mod history;
+mod opening;
 mod program;
 mod recurrence;
 mod settings;
+mod standing;
 mod target;
 mod when;
 mod window;
@@ -23,10 +29,15 @@ mod words;
 pub use document::{
     FOREIGN_HINT, ItemKind, POLICY_FORMAT, PolicyDocument, Quarantined, ReadDocumentError, Stale,
 };
+pub use due::{Agenda, Item, Question, RestartOwed, decide};
 pub use exit::{ExitFamily, ExitMap, Meaning, Said};
+pub use facts::{ClientFacts, Memory, Remembered, Session, Truth, remember};
+pub use history::{History, Lost, RunKey, RunKind, RunOutcome, RunRecord};
+pub use opening::{Fit, NeverFits, Opening, Openness, Stretch};
 pub use program::{Action, CommandLine, PackageAction, PackageRef, Program, RestartRule, RunAs};
 pub use recurrence::{Cadence, InvalidRecurrence, MonthDay, Occurrence, Recurrence};
 pub use settings::ClientSettings;
+pub use standing::{DoneBy, Impossible, Standing, Undecided, Wait, WaitFor};
 pub use target::{
     Audience, Deployment, Gate, GateCause, InvalidDeployment, Presence, Purpose, RetryLimits,
     Supersedence, Trigger, WindowRule, Withdrawal,

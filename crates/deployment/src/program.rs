@@ -164,9 +164,7 @@ impl Action {
     pub(crate) fn is_empty(&self) -> bool {
         match self {
             Self::Package(_) => false,
-            Self::Command(CommandLine::Direct(words)) => {
-                words.first().is_none_or(|program| program.is_empty())
-            }
+            Self::Command(CommandLine::Direct(words)) => words.first().is_none_or(String::is_empty),
             Self::Command(CommandLine::Shell(line)) => line.trim().is_empty(),
         }
     }
