@@ -6,17 +6,10 @@ mod hands;
 mod report;
 mod wait;
 
-use std::{
-    collections::{BTreeMap, VecDeque},
-    fs::File,
-    io,
-    os::fd::OwnedFd,
-    path::PathBuf,
-    time::Duration,
-};
+use std::{collections::VecDeque, fs::File, io, os::fd::OwnedFd, path::PathBuf, time::Duration};
 
-use deployment::{Memory, PolicyDocument};
-use running::{Book, Event, Happened, Now, RunId, Seen};
+use deployment::{Memory, PolicyDocument, Question, Truth};
+use running::{Book, Event, Happened, Now, Proof, RunId, Said, Seen, Word};
 use rustix::fs::inotify;
 
 use crate::{
@@ -35,6 +28,7 @@ use crate::{
     site_line::{PARCEL, SiteAnswer, SiteLine},
     state::StateFolder,
     timer::Timer,
+    upgrade::Home,
 };
 
 pub use report::Status;
@@ -93,6 +87,7 @@ fn machine(doing: &'static str) -> impl Fn(io::Error) -> AgentError {
 #[derive(Debug)]
 enum Answer {
     Seen(RunId, u64, Seen),
+    Truth(Question, Truth),
     Free(Result<(), String>),
     Site(SiteAnswer),
 }
@@ -149,9 +144,9 @@ pub struct Agent {
     policy_watch: Option<i32>,
     signals: File,
     control: Control,
+    home: Option<Home>,
     manager: Manager,
     is_ending: bool,
-    answers_due: BTreeMap<u64, u64>,
 }
 
 impl Agent {
@@ -210,9 +205,9 @@ impl Agent {
             policy_watch,
             signals,
             control,
+            home: Home::of_environment(),
             manager: Manager::of_environment(),
             is_ending: false,
-            answers_due: BTreeMap::new(),
         };
         agent.notes.extend(unread);
         if let Some(cause) = history.lost {
@@ -226,8 +221,13 @@ impl Agent {
     /// Works until it is asked to end.
     pub fn work(&mut self) -> Result<(), AgentError> {
         self.manager.ready();
+        self.prove_life(Proof::Local);
         loop {
             self.settle()?;
+            self.tell_verdict()?;
+            // Nothing is cut off by an upgrade: it waits until nothing runs (Q283130).
+            let is_free = self.book.under_way().is_none();
+            self.is_ending |= is_free && self.home.as_ref().is_some_and(Home::is_wanted);
             if self.is_ending || (self.once && self.is_idle()) {
                 self.manager.stopping();
                 return Ok(());
@@ -263,6 +263,7 @@ impl Agent {
             && self.book.under_way().is_none()
             && self.blocked.is_none()
             && self.agenda.start.is_none()
+            && !self.is_asking()
             && (self.book.messages().next().is_none() || self.failures > 0)
     }
 
@@ -346,11 +347,12 @@ impl Agent {
                 self.asked = Some((now, None));
                 let next = check_in.next.unwrap_or(every);
                 self.ask_at = now + u64::try_from(next.as_millis()).unwrap_or(u64::MAX).max(1000);
+                self.agenda.ask_again();
                 self.heard(check_in.heard)?;
                 if let Some(sent) = check_in.document {
                     self.take_document(sent)?;
                 }
-                self.prove_life();
+                self.prove_life(Proof::Site);
             }
             SiteAnswer::Delivered(Ok(through)) => {
                 self.failures = 0;
@@ -389,11 +391,33 @@ impl Agent {
         self.write((entry, Vec::new()))
     }
 
-    /// Word for the guardian that this version is at work.
-    fn prove_life(&self) {
-        let alive = self.state.alive();
-        if alive.parent().is_some_and(|folder| folder.join("upgrade").exists()) {
-            let _ = crate::durable::write(&alive, env!("CARGO_PKG_VERSION").as_bytes());
+    /// Shows the guardian that this version lives.
+    fn prove_life(&mut self, proof: Proof) {
+        let Some(home) = self.home.clone() else { return };
+        if let Err(error) = home.prove(proof) {
+            self.note(format!("the guardian cannot be told that we live: {error}"));
         }
+    }
+
+    /// What came of an upgrade is told, once it is over.
+    fn tell_verdict(&mut self) -> Result<(), AgentError> {
+        let Some(home) = self.home.clone() else { return Ok(()) };
+        let Some(verdict) = home.verdict() else { return Ok(()) };
+        let (word, next) = if verdict.is_at_work {
+            (Word::Upgraded, "")
+        } else {
+            (Word::UpgradeTakenBack, "the version before goes on")
+        };
+        let said = Said {
+            word,
+            run: None,
+            attempt: 0,
+            cause: verdict.to_string().into(),
+            evidence: verdict.to.digest.to_string().into(),
+            next: next.into(),
+        };
+        let entry = self.book.tell(said, clock::now(), clock::wall());
+        self.write((entry, Vec::new()))?;
+        home.forget_verdict().map_err(machine("forgetting what came of an upgrade"))
     }
 }

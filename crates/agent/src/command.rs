@@ -2,7 +2,7 @@
 
 use std::{
     io::{self, Write as _},
-    path::PathBuf,
+    path::{Path, PathBuf},
     process::ExitCode,
 };
 
@@ -12,8 +12,8 @@ use running::RunId;
 use serde_json::Value;
 
 use crate::{
-    Agent, AgentError, Attempt, FolderSite, Keeper, Request, Settings, StateFolder, Status,
-    TakeError, ask, journal, launch, package_work, runner,
+    AdoptError, Agent, AgentError, Attempt, FolderSite, Journal, Keeper, Request, Settings,
+    StateFolder, Status, TakeError, ask, journal, launch, package_work, runner, upgrade::Home,
 };
 
 /// Runs on a machine what is deployed to it, once, and says what happened.
@@ -58,6 +58,17 @@ enum Command {
     /// Stop what runs, with all it started.
     #[command(after_help = "Example:\n  packhorse-agent stop redis")]
     Stop(Decide),
+    /// Have another version of the agent, which lies ready, be the next.
+    #[command(after_help = "Example:\n  packhorse-agent adopt 1.4.0")]
+    Adopt {
+        /// The name of its folder below `versions`.
+        version: String,
+        /// The guardian's home.
+        #[arg(long, value_name = "DIR", default_value = "/opt/packhorse-agent")]
+        home: PathBuf,
+    },
+    #[command(name = "__self-test", hide = true)]
+    SelfTest,
     #[command(name = "__runner", hide = true)]
     Runner { folder: PathBuf },
     #[command(name = "__detach", hide = true)]
@@ -137,6 +148,8 @@ pub fn main() -> ExitCode {
         Command::Accept(args) => tell(&args.ask, &Request::Accept { run: args.run() }),
         Command::GiveUp(args) => tell(&args.ask, &Request::GiveUp { run: args.run() }),
         Command::Stop(args) => tell(&args.ask, &Request::Stop { run: args.run() }),
+        Command::Adopt { version, home } => adopt(&version, &home),
+        Command::SelfTest => self_test(),
         Command::Runner { folder } => hidden(runner::run(&Attempt::at(folder))),
         Command::Detach { folder } => hidden(launch::detach(&Attempt::at(folder))),
         Command::Package(work) => {
@@ -200,6 +213,48 @@ fn status(args: &Ask) -> ExitCode {
     }
     let is_held = status.runs.iter().any(|run| run.state == "held");
     if is_held { Exit::Decision.into() } else { Exit::Done.into() }
+}
+
+fn adopt(version: &str, home: &Path) -> ExitCode {
+    match Home::at(home).adopt(version) {
+        Ok(edition) => {
+            print(&format!("version {} is tried once nothing runs\n", edition.name));
+            Exit::Done.into()
+        }
+        Err(error) => {
+            complain(&error);
+            match error {
+                AdoptError::NotTaken { .. } => Exit::Nothing.into(),
+                AdoptError::Unfit { .. } | AdoptError::Disk { .. } => Exit::Failed.into(),
+            }
+        }
+    }
+}
+
+/// Whether this version can do here what it needs: read this machine, write and read a history, wait.
+fn self_test() -> ExitCode {
+    let folder = std::env::temp_dir().join(format!("packhorse-agent-test-{}", std::process::id()));
+    let tested = || -> Result<(), Box<dyn std::error::Error>> {
+        let paths = [folder.join("one"), folder.join("two")];
+        let (mut journal, mut history) = Journal::open(paths.clone(), false, 1)?;
+        let entry = history.book.delivered(0);
+        journal.append(&entry)?;
+        history.book.take(&entry);
+        if journal::look(&paths)? != history.book {
+            return Err("a history is read otherwise than it was written".into());
+        }
+        crate::detect::answer(Path::new("/"), &model::Condition::Constant(true))?;
+        Ok(())
+    };
+    let result = tested();
+    let _ = std::fs::remove_dir_all(&folder);
+    match result {
+        Ok(()) => Exit::Done.into(),
+        Err(error) => {
+            complain(&*error);
+            Exit::Failed.into()
+        }
+    }
 }
 
 /// Asks the agent for something, and says what it answered.

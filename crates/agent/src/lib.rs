@@ -27,11 +27,13 @@ mod others;
 mod package_work;
 mod process;
 mod runner;
+mod sessions;
 mod signals;
 mod site;
 mod site_line;
 mod state;
 mod timer;
+mod upgrade;
 
 pub use agent::{Agent, AgentError, Settings, Status};
 pub use attempt::{Attempt, Claim, Ending, Exit, Stop, Work};
@@ -44,3 +46,4 @@ pub use lock::{Only, TakeError, become_only};
 pub use others::{Busy, busy, wait};
 pub use site::{CheckIn, FolderSite, Sent, Site, SiteError};
 pub use state::StateFolder;
+pub use upgrade::AdoptError;

@@ -63,9 +63,4 @@ impl StateFolder {
     pub fn socket(&self) -> PathBuf {
         self.folder.join("socket")
     }
-
-    /// Word that this version is at work.
-    pub fn alive(&self) -> PathBuf {
-        self.folder.join("alive")
-    }
 }

@@ -205,6 +205,20 @@ impl Book {
         Ok(self.entry(run, effects, now, clock, Vec::new()))
     }
 
+    /// An order is carried out already, by whomever.
+    pub fn there(
+        &self,
+        order: Order,
+        now: Now,
+        clock: i64,
+    ) -> Result<(Entry, Vec<Effect>), Refused> {
+        if self.runs.contains_key(&order.id) {
+            return Err(Refused::Before(order.id));
+        }
+        let (run, effects) = Run::there(order);
+        Ok(self.entry(run, effects, now, clock, Vec::new()))
+    }
+
     /// Something happened to a run: what to write down, and what to do then.
     pub fn next(
         &self,
@@ -312,6 +326,7 @@ impl Book {
         clock: i64,
         detail: Vec<u8>,
     ) -> (Entry, Vec<Effect>) {
+        let run = Run { clock, entry: self.number + 1, ..run };
         let mut entry = Entry { runs: vec![run], ..self.blank() };
         let mut rest = Vec::new();
         for effect in effects {

@@ -8,7 +8,8 @@ use crate::{Cause, Effect, End, Label, Now, Outcome, Question, Rerun, Run, Seen}
 const BUSY: u64 = 30_000;
 
 pub(crate) fn judge(run: Run, end: End, seen: Seen, now: Now, dice: u64) -> (Run, Vec<Effect>) {
-    let restart = matches!(end, End::Exit { meaning: ExitMeaning::Restart, .. });
+    let is_owed = matches!(end, End::Exit { meaning: ExitMeaning::Restart, .. });
+    let restart = is_owed.then_some(now.boot);
     let done = Outcome::Done { restart };
     let again = (run.interrupted > 0).then_some(Label::RanAgain);
     match (&end, seen) {
@@ -41,7 +42,7 @@ pub(crate) fn judge(run: Run, end: End, seen: Seen, now: Now, dice: u64) -> (Run
         ) => run.again_later(Cause::Unclear(why), now, dice),
         (_, Seen::Yes) => {
             let evidence = end.to_string();
-            run.finish(Outcome::Done { restart: false }, Some(Label::ExitOverruled), &evidence)
+            run.finish(Outcome::Done { restart: None }, Some(Label::ExitOverruled), &evidence)
         }
         (_, Seen::No | Seen::NoRule | Seen::Unclear(_)) => {
             run.again_later(Cause::Ended(end), now, dice)
@@ -55,10 +56,10 @@ fn interrupted(run: Run, end: End, seen: Seen, now: Now, dice: u64) -> (Run, Vec
     match seen {
         Seen::Yes => {
             let label = if as_said { Label::RestartedAsSaid } else { Label::Recovered };
-            run.finish(Outcome::Done { restart: false }, Some(label), "its detection rule finds it")
+            run.finish(Outcome::Done { restart: None }, Some(label), "its detection rule finds it")
         }
         Seen::NoRule if as_said => {
-            run.finish(Outcome::Done { restart: false }, Some(Label::RestartedAsSaid), "")
+            run.finish(Outcome::Done { restart: None }, Some(Label::RestartedAsSaid), "")
         }
         // Once more, if that does no harm; not again and again.
         Seen::No | Seen::NoRule if run.order.rerun == Rerun::Safe && run.interrupted <= 1 => {

@@ -58,6 +58,12 @@ pub struct Run {
     /// How far it has come.
     #[n(5)]
     pub stage: Stage,
+    /// Since when, in seconds since 1970 by the client's clock, which may lie.
+    #[n(6)]
+    pub clock: i64,
+    /// Since which entry of the journal: order is by this.
+    #[n(7)]
+    pub entry: u64,
 }
 
 /// Something that happened to a run.
@@ -112,8 +118,18 @@ pub struct Illegal {
 impl Run {
     /// An order is to be carried out. `doubt` is whether the history of runs was lost.
     pub fn begin(order: Order, doubt: bool) -> (Self, Vec<Effect>) {
-        let run = Self { order, attempt: 0, free: 0, interrupted: 0, doubt, stage: Stage::Looking };
-        run.look()
+        Self::new(order, doubt).look()
+    }
+
+    /// It was found to be there, and nothing is started.
+    pub fn there(order: Order) -> (Self, Vec<Effect>) {
+        let outcome = Outcome::Done { restart: None };
+        Self::new(order, false).finish(outcome, Some(Label::ThereBefore), "")
+    }
+
+    fn new(order: Order, doubt: bool) -> Self {
+        let stage = Stage::Looking;
+        Self { order, attempt: 0, free: 0, interrupted: 0, doubt, stage, clock: 0, entry: 0 }
     }
 
     /// What an event leads to. `dice` is any even number; it spreads pauses.
@@ -136,7 +152,7 @@ impl Run {
                 Ok(Self { order, ..run }.again())
             }
             (Stage::Waiting { .. } | Stage::Held { .. }, Event::Accept) => {
-                Ok(run.finish(Outcome::Done { restart: false }, Some(Label::Accepted), ""))
+                Ok(run.finish(Outcome::Done { restart: None }, Some(Label::Accepted), ""))
             }
             (Stage::Waiting { .. } | Stage::Held { .. }, Event::GiveUp) => {
                 Ok(run.finish(Outcome::Failed { cause: Cause::GivenUp }, None, ""))
@@ -218,7 +234,7 @@ impl Run {
                     (false, false) => Label::ThereBefore,
                 };
                 let evidence = "its detection rule finds it";
-                self.finish(Outcome::Done { restart: false }, Some(label), evidence)
+                self.finish(Outcome::Done { restart: None }, Some(label), evidence)
             }
             // What may have run is never run blindly.
             Seen::No | Seen::NoRule | Seen::Unclear(_) if self.doubt && ask => {
@@ -290,10 +306,10 @@ impl Run {
         evidence: &str,
     ) -> (Self, Vec<Effect>) {
         let (word, cause, next) = match &outcome {
-            Outcome::Done { restart: true } => {
+            Outcome::Done { restart: Some(_) } => {
                 (Word::Done, String::new(), "the machine should restart")
             }
-            Outcome::Done { restart: false } => (Word::Done, String::new(), ""),
+            Outcome::Done { restart: None } => (Word::Done, String::new(), ""),
             Outcome::Failed { cause } => (
                 Word::Failed,
                 cause.to_string(),

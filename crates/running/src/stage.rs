@@ -212,9 +212,9 @@ pub enum Outcome {
     /// It is as it should be.
     #[n(0)]
     Done {
-        /// Whether the machine should restart.
+        /// In which start of the machine, if it counts once the machine has restarted.
         #[n(0)]
-        restart: bool,
+        restart: Option<BootId>,
     },
     /// It is not, and is not tried again by itself.
     #[n(1)]

@@ -68,7 +68,7 @@ impl Agent {
             self.refuse(Some(&one.name), one.reason.clone())?;
         }
         self.document = Some(document);
-        self.agenda.answers.clear();
+        self.agenda.forget();
         Ok(())
     }
 

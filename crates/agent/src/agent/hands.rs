@@ -58,7 +58,7 @@ impl Agent {
 
     /// What a run does instead of its deployment's program.
     fn action(&self, id: &RunId) -> Option<Action> {
-        self.agenda.actions.get(id).cloned()
+        self.agenda.action(id)
     }
 
     /// What the program of a run wrote, as far as it is kept.
@@ -247,6 +247,8 @@ impl Hands for Agent {
             }
             Effect::Clear => {
                 self.active = None;
+                // What it changed may have changed what rules say.
+                self.agenda.forget();
                 let attempt = Attempt::new(&self.state.runs(), &run.order.id, run.attempt);
                 // What stays is swept later.
                 if let Err(error) = attempt.remove() {

@@ -63,7 +63,7 @@ impl Agent {
     fn next(&self) -> Option<Duration> {
         let now = clock::now();
         let mut next = vec![self.ask_at.saturating_sub(now.at)];
-        next.extend(self.agenda.next);
+        next.extend(self.agenda.next.map(|next| next.saturating_sub(now.at)));
         next.extend(
             self.looking.as_ref().map(|looking| (looking.since + LOOKING).saturating_sub(now.at)),
         );
@@ -129,6 +129,7 @@ impl Agent {
                     self.events.push_back((id, Event::Seen(seen), output));
                 }
             }
+            Answer::Truth(question, truth) => self.take_truth(question, truth),
             Answer::Free(result) => {
                 self.blocked = None;
                 if let Err(error) = result {

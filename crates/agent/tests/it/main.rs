@@ -1,0 +1,11 @@
+//! The agent on a real machine: processes, locks, kills, disks that lie.
+
+#![expect(clippy::unwrap_used, reason = "a test that cannot go on says so by panicking")]
+
+mod alone;
+mod history;
+mod kills;
+mod others;
+mod programs;
+mod support;
+mod work;
