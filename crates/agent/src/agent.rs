@@ -9,7 +9,7 @@ mod wait;
 use std::{collections::VecDeque, fs::File, io, os::fd::OwnedFd, path::PathBuf, time::Duration};
 
 use deployment::{Memory, PolicyDocument, Question, Truth};
-use running::{Book, Event, Happened, Now, Proof, RunId, Said, Seen, Word};
+use running::{Book, Event, Happened, Now, Proof, Run, RunId, Said, Seen, Stage, Word};
 use rustix::fs::inotify;
 
 use crate::{
@@ -140,8 +140,10 @@ pub struct Agent {
     blocked: Option<(Busy, Now)>,
     agenda: choose::Agenda,
     timer: Timer,
+    /// Windows and starts are by clocks: what was decided by another time is decided again.
+    clock_set: Timer,
     watch: OwnedFd,
-    policy_watch: Option<i32>,
+    policy_watch: Option<(i32, OsString)>,
     signals: File,
     control: Control,
     home: Option<Home>,
@@ -164,9 +166,12 @@ impl Agent {
         let watch = inotify::init(inotify::CreateFlags::CLOEXEC | inotify::CreateFlags::NONBLOCK)
             .map_err(io::Error::from)
             .map_err(machine("watching folders"))?;
-        let policy_watch = site.watched().and_then(|folder| {
+        let policy_watch = site.watched().and_then(|file| {
             let what = inotify::WatchFlags::CLOSE_WRITE | inotify::WatchFlags::MOVED_TO;
-            inotify::add_watch(&watch, &folder, what).ok()
+            let folder = file.parent().filter(|folder| !folder.as_os_str().is_empty());
+            let folder = folder.unwrap_or(std::path::Path::new("."));
+            let number = inotify::add_watch(&watch, folder, what).ok()?;
+            Some((number, file.file_name()?.to_owned()))
         });
         let points = site.points();
         let site = SiteLine::open(site, bell.clone(), Answer::Site)
@@ -201,6 +206,7 @@ impl Agent {
             blocked: None,
             agenda: choose::Agenda::default(),
             timer: Timer::sleepless().map_err(machine("making a timer"))?,
+            clock_set: Timer::clock_was_set().map_err(machine("watching the clock"))?,
             watch,
             policy_watch,
             signals,
@@ -242,6 +248,10 @@ impl Agent {
             while let Some((id, event, detail)) = self.events.pop_front() {
                 self.happened(&id, event, detail)?;
             }
+            // What ended before it was watched.
+            if self.active.as_ref().is_some_and(|active| active.process.is_none()) {
+                self.take_active()?;
+            }
             self.speak();
             self.choose()?;
             if self.events.is_empty() {
@@ -269,7 +279,9 @@ impl Agent {
 
     /// What became of everything that may have been under way.
     fn wake(&mut self) -> Result<(), AgentError> {
-        let runs: Vec<_> = self.book.runs().cloned().collect();
+        let is_touched =
+            |run: &&Run| run.is_under_way() || matches!(run.stage, Stage::Restarting { .. });
+        let runs: Vec<_> = self.book.runs().filter(is_touched).cloned().collect();
         for run in runs {
             let id = run.order.id.clone();
             let found = if run.may_run() {

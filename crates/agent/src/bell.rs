@@ -12,10 +12,16 @@ use std::{
 use rustix::event::{EventfdFlags, eventfd};
 
 /// The end that gives answers; it goes with a thread.
-#[derive(Clone, Debug)]
+#[derive(Debug)]
 pub(crate) struct Bell<T> {
     answers: Sender<T>,
     bell: Arc<OwnedFd>,
+}
+
+impl<T> Clone for Bell<T> {
+    fn clone(&self) -> Self {
+        Self { answers: self.answers.clone(), bell: Arc::clone(&self.bell) }
+    }
 }
 
 /// The end that gets them: readable when there are any.

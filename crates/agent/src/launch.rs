@@ -7,7 +7,7 @@ use std::{
     process::{Command, Stdio},
 };
 
-use zbus::{blocking::Connection, zvariant::Value};
+use zbus::{Connection, Variant};
 
 use crate::attempt::Attempt;
 
@@ -68,7 +68,7 @@ pub(crate) fn detach(attempt: &Attempt) -> io::Result<()> {
 /// What a unit's `ExecStart` is on the bus: the file, its arguments, whether its failure counts for nothing.
 type Exec = (String, Vec<String>, bool);
 /// Properties, and units that come with it.
-type Properties<'a> = Vec<(&'a str, Value<'a>)>;
+type Properties<'a> = Vec<(&'a str, Variant<'a>)>;
 type Auxiliary<'a> = Vec<(String, Properties<'a>)>;
 
 fn in_unit(program: &Path, attempt: &Attempt) -> io::Result<()> {
@@ -77,31 +77,34 @@ fn in_unit(program: &Path, attempt: &Attempt) -> io::Result<()> {
     let arguments = vec![file.clone(), "__runner".to_owned(), text(attempt.folder())];
     let exec: Vec<Exec> = vec![(file, arguments, false)];
     let properties: Properties<'_> = vec![
-        ("Description", Value::from(format!("Packhorse runs {}", attempt.name()))),
-        ("Type", Value::from("exec")),
-        ("ExecStart", Value::from(exec)),
-        ("CollectMode", Value::from("inactive-or-failed")),
+        ("Description", Variant::from(format!("Packhorse runs {}", attempt.name()))),
+        ("Type", Variant::from("exec")),
+        ("ExecStart", Variant::from(exec)),
+        ("CollectMode", Variant::from("inactive-or-failed")),
         // It asks what it started to end by itself, and leaves word.
-        ("KillMode", Value::from("mixed")),
-        ("TimeoutStopUSec", Value::from(60_000_000_u64)),
-        ("Slice", Value::from("packhorse.slice")),
-        ("Delegate", Value::from(true)),
-        ("MemoryAccounting", Value::from(true)),
-        ("CPUWeight", Value::from(50_u64)),
-        ("IOWeight", Value::from(50_u64)),
-        ("StandardInput", Value::from("null")),
-        ("StandardOutput", Value::from("null")),
-        ("StandardError", Value::from("journal")),
+        ("KillMode", Variant::from("mixed")),
+        ("TimeoutStopUSec", Variant::from(60_000_000_u64)),
+        ("Slice", Variant::from("packhorse.slice")),
+        ("Delegate", Variant::from(true)),
+        ("MemoryAccounting", Variant::from(true)),
+        ("CPUWeight", Variant::from(50_u64)),
+        ("IOWeight", Variant::from(50_u64)),
+        ("StandardInput", Variant::from("null")),
+        ("StandardOutput", Variant::from("null")),
+        ("StandardError", Variant::from("journal")),
     ];
     let auxiliary: Auxiliary<'_> = Vec::new();
-    let bus = Connection::system().map_err(io::Error::other)?;
-    bus.call_method(
-        Some("org.freedesktop.systemd1"),
-        "/org/freedesktop/systemd1",
-        Some("org.freedesktop.systemd1.Manager"),
-        "StartTransientUnit",
-        &(Keeper::unit(attempt), "fail", properties, auxiliary),
-    )
+    zbus::block_on(async {
+        let bus = Connection::system().await?;
+        bus.call_method(
+            Some("org.freedesktop.systemd1"),
+            "/org/freedesktop/systemd1",
+            Some("org.freedesktop.systemd1.Manager"),
+            "StartTransientUnit",
+            &(Keeper::unit(attempt), "fail", properties, auxiliary),
+        )
+        .await
+    })
     .map(drop)
     .map_err(io::Error::other)
 }

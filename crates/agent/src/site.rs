@@ -20,7 +20,7 @@ pub trait Site: Send {
     fn deliver_inventory(&mut self, inventory: &[u8]) -> Result<(), SiteError>;
     /// Where packages are, nearest first.
     fn points(&self) -> Vec<String>;
-    /// A folder that changes when there may be news, so that nobody has to ask.
+    /// A file that is replaced when there are news, so that nobody has to ask.
     fn watched(&self) -> Option<PathBuf>;
 }
 

@@ -26,6 +26,19 @@ impl Timer {
         Self::of(TimerfdClockId::Monotonic)
     }
 
+    /// Readable when somebody sets the machine's clock, timerfd_create(2).
+    pub(crate) fn clock_was_set() -> io::Result<Self> {
+        /// Seconds since 1970: a time that does not come.
+        const NEVER: i64 = 1 << 40;
+        let timer = Self::of(TimerfdClockId::Realtime)?;
+        let zero = Timespec { tv_sec: 0, tv_nsec: 0 };
+        let flags = TimerfdTimerFlags::ABSTIME | TimerfdTimerFlags::CANCEL_ON_SET;
+        let value =
+            Itimerspec { it_interval: zero, it_value: Timespec { tv_sec: NEVER, tv_nsec: 0 } };
+        timerfd_settime(&timer.0, flags, &value)?;
+        Ok(timer)
+    }
+
     fn of(clock: TimerfdClockId) -> io::Result<Self> {
         let flags = TimerfdFlags::CLOEXEC | TimerfdFlags::NONBLOCK;
         Ok(Self(timerfd_create(clock, flags)?))

@@ -2,7 +2,10 @@ use std::{
     ffi::OsString,
     fs::File,
     io::{self, Read as _},
-    os::fd::{FromRawFd as _, OwnedFd},
+    os::{
+        fd::{FromRawFd as _, OwnedFd},
+        unix::process::CommandExt as _,
+    },
     process::{Child, Command},
     time::Duration,
 };
@@ -108,11 +111,10 @@ impl Guardian<'_> {
     fn start(&mut self, limit: Option<u64>) -> io::Result<()> {
         self.home.forget_proof()?;
         self.seen = None;
-        let started = Command::new(self.home.program())
-            .args(self.arguments)
-            .env("PACKHORSE_GUARDIAN", self.home.folder())
-            .spawn();
-        match started {
+        let mut command = Command::new(self.home.program());
+        command.args(self.arguments).env("PACKHORSE_GUARDIAN", self.home.folder());
+        die_with_us(&mut command);
+        match command.spawn() {
             Ok(child) => {
                 let pid = Pid::from_raw(child.id().cast_signed()).ok_or(io::ErrorKind::NotFound)?;
                 let descriptor = pidfd_open(pid, PidfdFlags::empty())?;
@@ -195,6 +197,17 @@ impl Guardian<'_> {
         });
         let value = Itimerspec { it_interval: zero, it_value: value };
         let _ = timerfd_settime(&self.timer, TimerfdTimerFlags::empty(), &value);
+    }
+}
+
+/// An agent whose guardian was killed must not be in the way of the next one's.
+#[expect(unsafe_code, reason = "what is done between fork and exec is unsafe in std")]
+fn die_with_us(command: &mut Command) {
+    // SAFETY: between fork and exec one system call is made, and nothing is allocated.
+    unsafe {
+        command.pre_exec(|| {
+            rustix::process::set_parent_process_death_signal(Some(Signal::KILL)).map_err(Into::into)
+        });
     }
 }
 

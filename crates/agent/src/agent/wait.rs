@@ -13,12 +13,14 @@ use crate::{clock, signals};
 
 /// What woke us.
 #[derive(Default)]
+#[expect(clippy::struct_excessive_bools, reason = "one for each descriptor")]
 struct Woken {
     time: bool,
     folders: bool,
     answers: bool,
     signals: bool,
     control: bool,
+    clock_set: bool,
     process: bool,
 }
 
@@ -30,6 +32,9 @@ impl Agent {
         if woken.time {
             self.timer.clear();
             self.manager.alive(&self.doing());
+        }
+        if woken.clock_set {
+            self.clock_set.clear();
         }
         if woken.folders {
             self.take_folders();
@@ -85,6 +90,7 @@ impl Agent {
             PollFd::new(&self.answers, PollFlags::IN),
             PollFd::new(&self.signals, PollFlags::IN),
             PollFd::new(&self.control, PollFlags::IN),
+            PollFd::new(&self.clock_set, PollFlags::IN),
         ];
         let process = self.active.as_ref().and_then(|active| active.process.as_ref());
         watched.extend(process.map(|process| PollFd::new(process, PollFlags::IN)));
@@ -101,7 +107,8 @@ impl Agent {
             answers: is_ready(2),
             signals: is_ready(3),
             control: is_ready(4),
-            process: is_ready(5),
+            clock_set: is_ready(5),
+            process: is_ready(6),
         })
     }
 
@@ -111,7 +118,10 @@ impl Agent {
         let mut reader = inotify::Reader::new(&self.watch, &mut block);
         let mut is_news = false;
         while let Ok(event) = reader.next() {
-            is_news |= Some(event.wd()) == self.policy_watch;
+            let name = event.file_name().map(std::ffi::CStr::to_bytes);
+            is_news |= self.policy_watch.as_ref().is_some_and(|(watch, file)| {
+                *watch == event.wd() && name == Some(file.as_encoded_bytes())
+            });
         }
         if is_news {
             self.ask_at = clock::steady();

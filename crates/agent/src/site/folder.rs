@@ -103,7 +103,6 @@ impl Site for FolderSite {
     }
 
     fn watched(&self) -> Option<PathBuf> {
-        let folder = self.policy.parent().filter(|folder| !folder.as_os_str().is_empty());
-        Some(folder.unwrap_or(Path::new(".")).to_owned())
+        Some(self.policy.clone())
     }
 }
