@@ -6,7 +6,10 @@ mod hands;
 mod report;
 mod wait;
 
-use std::{collections::VecDeque, fs::File, io, os::fd::OwnedFd, path::PathBuf, time::Duration};
+use std::{
+    collections::VecDeque, ffi::OsString, fs::File, io, os::fd::OwnedFd, path::PathBuf,
+    time::Duration,
+};
 
 use deployment::{Memory, PolicyDocument, Question, Truth};
 use running::{Book, Event, Happened, Now, Proof, Run, RunId, Said, Seen, Stage, Word};
