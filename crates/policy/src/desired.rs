@@ -60,6 +60,7 @@ impl Site {
                 Ok(())
             }
             Event::RemovePoint { name, force } => self.remove_point(at, &name, force, fx),
+            Event::Attach(parent) => self.attach(at, parent, fx),
             Event::AddChild { code, reach } => self.add_child(at, code, reach, fx),
             Event::AddBelow { child, code } => self.add_below(at, &child, code, fx),
             Event::RemoveChild(code) => self.remove_child(at, &code, fx),
@@ -418,6 +419,27 @@ impl Site {
         }
     }
 
+    fn attach(&mut self, at: Moment, parent: SiteCode, fx: &mut Effects) -> Result<(), Refused> {
+        if parent == self.code || self.routes.contains_key(&parent) {
+            return Err(Refused::Ring(parent));
+        }
+        match &self.parent {
+            Some(old) if *old == parent => return Ok(()),
+            Some(old) => return Err(Refused::HasParent(old.clone())),
+            None => self.parent = Some(parent),
+        }
+        (self.seen, self.heard) = (Stamp::default(), Stamp::default());
+        for id in self.packages.keys().copied().collect::<Vec<_>>() {
+            self.say_to_parent(id);
+        }
+        self.say_below();
+        // What was looked for here alone may come from above now.
+        self.reached(at, PlaceId::OWN, fx)?;
+        fx.push(Effect::Keep(Key::Site));
+        self.ask_once(fx);
+        Ok(())
+    }
+
     fn add_child(
         &mut self,
         at: Moment,
@@ -425,6 +447,9 @@ impl Site {
         reach: Reach,
         fx: &mut Effects,
     ) -> Result<(), Refused> {
+        if self.parent.as_ref() == Some(&code) {
+            return Err(Refused::Ring(code));
+        }
         if code == self.code || self.routes.contains_key(&code) {
             return Err(Refused::Exists(code.to_string()));
         }
@@ -449,14 +474,35 @@ impl Site {
         Ok(())
     }
 
-    fn route(&mut self, at: Moment, id: PlaceId, code: SiteCode, fx: &mut Effects) {
+    pub(crate) fn route(&mut self, at: Moment, id: PlaceId, code: SiteCode, fx: &mut Effects) {
         self.routes.insert(code.clone(), id);
+        self.say_below();
         fx.push(Effect::Keep(Key::Site));
         for package in self.packages.keys().copied().collect::<Vec<_>>() {
             let targets = self.points_of(package).filter(|point| point.site == code).count();
             if let Ok(targets @ 1..) = i32::try_from(targets) {
                 self.bump(at, id, package, targets, fx);
             }
+        }
+    }
+
+    /// The site is below this one no longer: what its points should hold is nobody's business here.
+    pub(crate) fn unroute(&mut self, at: Moment, id: PlaceId, code: &SiteCode, fx: &mut Effects) {
+        self.routes.remove(code);
+        self.say_below();
+        fx.push(Effect::Keep(Key::Site));
+        for package in self.packages.keys().copied().collect::<Vec<_>>() {
+            let targets = self.points_of(package).filter(|point| point.site == *code).count();
+            if let Ok(targets @ 1..) = i32::try_from(targets) {
+                self.bump(at, id, package, -targets, fx);
+            }
+        }
+    }
+
+    /// The sites below changed, and the parent is to hear of it.
+    fn say_below(&mut self) {
+        if self.parent.is_some() {
+            self.said_below = self.reports.skip();
         }
     }
 
@@ -535,7 +581,12 @@ impl Site {
         self.withdraw(id);
         self.places.remove(&id);
         self.points.retain(|_, point| *point != id);
+        let sites = self.routes.len();
         self.routes.retain(|_, child| *child != id);
+        if self.routes.len() != sites {
+            self.say_below();
+            fx.push(Effect::Keep(Key::Site));
+        }
         fx.push(Effect::Keep(Key::Place(id)));
         fx.push(Effect::Tell(match copies {
             0 => Note::Clean(id),

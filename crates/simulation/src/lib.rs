@@ -18,6 +18,6 @@ mod world;
 
 pub use check::Checks;
 pub use dice::Dice;
-pub use history::{History, run_seed, run_seed_with, settings};
+pub use history::{History, run_seed, run_seed_in_step, run_seed_with, settings};
 pub use machine::{Machine, PointDisk, Spool, Units, manifest};
-pub use world::{Faults, UNIT, World};
+pub use world::{Clocks, Faults, UNIT, World};

@@ -6,8 +6,8 @@ use serde::de::DeserializeOwned;
 use serde_json::Value;
 
 use crate::{
-    Folder, SiteError, Status,
-    api::{Assignment, NewPoint, Retry},
+    AddressSettings, Folder, SiteError, Status, Token,
+    api::{Assignment, NewChild, NewPoint, Retry},
 };
 
 /// Talks to a site that runs.
@@ -108,6 +108,35 @@ impl Client {
     pub fn remove_point(&self, name: &str, force: bool) -> Result<(), SiteError> {
         let url = self.url(&format!("points/{name}?force={force}"));
         self.send::<Value>(self.http.delete(url)).map(drop)
+    }
+
+    /// Adds a child; with the token it brings, it is enrolled.
+    pub fn add_child(&self, code: &str, address: AddressSettings) -> Result<Token, SiteError> {
+        let child = NewChild { code: code.to_owned(), address };
+        self.send(self.http.post(self.url("children")).json(&child))
+    }
+
+    /// Another token for a child; earlier ones count no longer.
+    pub fn token(&self, code: &str) -> Result<Token, SiteError> {
+        self.send(self.http.post(self.url(&format!("children/{code}/token"))))
+    }
+
+    /// Says how a child may be sent to from now on.
+    pub fn set_address(&self, code: &str, address: &AddressSettings) -> Result<(), SiteError> {
+        let url = self.url(&format!("children/{code}/address"));
+        self.send::<Value>(self.http.put(url).json(address)).map(drop)
+    }
+
+    /// The child is none any more.
+    pub fn remove_child(&self, code: &str) -> Result<(), SiteError> {
+        let url = self.url(&format!("children/{code}"));
+        self.send::<Value>(self.http.delete(url)).map(drop)
+    }
+
+    /// Says how urgent a package is; greater goes first.
+    pub fn prioritise(&self, package: &PackageName, priority: u8) -> Result<(), SiteError> {
+        let url = self.url(&format!("packages/{package}/priority"));
+        self.send::<Value>(self.http.put(url).json(&priority)).map(drop)
     }
 
     /// Tries again at once.

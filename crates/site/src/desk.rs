@@ -115,13 +115,31 @@ impl Desk {
         self.generation = None;
         self.storage.commit(&changes)?;
         self.generation = Some(turn.generation + 1);
+        self.know(facts);
+        Ok(effects)
+    }
+
+    /// Facts that change without an event.
+    pub fn keep(&mut self, facts: Vec<(String, Option<String>)>) -> Result<(), SiteError> {
+        let turn = self.storage.begin()?;
+        if self.generation != Some(turn.generation) {
+            self.read_again()?;
+        }
+        (self.moment, self.looked) = (turn.moment, Instant::now());
+        self.generation = None;
+        self.storage.commit(&self.changes(&[], &facts))?;
+        self.generation = Some(turn.generation + 1);
+        self.know(facts);
+        Ok(())
+    }
+
+    fn know(&mut self, facts: Vec<(String, Option<String>)>) {
         for (name, value) in facts {
             match value {
                 Some(value) => drop(self.facts.insert(name, value)),
                 None => drop(self.facts.remove(&name)),
             }
         }
-        Ok(effects)
     }
 
     fn changes(&self, effects: &[Effect], facts: &[(String, Option<String>)]) -> Vec<Change> {

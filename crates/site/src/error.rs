@@ -49,6 +49,20 @@ pub enum SiteError {
     /// A package cannot be published.
     #[error(transparent)]
     Publish(#[from] PublishError),
+    /// A certificate cannot be made.
+    #[error("making or reading a certificate stopped")]
+    Certificate(#[from] rcgen::Error),
+    /// What lines are secured with.
+    #[error("setting up secure lines stopped")]
+    Tls(#[from] rustls::Error),
+    /// A file that is no token.
+    #[error("`{path}` is no token: {reason}; `packhorse site child token` at the parent makes one", path = path.display())]
+    Token {
+        /// Which.
+        path: PathBuf,
+        /// Why not.
+        reason: String,
+    },
     /// A folder that is something else already.
     #[error("`{location}` cannot be a distribution point: {reason}")]
     Location {

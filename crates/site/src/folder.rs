@@ -40,6 +40,16 @@ impl Folder {
         self.0.join("spool")
     }
 
+    /// What the site calls its parent with.
+    pub(crate) fn link(&self) -> PathBuf {
+        self.0.join("link")
+    }
+
+    /// Where the site listens for children, as long as it does.
+    pub fn link_address(&self) -> PathBuf {
+        self.0.join("link-address")
+    }
+
     /// Where the site listens, as long as it does.
     pub fn address(&self) -> PathBuf {
         self.0.join("address")

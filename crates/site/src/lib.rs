@@ -9,27 +9,39 @@
 //! **Invariant:** every decision is `policy`'s. What an effect needs is durable before it is carried out, and a copy is
 //! believed only when it was read back.
 
+mod address;
 mod api;
+mod authority;
 mod client;
 pub mod conformance;
 mod copy;
 mod desk;
+mod enrol;
 mod error;
+mod feeding;
 mod folder;
+mod incoming;
+mod link;
 mod locations;
+mod receive;
 mod serve;
 mod server;
 mod sqlite;
 mod status;
 mod storage;
+mod tree;
+mod uplink;
+mod wire;
 
+pub use address::AddressSettings;
 pub use client::Client;
 pub use copy::{Marker, look, marker, remove};
 pub use desk::Desk;
+pub use enrol::{Token, attach};
 pub use error::SiteError;
 pub use folder::{Folder, backup, check, init, restore};
-pub use serve::serve;
+pub use serve::{Listen, serve};
 pub use server::Server;
 pub use sqlite::Sqlite;
-pub use status::{CopyStatus, PackageStatus, PointStatus, Status};
+pub use status::{ChildStatus, CopyStatus, PackageStatus, ParentStatus, PointStatus, Status};
 pub use storage::{Change, Storage, StorageError, Tables, Turn};

@@ -1,8 +1,8 @@
 use std::{
-    collections::HashMap,
+    collections::{BTreeMap, HashMap},
     path::Path,
     sync::{
-        Arc, Condvar, Mutex, MutexGuard, PoisonError,
+        Arc, Condvar, Mutex, MutexGuard, OnceLock, PoisonError,
         atomic::{AtomicBool, Ordering},
     },
     thread,
@@ -16,11 +16,18 @@ use policy::{
 };
 use serde_json::json;
 use store::{Point, PublishOptions};
+use tokio::{runtime::Handle, sync::watch};
 
 use crate::{
     Desk, Folder, SiteError, Status,
-    copy::{Stopped, complete, look_while, remove, remove_fenced, sentence},
+    authority::Authority,
+    copy::{GoOn, Stopped, complete, look_while, remove, remove_fenced, sentence},
+    incoming::Incoming,
+    link::Children,
     locations,
+    receive::Transfer,
+    tree::Sending,
+    uplink::{Uplink, is_enrolled},
 };
 
 /// Seconds between two words about progress.
@@ -41,8 +48,19 @@ pub struct Server {
     changed: Condvar,
     cancelled: Mutex<Works>,
     stopping: AtomicBool,
+    pub(crate) stop_word: watch::Sender<bool>,
     store: Point,
+    pub(crate) authority: Authority,
+    pub(crate) children: Mutex<Children>,
+    pub(crate) sending: Mutex<Sending>,
+    pub(crate) began: Instant,
+    incoming: Incoming,
+    uplink: OnceLock<Arc<Uplink>>,
+    transfers: Mutex<Transfers>,
 }
+
+/// What is being received right now.
+type Transfers = BTreeMap<(PlaceId, PackageId), Transfer>;
 
 /// What a worker needs to know of its work.
 struct Order {
@@ -64,14 +82,26 @@ impl Server {
             return Err(SiteError::Said { message: said, conflict: true });
         }
         let store = Point::open(&folder.store().to_string_lossy(), [])?;
+        let authority = Authority::of(&folder, desk.site().code())?;
+        let incoming = Incoming::new(folder.spool().join("incoming"));
         let server = Arc::new(Self {
             folder,
             desk: Mutex::new(desk),
             changed: Condvar::new(),
             cancelled: Mutex::default(),
             stopping: AtomicBool::new(false),
+            stop_word: watch::Sender::new(false),
             store,
+            authority,
+            children: Mutex::default(),
+            sending: Mutex::default(),
+            began: Instant::now(),
+            incoming,
+            uplink: OnceLock::new(),
+            transfers: Mutex::default(),
         });
+        server.sweep();
+        server.set_addresses();
         server.event(Event::WorkersGone)?;
         let places: Vec<PlaceId> = server.desk().site().places().map(|(id, _)| id).collect();
         for place in places {
@@ -85,11 +115,62 @@ impl Server {
         Ok(server)
     }
 
+    /// Calls the parent from now on, if the site was enrolled with one.
+    pub(crate) fn connect(self: &Arc<Self>, handle: &Handle) {
+        let desk = self.desk();
+        let (Some(parent), Some(address)) = (desk.site().parent(), desk.fact("parent")) else {
+            return;
+        };
+        if !is_enrolled(&self.folder) {
+            let why = "its keys are gone: `packhorse site attach` with a new token";
+            return log("parent-silent", &json!({ "parent": parent, "why": why }));
+        }
+        let uplink = Uplink::new(&self.folder, parent.clone(), address.to_owned(), handle.clone());
+        drop(desk);
+        let uplink = Arc::clone(self.uplink.get_or_init(|| Arc::new(uplink)));
+        handle.spawn(uplink.keep(Arc::clone(self)));
+    }
+
+    pub(crate) fn uplink(&self) -> Option<Arc<Uplink>> {
+        self.uplink.get().cloned()
+    }
+
+    pub(crate) fn incoming(&self) -> &Incoming {
+        &self.incoming
+    }
+
+    pub(crate) fn store(&self) -> &Point {
+        &self.store
+    }
+
+    pub(crate) fn transfers(&self) -> MutexGuard<'_, Transfers> {
+        self.transfers.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub(crate) fn is_stopping(&self) -> bool {
+        self.stopping.load(Ordering::Relaxed)
+    }
+
+    /// Pieces of what is not wanted any more go.
+    fn sweep(&self) {
+        let desk = self.desk();
+        let site = desk.site();
+        self.incoming.sweep(|name, identity| {
+            let newest = site
+                .package_id(name)
+                .and_then(|id| site.package(id))
+                .and_then(|known| known.newest);
+            newest.is_some_and(|newest| {
+                newest.manifest == identity && site.needs_pieces(name, newest.number)
+            })
+        });
+    }
+
     pub(crate) fn folder(&self) -> &Folder {
         &self.folder
     }
 
-    fn desk(&self) -> MutexGuard<'_, Desk> {
+    pub(crate) fn desk(&self) -> MutexGuard<'_, Desk> {
         // A panic in the middle of an event leaves the generation unknown, and the tables are read again.
         self.desk.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -97,7 +178,10 @@ impl Server {
     /// What is where.
     pub fn status(&self) -> Status {
         let desk = self.desk();
-        Status::of(desk.site(), desk.moment(), |name| desk.fact(name))
+        let mut status = Status::of(desk.site(), desk.moment(), |name| desk.fact(name));
+        drop(desk);
+        status.add_lines(self);
+        status
     }
 
     /// Decides over an event and carries out what follows.
@@ -105,28 +189,34 @@ impl Server {
         self.event_with(event, Vec::new())
     }
 
-    fn event_with(
+    pub(crate) fn event_with(
         self: &Arc<Self>,
         event: Event,
         facts: Vec<(String, Option<String>)>,
     ) -> Result<(), SiteError> {
-        let effects = {
-            let mut desk = self.desk();
-            let epoch = desk.site().epoch();
-            let effects = desk.event_with(event, facts)?;
-            if desk.site().epoch() != epoch {
-                self.folder.note_epoch(desk.site().epoch())?;
-            }
-            self.changed.notify_all();
-            effects
-        };
-        for effect in effects {
+        for effect in self.decide(event, facts)? {
             self.perform(effect);
         }
         Ok(())
     }
 
-    fn perform(self: &Arc<Self>, effect: Effect) {
+    /// Decides over an event. What follows is durable, and still to be carried out.
+    pub(crate) fn decide(
+        &self,
+        event: Event,
+        facts: Vec<(String, Option<String>)>,
+    ) -> Result<Vec<Effect>, SiteError> {
+        let mut desk = self.desk();
+        let epoch = desk.site().epoch();
+        let effects = desk.event_with(event, facts)?;
+        if desk.site().epoch() != epoch {
+            self.folder.note_epoch(desk.site().epoch())?;
+        }
+        self.changed.notify_all();
+        Ok(effects)
+    }
+
+    pub(crate) fn perform(self: &Arc<Self>, effect: Effect) {
         match effect {
             Effect::Start(work) => self.begin(work),
             Effect::Cancel { place, package, fence } => self.cancel((place, package), fence),
@@ -138,14 +228,15 @@ impl Server {
             Effect::Quarantine { origin, why } => {
                 log("set-aside", &json!({ "origin": origin, "why": why.to_string() }));
             }
-            // Rows are written; one site alone has nobody to ask, to answer or to wake, and keeps earlier releases for
-            // deltas.
-            Effect::Keep(_)
-            | Effect::Wake(_)
-            | Effect::Ask
-            | Effect::Answer { .. }
-            | Effect::Collect { .. }
-            | Effect::Discard(_) => {}
+            Effect::Wake(code) => self.children().wake(&code),
+            Effect::Ask => {
+                if let Some(uplink) = self.uplink.get() {
+                    uplink.ask();
+                }
+            }
+            Effect::Discard(name) => self.incoming.forget(&name),
+            // Rows are written, answers go back where the question came from, and earlier releases are kept for deltas.
+            Effect::Keep(_) | Effect::Answer { .. } | Effect::Collect { .. } => {}
         }
     }
 
@@ -257,15 +348,6 @@ impl Server {
         let unreachable = |why: String| Stopped::Failed(Cause::Unreachable, why);
         let location =
             location.ok_or_else(|| unreachable("nobody knows where it is".to_owned()))?;
-        if work.place == PlaceId::OWN {
-            return self.own(work, name, content);
-        }
-        // A folder that is not there is a share that is not mounted: it is not made anew.
-        if locations::folder(location).is_some_and(|path| !path.is_dir()) {
-            return Err(unreachable(format!("`{location}` is not there")));
-        }
-        let point = Point::open(location, std::env::vars())
-            .map_err(|error| unreachable(sentence(&error)))?;
         let mut said = Instant::now();
         let mut go_on = |_| {
             if said.elapsed() >= PROGRESS {
@@ -275,6 +357,15 @@ impl Server {
             }
             !flag.load(Ordering::Relaxed) && !self.stopping.load(Ordering::Relaxed)
         };
+        if work.place == PlaceId::OWN {
+            return self.own(work, name, content, &mut go_on);
+        }
+        // A folder that is not there is a share that is not mounted: it is not made anew.
+        if locations::folder(location).is_some_and(|path| !path.is_dir()) {
+            return Err(unreachable(format!("`{location}` is not there")));
+        }
+        let point = Point::open(location, std::env::vars())
+            .map_err(|error| unreachable(sentence(&error)))?;
         match (work.kind, content) {
             (JobKind::Remove, _) => remove_fenced(&point, name, work.fence)?,
             (JobKind::Complete, Some(content)) => {
@@ -289,16 +380,26 @@ impl Server {
 
     /// The site's own copy: taken away, or mended from points that have it whole.
     fn own(
-        &self,
+        self: &Arc<Self>,
         work: &Work,
         name: &PackageName,
         content: Option<(VersionNumber, Hash)>,
+        go_on: GoOn<'_>,
     ) -> Result<Observed, Stopped> {
         if work.kind == JobKind::Remove {
+            self.incoming.forget(name);
             remove(&self.store, name)?;
             return Ok(Observed::Absent);
         }
         let Some(content) = content else { return Err(Stopped::Cancelled) };
+        let comes_from_above =
+            self.desk().site().package(work.package).is_some_and(|package| !package.ours);
+        if comes_from_above {
+            self.receive(work, name, content.1, go_on)?;
+            // Readers of what was there before have a week.
+            let _ = store::collect(&self.store, GRACE);
+            return self.received(name, content);
+        }
         let locations: Vec<String> = {
             let desk = self.desk();
             let places = desk.site().places().filter(|(id, _)| *id != PlaceId::OWN);
@@ -319,6 +420,24 @@ impl Server {
             let why = format!("no point has it whole: publish `{name}` again");
             Err(Stopped::Failed(Cause::Gone, why))
         }
+    }
+
+    /// What the own store holds after a transfer; the version's name is known from then on.
+    fn received(
+        &self,
+        name: &PackageName,
+        (number, identity): (VersionNumber, Hash),
+    ) -> Result<Observed, Stopped> {
+        if !self.holds(name, identity)? {
+            return Ok(Observed::Damaged(number));
+        }
+        let version = store::releases(&self.store, name)?
+            .and_then(|index| index.releases.into_iter().find(|one| one.identity == identity))
+            .map(|release| release.version.as_str().to_owned());
+        if let Err(error) = self.desk().keep(vec![(format!("version:{identity}"), version)]) {
+            log("failed", &json!({ "error": sentence(&error) }));
+        }
+        Ok(Observed::Holds(number))
     }
 
     /// Whether the own store has a release whole.
@@ -408,7 +527,7 @@ impl Server {
     }
 
     /// Hashes a copy nobody works on and tells what is there.
-    fn look_at(self: &Arc<Self>, place: PlaceId, package: PackageId) {
+    pub(crate) fn look_at(self: &Arc<Self>, place: PlaceId, package: PackageId) {
         let found = {
             let desk = self.desk();
             let site = desk.site();
@@ -529,9 +648,22 @@ impl Server {
         let points = {
             let desk = self.desk();
             let site = desk.site().code().clone();
-            let named = |name: &String| match desk.site().point_id(name) {
-                Some(_) => Ok(policy::PointName { site: site.clone(), name: name.as_str().into() }),
-                None => Err(policy::Refused::NoPlace(name.clone())),
+            let named = |name: &String| {
+                let unknown = || policy::Refused::NoPlace(name.clone());
+                let (code, point) = match name.split_once('/') {
+                    None => (site.clone(), name.as_str()),
+                    Some((code, point)) => {
+                        (policy::SiteCode::new(code).map_err(|_| unknown())?, point)
+                    }
+                };
+                // Of sites below it is known that they are there; their points are theirs to know.
+                let is_known = if code == site {
+                    desk.site().point_id(point).is_some()
+                } else {
+                    desk.site().child_id(&code).is_some() && !point.is_empty()
+                };
+                let point = policy::PointName { site: code, name: point.into() };
+                if is_known { Ok(point) } else { Err(unknown()) }
             };
             points.iter().map(named).collect::<Result<Vec<_>, _>>()?
         };
@@ -572,12 +704,16 @@ impl Server {
                 }
             }
         };
+        if let Some(uplink) = self.uplink.get() {
+            uplink.hurry();
+        }
         scope.into_iter().try_for_each(|scope| self.event(Event::RetryNow(scope)))
     }
 
     /// No attempt begins or goes on from here; answers when those under way have ended or `patience` is over.
     pub fn stop(&self, patience: Duration) {
         self.stopping.store(true, Ordering::Relaxed);
+        self.stop_word.send_replace(true);
         self.changed.notify_all();
         let until = Instant::now() + patience;
         while !self.works().is_empty() && Instant::now() < until {

@@ -6,4 +6,5 @@ mod ledger;
 mod lifecycle;
 mod process;
 mod storage;
+mod tree;
 mod world;

@@ -1,6 +1,7 @@
 //! A site as a process of its own, killed at any instant.
 
 use std::{
+    net::SocketAddr,
     path::Path,
     process::{Child, Command, Stdio},
     time::{Duration, Instant},
@@ -12,31 +13,47 @@ use site::{Client, Folder, Status};
 use crate::world::{held, name, package_file};
 
 const DATA: &str = "PACKHORSE_TEST_SITE";
+const LINK: &str = "PACKHORSE_TEST_LINK";
 
 /// Not a test of its own: what the process below runs.
 #[test]
 fn serves_if_asked_to() {
     if let Some(data) = std::env::var_os(DATA) {
-        site::serve(Folder::new(Path::new(&data)), "127.0.0.1:0".parse().unwrap()).unwrap();
+        let link = std::env::var(LINK).ok().map(|link| link.parse().unwrap());
+        let listen = site::Listen { api: "127.0.0.1:0".parse().unwrap(), link };
+        site::serve(Folder::new(Path::new(&data)), listen).unwrap();
     }
 }
 
-struct Process(Child);
+pub(crate) struct Process(Child);
 
 impl Process {
     fn start(folder: &Folder) -> Self {
+        Self::start_with(folder, None)
+    }
+
+    /// The same, listening for children.
+    pub(crate) fn start_with(folder: &Folder, link: Option<SocketAddr>) -> Self {
         let _ = std::fs::remove_file(folder.address());
-        let child = Command::new(std::env::current_exe().unwrap())
+        let log = folder.path().with_extension("log");
+        let log = std::fs::OpenOptions::new().create(true).append(true).open(log).unwrap();
+        let mut command = Command::new(std::env::current_exe().unwrap());
+        command
             .args(["--exact", "process::serves_if_asked_to", "--nocapture"])
             .env(DATA, folder.path())
             .stdout(Stdio::null())
-            .stderr(Stdio::null())
-            .spawn()
-            .unwrap();
-        Self(child)
+            .stderr(log);
+        if let Some(link) = link {
+            command.env(LINK, link.to_string());
+        }
+        Self(command.spawn().unwrap())
     }
 
-    fn kill(mut self) {
+    pub(crate) fn signal(&self, signal: rustix::process::Signal) {
+        rustix::process::kill_process(rustix::process::Pid::from_child(&self.0), signal).unwrap();
+    }
+
+    pub(crate) fn kill(mut self) {
         self.0.kill().unwrap();
         self.0.wait().unwrap();
     }
@@ -49,22 +66,22 @@ impl Drop for Process {
     }
 }
 
-fn wait<T>(what: &str, mut ask: impl FnMut() -> Option<T>) -> T {
+pub(crate) fn wait<T>(what: &str, mut ask: impl FnMut() -> Option<T>) -> T {
     let began = Instant::now();
     loop {
         if let Some(answer) = ask() {
             return answer;
         }
         assert!(began.elapsed() < Duration::from_mins(1), "{what}");
-        std::thread::yield_now();
+        std::thread::park_timeout(Duration::from_millis(2));
     }
 }
 
-fn client(folder: &Folder) -> Client {
+pub(crate) fn client(folder: &Folder) -> Client {
     wait("the site listens", || Client::local(folder).ok().filter(|client| client.status().is_ok()))
 }
 
-fn settled(client: &Client) -> Status {
+pub(crate) fn settled(client: &Client) -> Status {
     wait("all is done", || client.status().ok().filter(Status::is_settled))
 }
 
@@ -122,7 +139,10 @@ fn sigterm_ends_it_and_a_second_one_beside_it_is_refused() {
     site::init(&folder, "TOP").unwrap();
     let mut process = Process::start(&folder);
     let asked = client(&folder);
-    let busy = site::serve(folder.clone(), "127.0.0.1:0".parse().unwrap());
+    let busy = site::serve(
+        folder.clone(),
+        site::Listen { api: "127.0.0.1:0".parse().unwrap(), link: None },
+    );
     assert!(matches!(busy, Err(site::SiteError::InUse { .. })), "{busy:?}");
     let id = rustix::process::Pid::from_child(&process.0);
     rustix::process::kill_process(id, rustix::process::Signal::TERM).unwrap();
