@@ -10,6 +10,7 @@ use std::{
 };
 
 use ::site::{AddressSettings, Client, Folder, Listen, SiteError, Status, Token};
+use ::store::PublishError;
 use model::PackageName;
 use operate::Exit;
 use serde_json::json;
@@ -276,7 +277,8 @@ fn failure(error: SiteError) -> Failure {
         | SiteError::Refused(_)
         | SiteError::Said { conflict: true, .. } => Exit::Decision,
         SiteError::Code(_) | SiteError::Token { .. } => Exit::Usage,
-        SiteError::InUse { .. } => Exit::InUse,
+        SiteError::Publish(PublishError::Open { .. } | PublishError::Read { .. }) => Exit::Damaged,
+        SiteError::InUse { .. } | SiteError::Listen { .. } => Exit::InUse,
         SiteError::File { source, .. } if source.kind() == std::io::ErrorKind::StorageFull => {
             Exit::NoSpace
         }

@@ -168,7 +168,9 @@ pub enum Refused {
     #[error("no package `{0}` here; `packhorse site status` lists them")]
     NoPackage(PackageName),
     /// No such point, child or place.
-    #[error("no place `{0}` here; `packhorse dp list` lists them")]
+    #[error(
+        "no place `{0}` here; `packhorse site dp list` and `packhorse site child list` list them"
+    )]
     NoPlace(String),
     /// Taken already.
     #[error("`{0}` exists already")]

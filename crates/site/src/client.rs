@@ -76,6 +76,8 @@ impl Client {
     /// Publishes a package file; whether it was new.
     pub fn publish(&self, package: &Path, replace: bool) -> Result<bool, SiteError> {
         let file = File::open(package).map_err(SiteError::file("opening", package))?;
+        // What is no package is refused under its own name, before it travels.
+        store::package_name(package)?;
         let url = format!("{}?replace={replace}", self.url("packages"));
         let said: Value = self.send(self.http.post(url).body(Body::new(file)))?;
         Ok(said["new"].as_bool().unwrap_or_default())

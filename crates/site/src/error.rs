@@ -1,4 +1,4 @@
-use std::{io, path::PathBuf};
+use std::{io, net::SocketAddr, path::PathBuf};
 
 use policy::{InvalidCode, Refused, RowsError};
 use store::{OpenPointError, PointError, PublishError};
@@ -70,6 +70,15 @@ pub enum SiteError {
         location: String,
         /// Why not.
         reason: String,
+    },
+    /// Nobody can call it there.
+    #[error("listening at `{address}` stopped: give it another address, or end who has this one")]
+    Listen {
+        /// Where.
+        address: SocketAddr,
+        /// Why.
+        #[source]
+        source: io::Error,
     },
     /// Nobody listens.
     #[error("the site at `{address}` does not answer: `packhorse site serve` starts it")]

@@ -4,7 +4,9 @@
 //!   other has to do;
 //! - a [`Desk`] takes events in, one transaction each, and gives effects out;
 //! - a [`Server`] carries effects out: copies on distribution points, looked at after they were made;
-//! - [`serve`] is all of it behind HTTP, and [`Client`] talks to that.
+//! - [`serve`] is all of it behind HTTP, and [`Client`] talks to that;
+//! - children call over lines of their own, HTTP/2 in mutual TLS: [`attach`] makes a site one, with a [`Token`]
+//!   (docs/formats/line.md).
 //!
 //! **Invariant:** every decision is `policy`'s. What an effect needs is durable before it is carried out, and a copy is
 //! believed only when it was read back.

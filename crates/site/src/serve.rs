@@ -33,10 +33,10 @@ pub fn serve(folder: Folder, listen: Listen) -> Result<(), SiteError> {
         .map_err(cannot)?;
     let server = Server::start(folder.clone())?;
     runtime.block_on(async {
-        let listener = TcpListener::bind(listen.api).await.map_err(cannot)?;
+        let listener = bind(listen.api).await?;
         let address = listener.local_addr().map_err(cannot)?;
         let children = match listen.link {
-            Some(link) => Some(TcpListener::bind(link).await.map_err(cannot)?),
+            Some(link) => Some(bind(link).await?),
             None => None,
         };
         let mut stop = signal(SignalKind::terminate()).map_err(cannot)?;
@@ -73,4 +73,8 @@ pub fn serve(folder: Folder, listen: Listen) -> Result<(), SiteError> {
     runtime.shutdown_timeout(PATIENCE);
     log("stopped", &json!({}));
     Ok(())
+}
+
+async fn bind(address: SocketAddr) -> Result<TcpListener, SiteError> {
+    TcpListener::bind(address).await.map_err(|source| SiteError::Listen { address, source })
 }

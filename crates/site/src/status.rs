@@ -268,6 +268,7 @@ impl Status {
         if let Some(parent) = &self.parent {
             let state = match &parent.why {
                 None => "answers".to_owned(),
+                Some(why) if parent.since.is_none() => format!("is not called: {why}"),
                 Some(why) => format!("does not answer: {why}"),
             };
             let since = parent.since.map(|since| format!(", for {since} s")).unwrap_or_default();
@@ -332,6 +333,30 @@ impl Status {
              packhorse_jobs {}\n",
             self.jobs
         );
+        if let Some(parent) = &self.parent {
+            text += &format!(
+                "# HELP packhorse_parent_answers Whether the parent answered last time.\n\
+                 # TYPE packhorse_parent_answers gauge\npackhorse_parent_answers {}\n",
+                u8::from(parent.answers)
+            );
+        }
+        let children: [(&str, &str, fn(&ChildStatus) -> u64); 2] = [
+            ("packhorse_child_connected gauge", "Whether a child is on the line.", |child| {
+                u64::from(child.connected)
+            }),
+            (
+                "packhorse_child_sent_bytes_total counter",
+                "Bytes of content sent to a child since this process began.",
+                |child| child.sent,
+            ),
+        ];
+        for (name, help, value) in children.iter().filter(|_| !self.children.is_empty()) {
+            let metric = name.split_once(' ').map_or(*name, |(metric, _)| metric);
+            text += &format!("# HELP {metric} {help}\n# TYPE {name}\n");
+            for child in &self.children {
+                text += &format!("{metric}{{child=\"{}\"}} {}\n", child.code, value(child));
+            }
+        }
         text
     }
 }

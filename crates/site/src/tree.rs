@@ -122,6 +122,8 @@ impl Server {
         let facts = ["token", "child", "address"].map(|name| (format!("{name}:{code}"), None));
         self.event_with(Event::RemoveChild(code.clone()), facts.into())?;
         self.with_sender(|sending| sending.sender.remove_address(place));
+        // Who waits on the line is to hear of it now.
+        self.children().wake(code);
         Ok(())
     }
 

@@ -122,7 +122,10 @@ impl Line {
             let answer = self.send(request, SILENCE).await?;
             answer.json().await.map_err(|error| LineError::Silent(sentence(&error)))
         });
-        answer.map_err(|error| SiteError::Said { message: error.message(), conflict: true })
+        answer.map_err(|error| {
+            let conflict = !matches!(error, LineError::Silent(_));
+            SiteError::Said { message: error.message(), conflict }
+        })
     }
 
     async fn send(
