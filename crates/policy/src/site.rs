@@ -195,6 +195,9 @@ pub(crate) struct Trouble {
     /// When the pause or the lease ends.
     pub(crate) until: Moment,
     pub(crate) reserved: u64,
+    /// Whoever was removing the copy may still be at it: a look proves nothing until a later lease has ended.
+    #[serde(default)]
+    pub(crate) is_in_doubt: bool,
     /// What a child said of the places below it.
     pub(crate) below: Option<(Stamp, Tally, VersionNumber)>,
 }

@@ -340,22 +340,20 @@ impl Status {
                 u8::from(parent.answers)
             );
         }
-        let children: [(&str, &str, fn(&ChildStatus) -> u64); 2] = [
-            ("packhorse_child_connected gauge", "Whether a child is on the line.", |child| {
-                u64::from(child.connected)
-            }),
-            (
-                "packhorse_child_sent_bytes_total counter",
-                "Bytes of content sent to a child since this process began.",
-                |child| child.sent,
-            ),
-        ];
-        for (name, help, value) in children.iter().filter(|_| !self.children.is_empty()) {
-            let metric = name.split_once(' ').map_or(*name, |(metric, _)| metric);
-            text += &format!("# HELP {metric} {help}\n# TYPE {name}\n");
-            for child in &self.children {
-                text += &format!("{metric}{{child=\"{}\"}} {}\n", child.code, value(child));
-            }
+        if self.children.is_empty() {
+            return text;
+        }
+        text += "# HELP packhorse_child_connected Whether a child is on the line.\n\
+                 # TYPE packhorse_child_connected gauge\n";
+        for child in &self.children {
+            let connected = u8::from(child.connected);
+            text += &format!("packhorse_child_connected{{child=\"{}\"}} {connected}\n", child.code);
+        }
+        text += "# HELP packhorse_child_sent_bytes_total Bytes of content sent to a child since this process began.\n\
+                 # TYPE packhorse_child_sent_bytes_total counter\n";
+        for child in &self.children {
+            let ChildStatus { code, sent, .. } = child;
+            text += &format!("packhorse_child_sent_bytes_total{{child=\"{code}\"}} {sent}\n");
         }
         text
     }

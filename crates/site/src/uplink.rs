@@ -81,7 +81,7 @@ impl Line {
                 conflict: true,
             })?
             .collect();
-        let port = places.first().map_or(0, |place| place.port());
+        let port = places.first().map_or(0, std::net::SocketAddr::port);
         let name = host_name(parent);
         let root = Certificate::from_pem(authority.as_bytes()).map_err(no_answer)?;
         let mut builder = Client::builder()
