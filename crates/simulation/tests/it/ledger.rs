@@ -497,3 +497,52 @@ fn i10_what_is_said_again_makes_no_work() {
     assert_eq!((world.units_sent.clone(), world.checks.attempts), (sent, attempts));
     is_right(&mut world);
 }
+
+#[test]
+fn a_code_that_is_in_the_tree_already_is_set_aside() {
+    let mut world = tree(2, 1);
+    publish(&mut world, "a", 2);
+    assign_everywhere(&mut world, "a");
+    run(&mut world, HOUR);
+    let code = |code: &str| policy::SiteCode::new(code).unwrap();
+    let mut exchange = world.machines[2].site.exchange();
+    exchange.report.below = Some([code("S1"), code("TOP"), code("S9")].into());
+    let own = world.machines[0].site.child_id(&code("S1"));
+    let quarantined = world.checks.quarantined;
+    world.event(0, Event::FromChild { from: code("S2"), exchange });
+    assert_eq!(world.checks.quarantined - quarantined, 2, "one is elsewhere, one is above");
+    let top = &world.machines[0].site;
+    assert_eq!(top.child_id(&code("S1")), own, "who was there stays");
+    assert_eq!(top.child_id(&code("S9")), top.child_id(&code("S2")), "who is new is believed");
+    run(&mut world, HOUR);
+    assert_eq!(tally(&world, "a").done, 3);
+}
+
+#[test]
+fn the_top_learns_of_sites_far_below_and_that_they_are_no_longer() {
+    let mut world = tree(1, 1);
+    let code = |code: &str| policy::SiteCode::new(code).unwrap();
+    world.event(1, Event::AddChild { code: code("FAR"), reach: policy::Reach::Pull });
+    run(&mut world, HOUR);
+    let top = &world.machines[0].site;
+    assert_eq!(top.child_id(&code("FAR")), top.child_id(&code("S1")));
+    publish(&mut world, "a", 1);
+    let point = PointName { site: code("FAR"), name: "x".into() };
+    world.event(0, Event::Assign { package: name("a"), points: vec![point] });
+    run(&mut world, HOUR);
+    assert!(world.machines[1].master_of("a").is_some(), "it is on its way to there");
+    world.event(1, Event::RemoveChild(code("FAR")));
+    run(&mut world, HOUR);
+    assert_eq!(world.machines[0].site.child_id(&code("FAR")), None);
+    assert!(world.machines[1].master_of("a").is_none(), "nobody there wants it any more");
+    assert!(world.machines[0].site.live_jobs() == 0 && world.machines[1].site.live_jobs() == 0);
+    let ring = world.machines[1].site.next(
+        policy::Now { at: Moment(u64::MAX / 2), dice: 0 },
+        Event::AddChild { code: code("TOP"), reach: policy::Reach::Pull },
+    );
+    assert_eq!(ring, Err(policy::Refused::Ring(code("TOP"))));
+    let attach = Event::Attach(code("S9"));
+    let second =
+        world.machines[1].site.next(policy::Now { at: Moment(u64::MAX / 2), dice: 0 }, attach);
+    assert_eq!(second, Err(policy::Refused::HasParent(code("TOP"))));
+}
