@@ -10,6 +10,7 @@ mod recipe;
 mod writer;
 
 pub use outline::{Data, Outline, OutlineNode};
+pub use pieces::Spread;
 pub use reader::{DeltaReader, ReadDeltaError};
 pub use recipe::{BaseFile, Effort, Recipe, lane_of};
 pub use writer::{DeltaWriter, WriteDeltaError};

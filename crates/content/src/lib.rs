@@ -21,7 +21,7 @@ mod similar;
 
 pub use delta::{
     BaseFile, DELTA_FORMAT, Data, DeltaHead, DeltaReader, DeltaWriter, Effort, Outline,
-    OutlineNode, ReadDeltaError, Recipe, SEGMENT, WriteDeltaError, lane_of,
+    OutlineNode, ReadDeltaError, Recipe, SEGMENT, Spread, WriteDeltaError, lane_of,
 };
 pub use index::{Composed, DeltaEntry, INDEX_FORMAT, Index, ReadIndexError, Release};
 pub use manifest::{

@@ -201,13 +201,8 @@ impl Observe for WindowsMachine {
         let hash = || -> io::Result<Hash> {
             let mut file = File::open(at(path)?)?;
             let mut hasher = Hasher::new();
-            let mut block = vec![0; BLOCK];
-            loop {
-                match file.read(&mut block)? {
-                    0 => return Ok(hasher.finish()),
-                    count => hasher.update(&block[..count]),
-                };
-            }
+            hasher.read_all(&mut file)?;
+            Ok(hasher.finish())
         };
         hash().map_err(refused(Action::Read, path))
     }

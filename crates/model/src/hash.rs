@@ -1,4 +1,8 @@
-use std::{fmt, str::FromStr};
+use std::{
+    fmt,
+    io::{self, Read},
+    str::FromStr,
+};
 
 use minicbor::{Decode, Decoder, Encode, Encoder};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
@@ -35,6 +39,26 @@ impl Hasher {
     pub fn update(&mut self, bytes: &[u8]) -> &mut Self {
         self.0.update(bytes);
         self
+    }
+
+    /// Takes all that is left to read; says how many bytes that were.
+    ///
+    /// # Errors
+    /// Those of reading; what came before is taken.
+    pub fn read_all(&mut self, from: &mut impl Read) -> io::Result<u64> {
+        let mut block = vec![0; 1 << 17];
+        let mut length = 0;
+        loop {
+            match from.read(&mut block) {
+                Ok(0) => return Ok(length),
+                Ok(read) => {
+                    self.update(&block[..read]);
+                    length += read as u64;
+                }
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(error) => return Err(error),
+            }
+        }
     }
 
     /// The hash of everything taken so far.
@@ -118,6 +142,9 @@ mod tests {
     fn pieces_hash_like_the_whole() {
         let whole = Hash::of(b"packhorse");
         assert_eq!(Hasher::new().update(b"pack").update(b"horse").finish(), whole);
+        let mut read = Hasher::new();
+        assert_eq!(read.read_all(&mut &b"packhorse"[..]).unwrap(), 9);
+        assert_eq!(read.finish(), whole);
         assert_eq!(whole.to_string().parse::<Hash>().unwrap(), whole);
         assert!("12".parse::<Hash>().is_err());
     }

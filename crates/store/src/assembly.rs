@@ -1,5 +1,8 @@
 //! A release put together from what is here and from frames: as a package file, or straight into an installation.
 
+mod following;
+mod payload;
+
 use std::{
     collections::{BTreeSet, HashMap},
     fs::File,
@@ -8,11 +11,12 @@ use std::{
     sync::Arc,
 };
 
-use content::{Catalogue, Cost, Entry, Place, ReadManifestError};
-use install::{Payload, PayloadError, Pour, Stop};
+use content::{Catalogue, Cost, Entry, Object, Place, ReadManifestError};
 use model::Hash;
-use package::{FrameContent, Header, Node, PackageWriter, Record, Settings};
+use package::{FrameContent, Node, PackageWriter, Settings};
 
+use self::following::Following;
+pub(crate) use self::following::as_frame;
 use crate::{
     FetchError, Point, PointError,
     frames::{FrameFile, Frames},
@@ -33,6 +37,7 @@ pub struct Assembly<'p> {
     wanted: Vec<u32>,
     here: u64,
     frames: Frames<'p>,
+    delta: Option<Following<'p>>,
     open: Vec<(u32, FrameContent<FrameFile>)>,
     room: Vec<u8>,
 }
@@ -99,7 +104,27 @@ impl<'p> Assembly<'p> {
         }
         let frames = Frames::new(point, folder, catalogue.packs(), catalogue.frames());
         let wanted = wanted.into_iter().collect();
-        Ok(Self { catalogue, bases, located, wanted, here, frames, open: Vec::new(), room })
+        let open = Vec::new();
+        Ok(Self { catalogue, bases, located, wanted, here, frames, delta: None, open, room })
+    }
+
+    /// The same release over a delta from `base`; frames come only for what that does not lead to.
+    pub(crate) fn following(
+        point: &'p Point,
+        folder: &Path,
+        catalogue: Catalogue,
+        delta: &Object,
+        base: Arc<Unpacked>,
+    ) -> Result<Self, AssembleError> {
+        let mut assembly = Self::new(point, folder, catalogue, Vec::new())?;
+        assembly.wanted = Vec::new();
+        assembly.delta = Some(Following::new(point, folder, delta, base));
+        Ok(assembly)
+    }
+
+    /// Why the delta was of no use, if it was not.
+    pub(crate) fn strayed(&self) -> Option<&str> {
+        self.delta.as_ref().and_then(Following::strayed)
     }
 
     /// Says where frames wait.
@@ -127,6 +152,7 @@ impl<'p> Assembly<'p> {
 
     /// Forgets what came.
     pub fn discard(&self) -> Result<(), PointError> {
+        self.delta.as_ref().map_or(Ok(()), Following::discard)?;
         self.frames.discard()
     }
 
@@ -371,72 +397,5 @@ impl Read for Data<'_, '_, '_> {
         out[..take].copy_from_slice(&self.chunk[self.used..self.used + take]);
         self.used += take;
         Ok(take)
-    }
-}
-
-impl Payload for Assembly<'_> {
-    fn header(&self) -> &Header {
-        self.catalogue.header()
-    }
-
-    fn records(
-        &mut self,
-        each: &mut dyn FnMut(&Record) -> Result<(), Stop>,
-    ) -> Result<(), PayloadError> {
-        for entry in self.catalogue.entries() {
-            let entry = entry.map_err(|error| PayloadError::Other(Box::new(error)))?;
-            each(&entry.record).map_err(|Stop| PayloadError::Stopped)?;
-        }
-        Ok(())
-    }
-
-    fn contents(
-        &mut self,
-        each: &mut dyn FnMut(&Record, &mut dyn Pour) -> Result<(), Stop>,
-    ) -> Result<(), PayloadError> {
-        self.while_fetching(&|_| {}, |work| {
-            let catalogue = work.catalogue;
-            for entry in catalogue.entries() {
-                let Entry { record, places } =
-                    entry.map_err(|error| PayloadError::Other(Box::new(error)))?;
-                each(&record, &mut Poured { work, record: &record, places: &places })
-                    .map_err(|Stop| PayloadError::Stopped)?;
-            }
-            Ok(())
-        })
-    }
-}
-
-/// One file's content, on its way into an installation.
-struct Poured<'w, 'a, 'p> {
-    work: &'w mut Work<'a, 'p>,
-    record: &'w Record,
-    places: &'w [Place],
-}
-
-impl Pour for Poured<'_, '_, '_> {
-    fn pour(&mut self, into: &mut dyn FnMut(u64, &[u8]) -> io::Result<()>) -> io::Result<()> {
-        let Node::File(content) = &self.record.node else { return Ok(()) };
-        let whole =
-            model::Content { length: content.length, hash: None, holes: content.holes.clone() };
-        let mut extents = whole.data();
-        let mut extent = extents.next();
-        let mut chunk = std::mem::take(self.work.room);
-        for place in self.places {
-            self.work.chunk(place, &mut chunk).map_err(io::Error::other)?;
-            let mut rest = &chunk[..];
-            while !rest.is_empty() {
-                let Some(open) = &mut extent else { return Err(io::ErrorKind::InvalidData.into()) };
-                let left = usize::try_from(open.length).unwrap_or(usize::MAX).min(rest.len());
-                into(open.offset, &rest[..left])?;
-                (open.offset, open.length) = (open.offset + left as u64, open.length - left as u64);
-                rest = &rest[left..];
-                if open.length == 0 {
-                    extent = extents.next();
-                }
-            }
-        }
-        *self.work.room = chunk;
-        Ok(())
     }
 }

@@ -8,14 +8,14 @@ use std::{
     },
 };
 
-use content::{Catalogue, Cost, Index, Object, PackFrame, Plan, Release, Route, Way};
+use content::{Catalogue, Cost, Index, Object, Plan, Release, Route, Way};
 use model::{Hash, PackageName, Version};
 use package::{Header, PackageReader, Record};
 use trust::Standing;
 
 use crate::{
     FetchError, Point, PointError, Progress,
-    assembly::{Assembly, only},
+    assembly::{Assembly, as_frame, only},
     cache::Cache,
     catalogues::{catalogue, missing},
     follow::follow,
@@ -170,8 +170,11 @@ impl<'p> Wanted<'p> {
     }
 
     /// What people should know of what is here: files that are of no use as they are, and the like.
-    pub fn notes(&self) -> &[String] {
-        &self.notes
+    pub fn notes(&self) -> Vec<String> {
+        let mut notes = self.notes.clone();
+        let strayed = self.assembly.as_ref().and_then(|(assembly, _)| assembly.strayed());
+        notes.extend(strayed.map(|reason| format!("the delta was of no use: {reason}")));
+        notes
     }
 
     /// What came so far.
@@ -288,31 +291,24 @@ impl<'p> Wanted<'p> {
         Ok(Fetched { received: bytes, requests, routes })
     }
 
-    /// Makes the release ready to be installed: where a delta leads to it, that is followed into a package file of the
-    /// cache; else what is missing comes while it is installed.
-    pub fn ready(&mut self, progress: Progress<'_>) -> Result<Ready<'_, 'p>, FetchError> {
+    /// Makes the release ready to be installed: a delta, or what else is missing, comes while it is installed.
+    pub fn ready(&mut self) -> Result<Ready<'_, 'p>, FetchError> {
         if self.waiting.is_none() {
             self.wait_in(Waiting::own(&std::env::temp_dir())?);
         }
-        let file = self.folder().join(format!("{}.package", self.release.identity));
         if let Some((_, path)) =
             self.have.iter().find(|(have, _)| *have == self.release.identity).cloned()
         {
             return Ok(Ready::File(path));
         }
-        let is_delta = |route: Option<&Route>| {
-            route.is_some_and(|route| matches!(route.way, Way::Delta { .. }))
-        };
-        while is_delta(self.plan.routes().first()) {
-            let way = self.plan.routes()[0].way.clone();
-            match self.go(&way, &file, progress) {
-                Ok(()) => return Ok(Ready::File(file)),
-                Err(error) if error.ends_all() => return Err(error),
-                Err(error) => {
-                    self.notes.push(format!("{} was of no use: {error}", way_name(&way)));
-                    self.forget(&way);
-                }
-            }
+        let first = self.plan.routes().first().map(|route| route.way.clone());
+        if let Some(Way::Delta { base, object, .. }) = first {
+            let folder = self.folder();
+            let old = self.old(base, &object, &folder)?;
+            let manifest = missing(&self.release, self.cache.as_ref());
+            let catalogue = catalogue(self.point, &self.release, self.cache.as_ref())?;
+            let following = Assembly::following(self.point, &folder, catalogue, &object, old)?;
+            self.assembly = Some((following, manifest));
         }
         self.look_into_frames()?;
         match &mut self.assembly {
@@ -329,13 +325,6 @@ impl<'p> Wanted<'p> {
         let Some(cache) = &self.cache else { return Ok(()) };
         let cannot =
             |source| PointError::File { doing: "tidying", path: cache.folder().to_owned(), source };
-        let made = self.folder().join(format!("{}.package", self.release.identity));
-        match std::fs::remove_file(&made) {
-            Err(source) if source.kind() != std::io::ErrorKind::NotFound => {
-                return Err(cannot(source));
-            }
-            _ => {}
-        }
         // Whoever came second leaves the files of the first alone.
         match &self.waiting {
             Some(waiting) if waiting.lasts() => cache.trim().map(drop).map_err(cannot),
@@ -437,16 +426,7 @@ impl<'p> Wanted<'p> {
     ) -> Result<(), FetchError> {
         let folder = self.folder();
         let old = self.old(base, object, &folder)?;
-        // A delta comes as one frame that nobody unpacks.
-        let all = PackFrame {
-            pack: 0,
-            offset: 0,
-            stored: object.length,
-            plain: 1,
-            window_log: 0,
-            filtered: false,
-        };
-        let coming = Frames::new(self.point, &folder, &[*object], &[all]);
+        let coming = Frames::new(self.point, &folder, &[*object], &[as_frame(object)]);
         let beside = tempfile::Builder::new().suffix(".made").tempfile_in(folder_of(to));
         let cannot = |source| PointError::File { doing: "writing", path: to.to_owned(), source };
         let made = beside.map_err(cannot)?.into_temp_path();

@@ -94,7 +94,11 @@ pub(crate) fn follow(
 }
 
 /// The data of a record of the base.
-fn same(base: &Unpacked, position: u64, bytes: u64) -> Result<Piecewise<'_>, FollowError> {
+pub(crate) fn same(
+    base: &Unpacked,
+    position: u64,
+    bytes: u64,
+) -> Result<Piecewise<'_>, FollowError> {
     let position = usize::try_from(position).unwrap_or(usize::MAX);
     let is_file =
         base.records.get(position).is_some_and(|record| matches!(record.node, Node::File(_)));
@@ -105,7 +109,8 @@ fn same(base: &Unpacked, position: u64, bytes: u64) -> Result<Piecewise<'_>, Fol
     Ok(Piecewise { base, range })
 }
 
-struct Piecewise<'b> {
+/// A stretch of the base's data.
+pub(crate) struct Piecewise<'b> {
     base: &'b Unpacked,
     range: std::ops::Range<u64>,
 }

@@ -6,7 +6,7 @@ use std::{
     io::{self, BufWriter, Write},
     ops::Range,
     sync::{
-        Mutex,
+        OnceLock,
         atomic::{AtomicUsize, Ordering},
         mpsc,
     },
@@ -25,7 +25,7 @@ use crate::unpacked::Unpacked;
 /// So many bytes of new files are worked on at once, and wait to be written, for each worker.
 const BATCH: u64 = 16 << 20;
 /// Bytes of changed files a worker is thought to get done in a second, at full effort.
-const EXPECTED: f64 = 8e6;
+const EXPECTED: f64 = 12e6;
 /// How far before and behind its place an older version of a segment is looked for.
 const REACH: u64 = SEGMENT as u64 / 2;
 
@@ -86,7 +86,8 @@ pub(crate) fn make_delta(
     let outlines = base.outlines();
     let head = DeltaHead { base: base.identity, target: new.identity, header: new.header.clone() };
     let sink = Hashed { out: BufWriter::with_capacity(1 << 20, out), hasher: Hasher::new() };
-    let mut writer = DeltaWriter::new(sink, &outlines, &head)?;
+    let spread = |count: usize, act: &(dyn Fn(usize) + Sync)| at_once(making.workers, count, act);
+    let mut writer = DeltaWriter::new(sink, &outlines, &head)?.with_spread(&spread);
     let mut bases = Bases::new(&base.records);
     learn(&mut bases, base, new)?;
     let mut steps = (0..new.records.len()).map(|position| step(base, new, &bases, position));
@@ -260,30 +261,33 @@ fn work(
     workers: usize,
 ) -> io::Result<Vec<(u8, Recipe)>> {
     let segments: Vec<&Segment> = batch.iter().flat_map(|step| &step.segments).collect();
+    let made: Vec<OnceLock<io::Result<(u8, Recipe)>>> =
+        segments.iter().map(|_| OnceLock::new()).collect();
+    at_once(workers, segments.len(), &|number| {
+        let _ = made[number].set(recipe(base, new, segments[number], effort));
+    });
+    let missing = || Err(io::Error::other("a thread that compares files ended"));
+    made.into_iter().map(|made| made.into_inner().unwrap_or_else(missing)).collect()
+}
+
+/// Acts for each number below `count`, `workers` at a time.
+fn at_once(workers: usize, count: usize, act: &(dyn Fn(usize) + Sync)) {
     let next = AtomicUsize::new(0);
-    let made = Mutex::new(Vec::with_capacity(segments.len()));
+    let work = || {
+        loop {
+            let number = next.fetch_add(1, Ordering::Relaxed);
+            if number >= count {
+                break;
+            }
+            act(number);
+        }
+    };
     std::thread::scope(|scope| {
-        let threads: Vec<_> = (0..workers.max(1))
-            .map(|_| {
-                scope.spawn(|| -> io::Result<()> {
-                    loop {
-                        let number = next.fetch_add(1, Ordering::Relaxed);
-                        let Some(segment) = segments.get(number) else { return Ok(()) };
-                        let recipe = recipe(base, new, segment, effort)?;
-                        if let Ok(mut made) = made.lock() {
-                            made.push((number, recipe));
-                        }
-                    }
-                })
-            })
-            .collect();
-        threads.into_iter().try_for_each(|thread| {
-            thread.join().map_err(|_| io::Error::other("a thread that compares files ended"))?
-        })
-    })?;
-    let mut made = made.into_inner().unwrap_or_default();
-    made.sort_by_key(|(number, _)| *number);
-    Ok(made.into_iter().map(|(_, recipe)| recipe).collect())
+        for _ in 1..workers.min(count) {
+            scope.spawn(work);
+        }
+        work();
+    });
 }
 
 fn recipe(

@@ -251,16 +251,7 @@ impl Point {
     ) -> Result<(), PointError> {
         let cannot = |source| PointError::File { doing: "writing", path: path.to_owned(), source };
         let mut hasher = Hasher::new();
-        let mut have = 0;
-        let mut buffer = vec![0; 1 << 20];
-        loop {
-            let read = file.read(&mut buffer).map_err(cannot)?;
-            if read == 0 {
-                break;
-            }
-            hasher.update(&buffer[..read]);
-            have += read as u64;
-        }
+        let have = hasher.read_all(file).map_err(cannot)?;
         progress(have);
         self.read_from(object, have, &mut |piece| {
             hasher.update(piece);

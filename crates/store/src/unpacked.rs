@@ -114,14 +114,12 @@ impl Unpacked {
             records.push(entry.map_err(manifest)?.record);
         }
         let (mut files, mut altered) = (vec![None; records.len()], Vec::new());
-        let mut buffer = vec![0; 1 << 20];
         for (position, record) in records.iter().enumerate() {
             let Node::File(content) = &record.node else { continue };
             if content.data_length() == 0 {
                 continue;
             }
-            let path = place(record)
-                .filter(|path| is_as_packed(path, content, &mut buffer).unwrap_or(false));
+            let path = place(record).filter(|path| is_as_packed(path, content).unwrap_or(false));
             if path.is_none() {
                 altered.push(position);
             }
@@ -264,18 +262,13 @@ fn read_data(file: &File, record: &Record, mut at: u64, mut buffer: &mut [u8]) -
 }
 
 /// Whether an installed file is, byte by byte, what the package has.
-fn is_as_packed(path: &Path, content: &FileContent, buffer: &mut [u8]) -> io::Result<bool> {
+fn is_as_packed(path: &Path, content: &FileContent) -> io::Result<bool> {
     let metadata = std::fs::symlink_metadata(path)?;
     if !metadata.is_file() || metadata.len() != content.length {
         return Ok(false);
     }
     let mut file = File::open(path)?;
     let mut hasher = Hasher::new();
-    loop {
-        let read = file.read(buffer)?;
-        if read == 0 {
-            return Ok(hasher.finish() == content.hash);
-        }
-        hasher.update(&buffer[..read]);
-    }
+    hasher.read_all(&mut file)?;
+    Ok(hasher.finish() == content.hash)
 }

@@ -72,13 +72,13 @@ fn from_point(
         let message = format!("{name} {}; nothing was fetched", wanted.release().version);
         let mut report = Report::new(Exit::Done, message);
         report.notes = wanted.plan().explain().lines().map(str::to_owned).collect();
-        report.notes.extend(wanted.notes().iter().cloned());
+        report.notes.extend(wanted.notes());
         return Ok(report);
     }
     let mut report = perform(target, &mut wanted, settings, show)?;
     let came = wanted.counted();
     report.notes.push(format!("{} bytes received in {} requests", came.bytes, came.requests));
-    report.notes.extend(wanted.notes().iter().cloned());
+    report.notes.extend(wanted.notes());
     let is_done =
         matches!(report.result, Exit::Done | Exit::Restart | Exit::Leftovers | Exit::Nothing);
     if is_done {
@@ -93,9 +93,7 @@ fn perform(
     settings: &InstallSettings,
     show: &mut Show,
 ) -> Result<Report, FetchError> {
-    let ready = wanted.ready(&mut |doing, done, of| show.coming(doing, done, of))?;
-    show.clear();
-    match ready {
+    match wanted.ready()? {
         Ready::Streamed(assembly) => Ok(operate::install_payload(target, assembly, settings, show)),
         Ready::File(path) => {
             let damaged = |error: &(dyn Error + 'static)| Report::of_error(Exit::Damaged, error);

@@ -1,14 +1,16 @@
 use std::io::{self, Write};
 
 use super::{
-    DELTA_FORMAT, DeltaHead, END, Effort, HEAD, OUTLINES, Outline, Recipe, START,
-    pieces::{Pieces, Section, pack},
+    DELTA_FORMAT, DeltaHead, END, Effort, HEAD, OUTLINES, Outline, Recipe, START, Stream,
+    pieces::{Pieces, Section, Spread, pack},
 };
 
 /// Outlines are written when there are so many bytes of them.
 const OUTLINE_BYTES: usize = 1 << 20;
 /// Sections that wait for an earlier piece are not let grow beyond this.
 const MOST_WAITING: usize = 16 << 20;
+/// Pieces are packed when there are so many bytes of them: enough for several at once.
+const MOST_TO_PACK: usize = 24 << 20;
 /// So many outlines of the base are a dictionary at most.
 const MOST_DICTIONARY: usize = 1 << 14;
 
@@ -30,6 +32,7 @@ pub struct DeltaWriter<'b, W> {
     expected: [u64; super::LANES],
     length: u64,
     effort: Effort,
+    spread: Spread<'b>,
 }
 
 impl<'b, W: Write> DeltaWriter<'b, W> {
@@ -46,14 +49,22 @@ impl<'b, W: Write> DeltaWriter<'b, W> {
             expected: [0; super::LANES],
             length: 0,
             effort: Effort::Full,
+            spread: &one_by_one,
         };
         writer.write(START)?;
         writer.write(&DELTA_FORMAT.to_le_bytes())?;
         let mut bytes = Vec::new();
         let _ = minicbor::encode(head, &mut bytes);
-        let stored = pack(&bytes, &[], Effort::Full.level())?;
+        let stored = pack(&bytes, &[], Effort::Full.level(Stream::Extra))?;
         writer.section(&Section { kind: HEAD, plain: bytes.len(), stored })?;
         Ok(writer)
+    }
+
+    /// Says who packs pieces; what comes out is the same whoever does.
+    #[must_use]
+    pub fn with_spread(mut self, spread: Spread<'b>) -> Self {
+        self.spread = spread;
+        self
     }
 
     /// How hard what comes from now on is packed.
@@ -90,7 +101,7 @@ impl<'b, W: Write> DeltaWriter<'b, W> {
     /// Writes the rest.
     pub fn finish(mut self) -> Result<(u64, W), WriteDeltaError> {
         self.flush()?;
-        self.pieces.seal_all(self.effort.level())?;
+        self.pieces.cut_all(self.effort);
         self.drain()?;
         self.section(&Section { kind: END, plain: 0, stored: Vec::new() })?;
         self.out.flush()?;
@@ -103,18 +114,17 @@ impl<'b, W: Write> DeltaWriter<'b, W> {
             self.write_outlines()?;
         }
         self.held_bytes = 0;
-        let level = self.effort.level();
+        let effort = self.effort;
         for (lane, recipe) in std::mem::take(&mut self.held) {
             let pieces = &mut self.pieces;
             recipe.pour(&mut self.expected[lane], &mut |stream, bytes| {
-                pieces.put(lane, stream, bytes, level)
-            })?;
-            if self.pieces.waiting() > MOST_WAITING {
-                self.pieces.seal_all(level)?;
+                pieces.put(lane, stream, bytes, effort);
+            });
+            if self.pieces.to_pack() >= MOST_TO_PACK {
+                self.drain()?;
             }
-            self.drain()?;
         }
-        Ok(())
+        self.drain()
     }
 
     fn write_outlines(&mut self) -> Result<(), WriteDeltaError> {
@@ -126,12 +136,18 @@ impl<'b, W: Write> DeltaWriter<'b, W> {
         let plain = std::mem::take(&mut self.outlines);
         let mut stored = from.to_le_bytes().to_vec();
         stored.extend_from_slice(&count.to_le_bytes());
-        stored.extend(pack(&plain, &dictionary, Effort::Full.level())?);
+        stored.extend(pack(&plain, &dictionary, Effort::Full.level(Stream::Extra))?);
         self.range = None;
         self.section(&Section { kind: OUTLINES, plain: plain.len(), stored })
     }
 
+    /// Packs what is cut, and writes what no open piece comes before; one that holds up too much is ended.
     fn drain(&mut self) -> Result<(), WriteDeltaError> {
+        self.pieces.pack(self.spread)?;
+        if self.pieces.waiting() > MOST_WAITING {
+            self.pieces.cut_all(self.effort);
+            self.pieces.pack(self.spread)?;
+        }
         while let Some(section) = self.pieces.next() {
             self.section(&section)?;
         }
@@ -152,4 +168,8 @@ impl<'b, W: Write> DeltaWriter<'b, W> {
         self.out.write_all(bytes)?;
         Ok(())
     }
+}
+
+fn one_by_one(count: usize, act: &(dyn Fn(usize) + Sync)) {
+    (0..count).for_each(act);
 }

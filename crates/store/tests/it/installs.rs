@@ -76,7 +76,7 @@ fn wanted<'p>(place: &Place, point: &'p Point, installed: Option<&str>) -> Wante
 }
 
 fn install(wanted: &mut Wanted<'_>, disk: &mut SimDisk) -> (bool, &'static str) {
-    match wanted.ready(&mut |_, _, _| {}).unwrap() {
+    match wanted.ready().unwrap() {
         Ready::Streamed(assembly) => (put_on(disk, assembly), "streamed"),
         Ready::File(path) => {
             let file = std::fs::File::open(path).unwrap();
@@ -151,9 +151,25 @@ fn an_update_starts_from_what_is_installed() {
     let mut disk = SimDisk::new();
     assert!(put_on(&mut disk, &mut program("1").open()));
     let mut wanted = wanted(&place, &place.point, Some("1"));
-    assert_eq!(install(&mut wanted, &mut disk), (true, "file"));
+    assert_eq!(install(&mut wanted, &mut disk), (true, "streamed"));
     assert_eq!(picture(&disk).differences(&as_from_files(&[program("1"), program("2")])), [""; 0]);
-    assert!(wanted.counted().bytes < 20_000, "{:?}", wanted.counted());
+    assert!(wanted.counted().bytes < 25_000, "{:?}", wanted.counted());
+    assert_eq!(wanted.notes(), [""; 0]);
+    wanted.tidy().unwrap();
+}
+
+#[test]
+fn a_delta_that_leads_astray_is_left_in_the_middle_of_an_install() {
+    let place = published(&["1", "2"]);
+    let root = files(&place, &program("1"));
+    let mut disk = SimDisk::new();
+    assert!(put_on(&mut disk, &mut program("1").open()));
+    let mut wanted = wanted(&place, &place.point, Some("1"));
+    // After it was looked at, and before it is started from.
+    flip(&root.join("program"), 50_000);
+    assert_eq!(install(&mut wanted, &mut disk), (true, "streamed"));
+    assert_eq!(picture(&disk).differences(&as_from_files(&[program("1"), program("2")])), [""; 0]);
+    assert!(wanted.notes()[0].starts_with("the delta was of no use"), "{:?}", wanted.notes());
     wanted.tidy().unwrap();
 }
 

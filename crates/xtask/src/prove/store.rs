@@ -12,9 +12,10 @@ use anyhow::{Result, bail, ensure};
 use crate::{
     bench::store::data::{Series, package, series},
     command::{captured, command, run_quietly, tail},
-    workspace,
+    debian, workspace,
 };
 
+const NEEDS: [debian::Need; 1] = [("/usr/bin/time", "time")];
 /// Where data is kept between runs, unless it is below `target`.
 const FOLDER: &str = "PACKHORSE_BENCH_DIR";
 
@@ -54,6 +55,7 @@ struct Stage {
 
 /// Runs the proof.
 pub(crate) fn run(args: &Args) -> Result<()> {
+    debian::ensure(&NEEDS)?;
     let build = ["build", "--quiet", "--package", "cli"];
     crate::command::run(command(&workspace::cargo(), build).current_dir(workspace::root()))?;
     let folder = match std::env::var_os(FOLDER) {
@@ -82,8 +84,8 @@ pub(crate) fn run(args: &Args) -> Result<()> {
 fn stage(series: &Series, folder: &Path, seed: u64) -> Result<Stage> {
     let program = workspace::root().join("target/debug/packhorse");
     let run = tempfile::tempdir_in(folder)?;
-    let made = |number: usize| {
-        package(&program, &series.versions[number], &(number + 1).to_string(), run.path())
+    let made = |number: usize| -> Result<PathBuf> {
+        Ok(package(&program, &series.versions[number], &(number + 1).to_string(), run.path())?.0)
     };
     let (first, old, new) = (made(0)?, made(1)?, made(2)?);
     Ok(Stage { program, run, first, old, new, seed })
@@ -146,7 +148,7 @@ impl Stage {
                 self.must(&["fetch", "bench", "--from", point, "-o", "updated", "--have", &base])?;
                 self.compare(&self.run.path().join("updated"), &self.new)?;
             }
-            self.must(&["install", "bench@1", "--from", point, "--root", "machine", "--silent"])?;
+            self.older_installed(point)?;
             self.must(&["install", "bench", "--from", point, "--root", "machine", "--silent"])?;
             self.compare_installed()?;
         }
@@ -156,6 +158,12 @@ impl Stage {
             "another first"
         );
         Ok(())
+    }
+
+    /// A machine below `machine` that has the oldest version.
+    fn older_installed(&self, point: &str) -> Result<()> {
+        fs::create_dir(self.run.path().join("machine"))?;
+        self.must(&["install", "bench@1", "--from", point, "--root", "machine", "--silent"])
     }
 
     /// What is installed below `machine` is what the newest package installs; then it goes.
@@ -174,7 +182,7 @@ impl Stage {
     /// An install straight from the point, killed at random moments; the last one goes on and comes through.
     fn installs(&mut self, count: u64) -> Result<u64> {
         let words = ["install", "bench", "--from", "plain", "--root", "machine", "--silent"];
-        self.must(&["install", "bench@1", "--from", "plain", "--root", "machine", "--silent"])?;
+        self.older_installed("plain")?;
         let mut killed = 0;
         for _ in 0..count {
             let after = Duration::from_micros(self.random(400_000));

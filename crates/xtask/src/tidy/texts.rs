@@ -11,12 +11,14 @@ use crate::command::{command, output};
 const LINES: usize = 800;
 
 /// Words that never stand in a source file. In halves, so that this file is none of those it looks for.
-const WORDS: [([&str; 2], &str); 7] = [
+const WORDS: [([&str; 2], &str); 9] = [
     (["todo", "!("], "write it, or say in the issue what is missing"),
     (["unimpl", "emented!("], "write it, or say in the issue what is missing"),
     (["#[ign", "ore"], "a test that does not run proves nothing"),
     (["thread::", "sleep("], "wait for an event"),
     (["sleep(Dur", "ation"], "wait for an event"),
+    (["<<<<", "<<< "], "finish the merge"),
+    ([">>>>", ">>> "], "finish the merge"),
     (["/Use", "rs/"], "a personal path"),
     (["/wo", "rk/"], "a path of one machine"),
 ];

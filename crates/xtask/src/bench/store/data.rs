@@ -1,12 +1,14 @@
 //! Real software in two versions, through the machine's own package clients.
 
 use std::{
+    collections::HashSet,
     fs,
     path::{Path, PathBuf},
 };
 
 use anyhow::{Context as _, Result};
 
+use super::peers::{Took, measured};
 use crate::command::{command, output, run_quietly};
 
 /// An older and a newer folder of the same software.
@@ -163,8 +165,13 @@ fn fetch(source: &Source, folder: &Path) -> Result<PathBuf> {
     Ok(folder.to_owned())
 }
 
-/// A package of a folder.
-pub(crate) fn package(program: &Path, tree: &Path, version: &str, run: &Path) -> Result<PathBuf> {
+/// A package of a folder, and what making it took.
+pub(crate) fn package(
+    program: &Path,
+    tree: &Path,
+    version: &str,
+    run: &Path,
+) -> Result<(PathBuf, Took)> {
     let project = tempfile::tempdir_in(run)?;
     let script = format!(
         "format = 1\n\n[package]\nname = \"bench\"\nversion = \"{version}\"\narchitecture = \"any\"\n\n\
@@ -175,10 +182,40 @@ pub(crate) fn package(program: &Path, tree: &Path, version: &str, run: &Path) ->
     run_quietly(command("cp", ["-a"]).arg(tree).arg(project.path().join("files/tree")))?;
     let file = run.join(format!("bench-{version}.package"));
     let name = program.to_str().context("a path that is text")?;
-    run_quietly(
-        command(name, ["compile", "--format", "package"]).arg(project.path()).arg("-o").arg(&file),
-    )?;
-    Ok(file)
+    let mut compile = command(name, ["compile", "--format", "package"]);
+    let (_, took) = measured(compile.arg(project.path()).arg("-o").arg(&file))?;
+    Ok((file, took))
+}
+
+/// Bytes of the files of the newer tree whose content the older does not have.
+pub(crate) fn changed(pair: &Pair) -> Result<u64> {
+    let mut known = HashSet::new();
+    for file in files(&pair.old)? {
+        known.insert(blake3::hash(&fs::read(file)?));
+    }
+    let mut bytes = 0;
+    for file in files(&pair.new)? {
+        let content = fs::read(file)?;
+        if !known.contains(&blake3::hash(&content)) {
+            bytes += content.len() as u64;
+        }
+    }
+    Ok(bytes)
+}
+
+fn files(tree: &Path) -> Result<Vec<PathBuf>> {
+    let (mut found, mut folders) = (Vec::new(), vec![tree.to_owned()]);
+    while let Some(folder) = folders.pop() {
+        for entry in fs::read_dir(&folder).with_context(|| folder.display().to_string())? {
+            let (path, kind) = entry.and_then(|entry| Ok((entry.path(), entry.file_type()?)))?;
+            if kind.is_dir() {
+                folders.push(path);
+            } else if kind.is_file() {
+                found.push(path);
+            }
+        }
+    }
+    Ok(found)
 }
 
 /// Bytes of the regular files of a tree.

@@ -10,7 +10,10 @@ use std::{
 use anyhow::{Context as _, Result, bail};
 
 use super::data::{Pair, size};
-use crate::command::{captured, command, run_quietly, tail, words};
+use crate::{
+    command::{captured, command, run_quietly, tail, words},
+    workspace,
+};
 
 /// What a peer needs.
 pub(crate) struct Cost {
@@ -32,6 +35,7 @@ pub(crate) fn all(pair: &Pair, run: &Path) -> Result<Vec<(&'static str, Cost)>> 
         ("zchunk", zchunk(&old, &new, run)?),
         ("restic", restic(pair, run)?),
         ("borg", borg(pair, run)?),
+        ("bita", bita(&old, &new, run)?),
         ("rsync -z", rsync(pair, run)?),
         ("xdelta3 -9", xdelta3(&old, &new, run)?),
         ("ostree", ostree(pair, run)?),
@@ -40,7 +44,24 @@ pub(crate) fn all(pair: &Pair, run: &Path) -> Result<Vec<(&'static str, Cost)>> 
 
 /// What a command that must succeed printed, and the processor seconds it took.
 pub(crate) fn timed(inner: &mut Command) -> Result<(String, f64)> {
-    let mut outer = command("bash", ["-c", "TIMEFORMAT='seconds %U %S'; time \"$@\"", "bash"]);
+    let (told, took) = measured(inner)?;
+    Ok((told, took.seconds))
+}
+
+/// What a command took.
+#[derive(Clone, Copy, Default)]
+pub(crate) struct Took {
+    /// Of a processor.
+    pub(crate) seconds: f64,
+    /// By the clock on the wall.
+    pub(crate) wall: f64,
+    /// The most memory it had at once, pages of files included, in MiB.
+    pub(crate) peak: f64,
+}
+
+/// What a command that must succeed printed, and what it took.
+pub(crate) fn measured(inner: &mut Command) -> Result<(String, Took)> {
+    let mut outer = command("/usr/bin/time", ["-q", "-f", "took %U %S %e %M"]);
     outer.arg(inner.get_program()).args(inner.get_args());
     for (name, value) in inner.get_envs() {
         value.map(|value| outer.env(name, value));
@@ -53,10 +74,17 @@ pub(crate) fn timed(inner: &mut Command) -> Result<(String, f64)> {
         bail!("`{}`: {}\n{}", words(inner), output.status, tail(&output));
     }
     let errors = String::from_utf8_lossy(&output.stderr);
-    let line = errors.lines().rev().find_map(|line| line.strip_prefix("seconds "));
-    let seconds =
-        line.context("no times")?.split(' ').filter_map(|part| part.parse::<f64>().ok()).sum();
-    Ok((String::from_utf8_lossy(&output.stdout).into_owned(), seconds))
+    let line = errors.lines().rev().find_map(|line| line.strip_prefix("took "));
+    let numbers: Vec<f64> =
+        line.context("no times")?.split(' ').filter_map(|part| part.parse().ok()).collect();
+    let [user, system, wall, kilobytes] = numbers[..] else { bail!("no times in {errors}") };
+    let took = Took { seconds: user + system, wall, peak: kilobytes / 1024.0 };
+    Ok((String::from_utf8_lossy(&output.stdout).into_owned(), took))
+}
+
+/// Fails where two trees differ.
+pub(crate) fn same_trees(left: &Path, right: &Path) -> Result<()> {
+    run_quietly(command("diff", ["-r", "--no-dereference"]).args([left, right]))
 }
 
 /// The same bytes whoever makes it.
@@ -153,6 +181,43 @@ fn borg(pair: &Pair, run: &Path) -> Result<Cost> {
     init("borg-2")?;
     create("borg-2", "new", &pair.new)?;
     Ok(Cost { update, whole: Some(size(&run.join("borg-2"))?), seconds, wall })
+}
+
+/// From its crate: no distribution has it.
+pub(crate) fn ensure_bita() -> Result<()> {
+    if !bita_program().is_file() {
+        let mut install = command("cargo", ["install", "--quiet", "--locked", "bita", "--root"]);
+        run_quietly(install.arg(tools()))?;
+    }
+    Ok(())
+}
+
+fn tools() -> PathBuf {
+    workspace::root().join("target/bench/tools")
+}
+
+fn bita_program() -> PathBuf {
+    tools().join("bin/bita")
+}
+
+fn bita(old: &Path, new: &Path, run: &Path) -> Result<Cost> {
+    let program = bita_program().to_string_lossy().into_owned();
+    let archive = run.join("new.cba");
+    let mut compress = command(&program, ["compress", "--input"]);
+    let (_, took) = measured(compress.arg(new).arg(&archive))?;
+    // What is in the newer and not in the older, then the archive's own head.
+    let (told, _) = timed(command(&program, ["diff"]).args([old, new]))?;
+    let last = |start: &str| {
+        let line = told.lines().rev().find(|line| line.trim_start().starts_with(start));
+        let digits = line.and_then(|line| line.rsplit_once('(')?.1.split(' ').next());
+        digits.and_then(|digits| digits.parse::<u64>().ok())
+    };
+    let (lacking, all) = last("Chunks not in other")
+        .zip(last("Total size"))
+        .with_context(|| format!("bita said {told}"))?;
+    let update = lacking + length(&archive)?.saturating_sub(all);
+    let whole = Some(length(&archive)?);
+    Ok(Cost { update, whole, seconds: took.seconds, wall: Some(took.wall) })
 }
 
 fn rsync(pair: &Pair, run: &Path) -> Result<Cost> {
