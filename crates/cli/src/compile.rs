@@ -112,7 +112,11 @@ fn compile_project(
     let settings = if args.fast {
         Settings::fast(workers)
     } else {
-        Settings { level: args.level, ..Settings::small(workers) }
+        let packed = match args.format {
+            FormatName::Package => Settings::shared(workers),
+            _ => Settings::small(workers),
+        };
+        Settings { level: args.level, ..packed }
     };
     let options = Options { format, target, settings, time: Time { seconds, nanoseconds: 0 } };
     if let Some(system) = system {

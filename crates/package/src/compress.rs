@@ -18,9 +18,14 @@ pub struct Settings {
 }
 
 impl Settings {
-    /// As small as sensible; what people get unless they say otherwise.
+    /// As small as sensible, for a file that is sent as it is: an installer.
     pub fn small(workers: usize) -> Self {
-        Self { level: 19, frame: 8 << 20, workers }
+        Self { level: 19, frame: 32 << 20, workers }
+    }
+
+    /// For a package that is published: an update brings the frames that hold something new, so they are smaller.
+    pub fn shared(workers: usize) -> Self {
+        Self { frame: 8 << 20, ..Self::small(workers) }
     }
 
     /// Quick, for tests and for trying a script out.
