@@ -75,78 +75,11 @@ pub fn add_registry(draft: &mut Draft, before: &Registry, after: &Registry, fact
         }
     }
     let rules: RuleFile = toml_edit::de::from_str(RULES).unwrap_or(RuleFile { rule: Vec::new() });
-    let mut excluded: BTreeMap<usize, Vec<MachinePath>> = BTreeMap::new();
-    let mut keys: BTreeMap<RegistryKey, KeyChange> = BTreeMap::new();
-    let mut identifying: BTreeMap<&'static str, Vec<MachinePath>> = BTreeMap::new();
-    let mut counted = 0;
-    for (place, (setting, value)) in &after.settings {
-        let old = before.settings.get(place);
-        if old.is_some_and(|(_, old)| old == value) {
-            continue;
-        }
-        let Some(key) = setting.key() else { continue };
-        counted += 1;
-        if let Some(rule) = rules.rule.iter().position(|rule| rule.covers(setting)) {
-            excluded.entry(rule).or_default().push(place.clone());
-            continue;
-        }
-        if let Some(reason) = kept(&identity, setting, value.as_ref()) {
-            identifying.entry(reason).or_default().push(place.clone());
-            continue;
-        }
-        let change = keys.entry(key.clone()).or_default();
-        match (setting, value) {
-            (Setting::Value { name, .. }, Some(value)) => change.values.push(ValueChange {
-                name: name.to_string(),
-                old: old.and_then(|(_, old)| old.clone()),
-                new: Some(value.clone()),
-            }),
-            _ => change.is_new = true,
-        }
-    }
-    for (place, (setting, value)) in &before.settings {
-        let Some(key) = setting.key().filter(|_| !after.settings.contains_key(place)) else {
-            continue;
-        };
-        counted += 1;
-        if let Some(rule) = rules.rule.iter().position(|rule| rule.covers(setting)) {
-            excluded.entry(rule).or_default().push(place.clone());
-            continue;
-        }
-        let change = keys.entry(key.clone()).or_default();
-        match setting {
-            Setting::Value { name, .. } => change.values.push(ValueChange {
-                name: name.to_string(),
-                old: value.clone(),
-                new: None,
-            }),
-            _ => change.is_gone = true,
-        }
-    }
-    draft.report.counts.changes += counted;
-    for (rule, paths) in excluded {
-        draft.report.counts.excluded += paths.len();
-        draft.report.excluded.push(Excluded {
-            rule: format!("windows-registry.toml:{}", rules.rule[rule].key),
-            class: "drop".to_owned(),
-            trigger: None,
-            reason: rules.rule[rule].reason.clone(),
-            paths,
-        });
-    }
-    for (reason, paths) in identifying {
-        draft.report.counts.excluded += paths.len();
-        draft.report.excluded.push(Excluded {
-            rule: "identity of the reference machine".to_owned(),
-            class: "drop".to_owned(),
-            trigger: None,
-            reason: reason.to_owned(),
-            paths,
-        });
-    }
+    let mut sifted = Sifted::of(before, after, &rules, &identity);
+    sifted.report(&rules, draft);
     let places = Places { folders, identity };
-    let services = services::take(&mut keys, &places, draft);
-    let mut steps = registry_steps(&keys, &places, draft);
+    let services = services::take(&mut sifted.keys, &places, draft);
+    let mut steps = registry_steps(&sifted.keys, &places, draft);
     // What belongs together stands together, the rest first.
     steps.sort_by_key(|(meaning, _)| *meaning);
     let mut last = None;
@@ -169,6 +102,93 @@ pub fn add_registry(draft: &mut Draft, before: &Registry, after: &Registry, fact
         estimate: None,
     });
     program.requires = Some(is_windows());
+}
+
+/// The registry's changes, told apart: what the script says, and what stays on the reference machine and why.
+#[derive(Default)]
+struct Sifted {
+    keys: BTreeMap<RegistryKey, KeyChange>,
+    /// Places by the rule that leaves them out.
+    excluded: BTreeMap<usize, Vec<MachinePath>>,
+    /// Places by what they tell about the reference machine.
+    identifying: BTreeMap<&'static str, Vec<MachinePath>>,
+    counted: usize,
+}
+
+impl Sifted {
+    fn of(before: &Registry, after: &Registry, rules: &RuleFile, identity: &Identity) -> Self {
+        let mut sifted = Self::default();
+        for (place, (setting, value)) in &after.settings {
+            let old = before.settings.get(place);
+            if old.is_some_and(|(_, old)| old == value) {
+                continue;
+            }
+            let Some(key) = setting.key() else { continue };
+            sifted.counted += 1;
+            if let Some(rule) = rules.rule.iter().position(|rule| rule.covers(setting)) {
+                sifted.excluded.entry(rule).or_default().push(place.clone());
+                continue;
+            }
+            if let Some(reason) = kept(identity, setting, value.as_ref()) {
+                sifted.identifying.entry(reason).or_default().push(place.clone());
+                continue;
+            }
+            let change = sifted.keys.entry(key.clone()).or_default();
+            match (setting, value) {
+                (Setting::Value { name, .. }, Some(value)) => change.values.push(ValueChange {
+                    name: name.to_string(),
+                    old: old.and_then(|(_, old)| old.clone()),
+                    new: Some(value.clone()),
+                }),
+                _ => change.is_new = true,
+            }
+        }
+        for (place, (setting, value)) in &before.settings {
+            let Some(key) = setting.key().filter(|_| !after.settings.contains_key(place)) else {
+                continue;
+            };
+            sifted.counted += 1;
+            if let Some(rule) = rules.rule.iter().position(|rule| rule.covers(setting)) {
+                sifted.excluded.entry(rule).or_default().push(place.clone());
+                continue;
+            }
+            let change = sifted.keys.entry(key.clone()).or_default();
+            match setting {
+                Setting::Value { name, .. } => change.values.push(ValueChange {
+                    name: name.to_string(),
+                    old: value.clone(),
+                    new: None,
+                }),
+                _ => change.is_gone = true,
+            }
+        }
+        sifted
+    }
+
+    /// Nothing is left out silently.
+    fn report(&self, rules: &RuleFile, draft: &mut Draft) {
+        draft.report.counts.changes += self.counted;
+        for (rule, paths) in &self.excluded {
+            draft.report.counts.excluded += paths.len();
+            draft.report.excluded.push(Excluded {
+                rule: format!("windows-registry.toml:{}", rules.rule[*rule].key),
+                class: "drop".to_owned(),
+                trigger: None,
+                reason: rules.rule[*rule].reason.clone(),
+                paths: paths.clone(),
+            });
+        }
+        for (reason, paths) in &self.identifying {
+            draft.report.counts.excluded += paths.len();
+            draft.report.excluded.push(Excluded {
+                rule: "identity of the reference machine".to_owned(),
+                class: "drop".to_owned(),
+                trigger: None,
+                reason: (*reason).to_owned(),
+                paths: paths.clone(),
+            });
+        }
+    }
 }
 
 /// Why a key or value stays on the reference machine.

@@ -25,6 +25,7 @@ pub use intent::{Intent, Saved, Undo};
 pub use journal::{JOURNAL_FORMAT, JournalRecord, Operation, TransactionHeader};
 pub use machine::{
     Action, CommandEnd, CommandRequest, FileSink, Identity, Machine, MachineError, Observe,
+    read_part,
 };
 pub use raw::{Found, Node, RawMeta};
 pub use recover::{RecoverError, Recovered, is_rolling_back, recover, roll_back};

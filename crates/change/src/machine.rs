@@ -196,6 +196,24 @@ pub enum Action {
     Run,
 }
 
+/// What [`Observe::read_at`] answers: `length` bytes from `offset`, fewer at the end, of what `read` reads by position.
+pub fn read_part(
+    offset: u64,
+    length: usize,
+    read: &mut dyn FnMut(&mut [u8], u64) -> io::Result<usize>,
+) -> io::Result<Vec<u8>> {
+    let mut bytes = vec![0; length];
+    let mut filled = 0;
+    while filled < length {
+        match read(&mut bytes[filled..], offset + filled as u64)? {
+            0 => break,
+            count => filled += count,
+        }
+    }
+    bytes.truncate(filled);
+    Ok(bytes)
+}
+
 /// A machine refused to be read or changed.
 #[derive(Debug, thiserror::Error)]
 #[error("cannot {action} `{path}`")]
@@ -210,6 +228,12 @@ pub struct MachineError {
 }
 
 impl MachineError {
+    /// The error of doing this to `path`, once the reason is known.
+    pub fn of(action: Action, path: &MachinePath) -> impl FnOnce(io::Error) -> Self + use<> {
+        let path = path.clone();
+        move |reason| Self { action, path, reason }
+    }
+
     /// Whether there is no space left, or no quota.
     pub fn is_no_space(&self) -> bool {
         matches!(self.reason.kind(), io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded)

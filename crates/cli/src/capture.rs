@@ -365,15 +365,24 @@ fn finish_into(
         report = Some(draft.report.to_string());
         summary.project = Some(folder.clone());
     }
-    let kept = !temporary || into.output.is_none();
-    if kept {
-        summary.session = Some(finished.session().folder().to_owned());
-    } else {
-        let folder = finished.session().folder().to_owned();
+    leave(finished, temporary && into.output.is_some(), summary, report)
+}
+
+/// Ends a capture: a session nobody asked to keep goes once its project is written.
+fn leave(
+    finished: Finished,
+    goes: bool,
+    mut summary: Summary,
+    report: Option<String>,
+) -> Result<Answer, CaptureError> {
+    let folder = finished.session().folder().to_owned();
+    if goes {
         finished
             .into_session()
             .discard()
             .map_err(|reason| CaptureError::Discard { folder, reason })?;
+    } else {
+        summary.session = Some(folder);
     }
     Ok(Answer::captured(summary, report))
 }

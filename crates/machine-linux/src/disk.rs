@@ -11,7 +11,7 @@ use std::{
 
 use change::{
     Action, CommandEnd, CommandRequest, FileSink, Found, Machine, MachineError, Node, Observe,
-    RawMeta,
+    RawMeta, read_part,
 };
 use model::{Hash, Hasher, MachinePath};
 use rustix::{
@@ -101,13 +101,8 @@ impl LinuxMachine {
         act: impl FnOnce(&Path) -> io::Result<T>,
     ) -> Result<T, MachineError> {
         let host = self.host(path);
-        self.touch(&host).and_then(|()| act(&host)).map_err(refused(action, path))
+        self.touch(&host).and_then(|()| act(&host)).map_err(MachineError::of(action, path))
     }
-}
-
-fn refused(action: Action, path: &MachinePath) -> impl FnOnce(io::Error) -> MachineError + use<> {
-    let path = path.clone();
-    move |reason| MachineError { action, path, reason }
 }
 
 /// Opens for reading without following a link or changing the access time where we may.
@@ -122,11 +117,11 @@ fn open(path: &Path) -> io::Result<File> {
 
 impl Observe for LinuxMachine {
     fn resolve(&self, path: &MachinePath) -> Result<MachinePath, MachineError> {
-        self.paths.resolve(path).map_err(refused(Action::Look, path))
+        self.paths.resolve(path).map_err(MachineError::of(Action::Look, path))
     }
 
     fn look(&self, path: &MachinePath) -> Result<Option<Found>, MachineError> {
-        meta::look(&self.host(path)).map_err(refused(Action::Look, path))
+        meta::look(&self.host(path)).map_err(MachineError::of(Action::Look, path))
     }
 
     fn list(&self, path: &MachinePath) -> Result<Vec<Vec<u8>>, MachineError> {
@@ -136,7 +131,7 @@ impl Observe for LinuxMachine {
                 .map(|entry| Ok(entry?.file_name().into_vec()))
                 .collect()
         };
-        names().map_err(refused(Action::List, path))
+        names().map_err(MachineError::of(Action::List, path))
     }
 
     fn read(&self, path: &MachinePath) -> Result<Vec<u8>, MachineError> {
@@ -145,7 +140,7 @@ impl Observe for LinuxMachine {
             open(&self.host(path))?.read_to_end(&mut bytes)?;
             Ok(bytes)
         };
-        read().map_err(refused(Action::Read, path))
+        read().map_err(MachineError::of(Action::Read, path))
     }
 
     fn read_at(
@@ -156,18 +151,9 @@ impl Observe for LinuxMachine {
     ) -> Result<Vec<u8>, MachineError> {
         let read = || -> io::Result<Vec<u8>> {
             let file = open(&self.host(path))?;
-            let mut bytes = vec![0; length];
-            let mut filled = 0;
-            while filled < length {
-                match file.read_at(&mut bytes[filled..], offset + filled as u64)? {
-                    0 => break,
-                    count => filled += count,
-                }
-            }
-            bytes.truncate(filled);
-            Ok(bytes)
+            read_part(offset, length, &mut |bytes, at| file.read_at(bytes, at))
         };
-        read().map_err(refused(Action::Read, path))
+        read().map_err(MachineError::of(Action::Read, path))
     }
 
     fn hash(&self, path: &MachinePath) -> Result<Hash, MachineError> {
@@ -177,7 +163,7 @@ impl Observe for LinuxMachine {
             hasher.read_all(&mut file)?;
             Ok(hasher.finish())
         };
-        hash().map_err(refused(Action::Read, path))
+        hash().map_err(MachineError::of(Action::Read, path))
     }
 }
 
@@ -227,8 +213,9 @@ impl Machine for LinuxMachine {
 
     fn copy(&mut self, from: &MachinePath, to: &MachinePath) -> Result<(), MachineError> {
         let source = self.host(from);
-        let found =
-            self.look(from)?.ok_or_else(|| refused(Action::Look, from)(Errno::NOENT.into()))?;
+        let found = self
+            .look(from)?
+            .ok_or_else(|| MachineError::of(Action::Look, from)(Errno::NOENT.into()))?;
         self.change(Action::Write, to, |host| {
             match &found.node {
                 Node::File { .. } => copy_data(&source, host)?,
@@ -241,7 +228,7 @@ impl Machine for LinuxMachine {
 
     fn rename(&mut self, from: &MachinePath, to: &MachinePath) -> Result<(), MachineError> {
         let source = self.host(from);
-        self.touch(&source).map_err(refused(Action::Rename, from))?;
+        self.touch(&source).map_err(MachineError::of(Action::Rename, from))?;
         self.paths.forget();
         self.appending = None;
         self.change(Action::Rename, to, |host| std::fs::rename(&source, host))
@@ -261,7 +248,7 @@ impl Machine for LinuxMachine {
 
     fn append(&mut self, path: &MachinePath, bytes: &[u8]) -> Result<(), MachineError> {
         let host = self.host(path);
-        self.touch(&host).map_err(refused(Action::Write, path))?;
+        self.touch(&host).map_err(MachineError::of(Action::Write, path))?;
         let mut write = || -> io::Result<()> {
             if self.appending.as_ref().is_none_or(|(open, _)| open != path) {
                 let file = OpenOptions::new().append(true).create(true).mode(0o600).open(&host)?;
@@ -273,7 +260,7 @@ impl Machine for LinuxMachine {
                 None => Ok(()),
             }
         };
-        write().map_err(refused(Action::Write, path))
+        write().map_err(MachineError::of(Action::Write, path))
     }
 
     fn sync_file(&mut self, path: &MachinePath) -> Result<(), MachineError> {
@@ -295,15 +282,16 @@ impl Machine for LinuxMachine {
             }
             Ok(())
         };
-        sync().map_err(refused(Action::Sync, path))?;
+        sync().map_err(MachineError::of(Action::Sync, path))?;
         self.named = Some(path.clone());
         Ok(())
     }
 
     fn sync(&mut self) -> Result<(), MachineError> {
         for folder in self.changed.values() {
-            rustix::fs::syncfs(folder)
-                .map_err(|error| refused(Action::Sync, &MachinePath::root())(error.into()))?;
+            rustix::fs::syncfs(folder).map_err(|error| {
+                MachineError::of(Action::Sync, &MachinePath::root())(error.into())
+            })?;
         }
         self.changed.clear();
         self.last_changed = None;
@@ -314,8 +302,9 @@ impl Machine for LinuxMachine {
         self.paths.forget();
         // What a program changes, it changes anywhere.
         let root = self.paths.root().to_owned();
-        self.touch(&root.join("x")).map_err(refused(Action::Run, &MachinePath::root()))?;
-        crate::command::run(&root, command).map_err(refused(Action::Run, &MachinePath::root()))
+        self.touch(&root.join("x")).map_err(MachineError::of(Action::Run, &MachinePath::root()))?;
+        crate::command::run(&root, command)
+            .map_err(MachineError::of(Action::Run, &MachinePath::root()))
     }
 }
 

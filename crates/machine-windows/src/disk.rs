@@ -2,14 +2,14 @@ use std::{
     cell::RefCell,
     collections::{BTreeSet, HashMap},
     fs::{File, OpenOptions},
-    io::{self, BufWriter, Read, Seek, SeekFrom, Write},
+    io::{self, BufWriter, Seek, SeekFrom, Write},
     os::windows::fs::{FileExt as _, OpenOptionsExt as _},
     path::{Path, PathBuf},
 };
 
 use change::{
     Action, CommandEnd, CommandRequest, FileSink, Found, Machine, MachineError, Node, Observe,
-    RawMeta,
+    RawMeta, read_part,
 };
 use model::{Hash, Hasher, MachinePath, RegistryKey, Setting, SettingState};
 use windows_sys::Win32::{
@@ -88,7 +88,7 @@ impl WindowsMachine {
         path: &MachinePath,
         act: impl FnOnce(&Path) -> io::Result<T>,
     ) -> Result<T, MachineError> {
-        at(path).and_then(|at| act(&at)).map_err(refused(action, path))
+        at(path).and_then(|at| act(&at)).map_err(MachineError::of(action, path))
     }
 
     /// Lets what is in use or read-only at `path` give way: renamed aside, gone when the machine restarts.
@@ -108,11 +108,6 @@ impl WindowsMachine {
         }
         Ok(())
     }
-}
-
-fn refused(action: Action, path: &MachinePath) -> impl FnOnce(io::Error) -> MachineError + use<> {
-    let path = path.clone();
-    move |reason| MachineError { action, path, reason }
 }
 
 fn at(path: &MachinePath) -> io::Result<PathBuf> {
@@ -153,12 +148,12 @@ fn move_file(from: &Path, to: Option<&Path>, flags: u32) -> io::Result<()> {
 
 impl Observe for WindowsMachine {
     fn resolve(&self, path: &MachinePath) -> Result<MachinePath, MachineError> {
-        self.real(path).map_err(refused(Action::Look, path))
+        self.real(path).map_err(MachineError::of(Action::Look, path))
     }
 
     fn look(&self, path: &MachinePath) -> Result<Option<Found>, MachineError> {
         let Some(at) = host(path) else { return Ok(None) };
-        file::look(&at).map_err(refused(Action::Look, path))
+        file::look(&at).map_err(MachineError::of(Action::Look, path))
     }
 
     fn list(&self, path: &MachinePath) -> Result<Vec<Vec<u8>>, MachineError> {
@@ -168,11 +163,11 @@ impl Observe for WindowsMachine {
                 .map(|entry| Ok(bytes_of(&entry?.file_name().encode_wide().collect::<Vec<_>>())))
                 .collect()
         };
-        names().map_err(refused(Action::List, path))
+        names().map_err(MachineError::of(Action::List, path))
     }
 
     fn read(&self, path: &MachinePath) -> Result<Vec<u8>, MachineError> {
-        at(path).and_then(std::fs::read).map_err(refused(Action::Read, path))
+        at(path).and_then(std::fs::read).map_err(MachineError::of(Action::Read, path))
     }
 
     fn read_at(
@@ -183,18 +178,9 @@ impl Observe for WindowsMachine {
     ) -> Result<Vec<u8>, MachineError> {
         let read = || -> io::Result<Vec<u8>> {
             let file = File::open(at(path)?)?;
-            let mut bytes = vec![0; length];
-            let mut filled = 0;
-            while filled < length {
-                match file.seek_read(&mut bytes[filled..], offset + filled as u64)? {
-                    0 => break,
-                    count => filled += count,
-                }
-            }
-            bytes.truncate(filled);
-            Ok(bytes)
+            read_part(offset, length, &mut |bytes, at| file.seek_read(bytes, at))
         };
-        read().map_err(refused(Action::Read, path))
+        read().map_err(MachineError::of(Action::Read, path))
     }
 
     fn hash(&self, path: &MachinePath) -> Result<Hash, MachineError> {
@@ -204,7 +190,7 @@ impl Observe for WindowsMachine {
             hasher.read_all(&mut file)?;
             Ok(hasher.finish())
         };
-        hash().map_err(refused(Action::Read, path))
+        hash().map_err(MachineError::of(Action::Read, path))
     }
 
     fn state_folder(&self) -> MachinePath {
@@ -229,11 +215,12 @@ impl Observe for WindowsMachine {
             Setting::Service(name) => services::look(name),
             other => registry::look(other),
         };
-        found.map_err(refused(Action::Look, &setting.path()))
+        found.map_err(MachineError::of(Action::Look, &setting.path()))
     }
 
     fn settings_in(&self, key: &RegistryKey) -> Result<Vec<Setting>, MachineError> {
-        registry::list(key).map_err(refused(Action::List, &Setting::Key(key.clone()).path()))
+        registry::list(key)
+            .map_err(MachineError::of(Action::List, &Setting::Key(key.clone()).path()))
     }
 }
 
@@ -286,14 +273,14 @@ impl Machine for WindowsMachine {
     }
 
     fn link(&mut self, existing: &MachinePath, name: &MachinePath) -> Result<(), MachineError> {
-        let from = at(existing).map_err(refused(Action::Link, existing))?;
+        let from = at(existing).map_err(MachineError::of(Action::Link, existing))?;
         self.change(Action::Link, name, |host| std::fs::hard_link(&from, host))
     }
 
     fn copy(&mut self, from: &MachinePath, to: &MachinePath) -> Result<(), MachineError> {
-        let missing = || refused(Action::Look, from)(io::ErrorKind::NotFound.into());
+        let missing = || MachineError::of(Action::Look, from)(io::ErrorKind::NotFound.into());
         let found = self.look(from)?.ok_or_else(missing)?;
-        let source = at(from).map_err(refused(Action::Read, from))?;
+        let source = at(from).map_err(MachineError::of(Action::Read, from))?;
         match &found.node {
             Node::File { .. } => self.change(Action::Write, to, |host| {
                 std::fs::copy(&source, host)?;
@@ -307,8 +294,8 @@ impl Machine for WindowsMachine {
     }
 
     fn rename(&mut self, from: &MachinePath, to: &MachinePath) -> Result<(), MachineError> {
-        let source = at(from).map_err(refused(Action::Rename, from))?;
-        let target = at(to).map_err(refused(Action::Rename, to))?;
+        let source = at(from).map_err(MachineError::of(Action::Rename, from))?;
+        let target = at(to).map_err(MachineError::of(Action::Rename, to))?;
         self.folders.borrow_mut().clear();
         self.appending = None;
         let flags = MOVEFILE_REPLACE_EXISTING | MOVEFILE_WRITE_THROUGH;
@@ -321,7 +308,7 @@ impl Machine for WindowsMachine {
         if self.written.remove(&source) {
             self.written.insert(target);
         }
-        moved.map_err(refused(Action::Rename, to))
+        moved.map_err(MachineError::of(Action::Rename, to))
     }
 
     fn remove(&mut self, path: &MachinePath) -> Result<(), MachineError> {
@@ -329,7 +316,7 @@ impl Machine for WindowsMachine {
         if self.appending.as_ref().is_some_and(|(open, _)| open == path) {
             self.appending = None;
         }
-        let host = at(path).map_err(refused(Action::Remove, path))?;
+        let host = at(path).map_err(MachineError::of(Action::Remove, path))?;
         let remove = || match std::fs::symlink_metadata(&host)? {
             known if known.is_dir() => std::fs::remove_dir(&host),
             _ => std::fs::remove_file(&host),
@@ -343,7 +330,7 @@ impl Machine for WindowsMachine {
             other => other,
         };
         self.written.remove(&host);
-        removed.map_err(refused(Action::Remove, path))
+        removed.map_err(MachineError::of(Action::Remove, path))
     }
 
     fn set_meta(&mut self, path: &MachinePath, meta: &RawMeta) -> Result<(), MachineError> {
@@ -351,7 +338,7 @@ impl Machine for WindowsMachine {
     }
 
     fn append(&mut self, path: &MachinePath, bytes: &[u8]) -> Result<(), MachineError> {
-        let host = at(path).map_err(refused(Action::Write, path))?;
+        let host = at(path).map_err(MachineError::of(Action::Write, path))?;
         let mut write = || -> io::Result<()> {
             if self.appending.as_ref().is_none_or(|(open, _)| open != path) {
                 let file = OpenOptions::new().append(true).create(true).open(&host)?;
@@ -362,7 +349,7 @@ impl Machine for WindowsMachine {
                 None => Ok(()),
             }
         };
-        write().map_err(refused(Action::Write, path))?;
+        write().map_err(MachineError::of(Action::Write, path))?;
         self.written.insert(host);
         Ok(())
     }
@@ -372,7 +359,7 @@ impl Machine for WindowsMachine {
             Some((open, file)) if open == path => file.sync_all(),
             _ => flush(&at(path)?),
         };
-        sync().map_err(refused(Action::Sync, path))
+        sync().map_err(MachineError::of(Action::Sync, path))
     }
 
     fn sync(&mut self) -> Result<(), MachineError> {
@@ -389,11 +376,12 @@ impl Machine for WindowsMachine {
                 Err(error) if file::is_absent(&error) => {}
                 // Read-only files were written before they became so.
                 Err(error) if error.kind() == io::ErrorKind::PermissionDenied => {}
-                other => other.map_err(refused(Action::Sync, &MachinePath::root()))?,
+                other => other.map_err(MachineError::of(Action::Sync, &MachinePath::root()))?,
             }
         }
         for key in std::mem::take(&mut self.keys) {
-            registry::flush(&key).map_err(refused(Action::Sync, &Setting::Key(key).path()))?;
+            registry::flush(&key)
+                .map_err(MachineError::of(Action::Sync, &Setting::Key(key).path()))?;
         }
         Ok(())
     }
@@ -404,12 +392,12 @@ impl Machine for WindowsMachine {
             Setting::Service(name) => services::set(name, state),
             other => registry::set(other, state),
         };
-        done.map_err(refused(Action::Write, &setting.path()))
+        done.map_err(MachineError::of(Action::Write, &setting.path()))
     }
 
     fn run(&mut self, command: &CommandRequest) -> Result<CommandEnd, MachineError> {
         self.folders.borrow_mut().clear();
-        crate::command::run(command).map_err(refused(Action::Run, &MachinePath::root()))
+        crate::command::run(command).map_err(MachineError::of(Action::Run, &MachinePath::root()))
     }
 }
 

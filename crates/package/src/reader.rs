@@ -231,10 +231,10 @@ impl<R: Read + Seek> PackageReader<R> {
 
 /// Where what stands before a signature ends (§3.5): up to seven zeros fill up to it.
 fn unpadded<R: Read + Seek>(input: &mut R, signed: u64) -> Result<u64, ReadError> {
-    let padding = signed.min(PADDING);
-    let mut bytes = [0; PADDING as usize];
-    let bytes = &mut bytes[..usize::try_from(padding).unwrap_or(0)];
-    Source::new(input, 0).read_exact(Part::Trailer, signed - padding, bytes)?;
+    let padding = usize::try_from(signed).map_or(PADDING, |signed| signed.min(PADDING));
+    let mut bytes = [0; PADDING];
+    let bytes = &mut bytes[..padding];
+    Source::new(input, 0).read_exact(Part::Trailer, signed - padding as u64, bytes)?;
     // No package ends with a zero.
     let zeros = bytes.iter().rev().take_while(|&&byte| byte == 0).count() as u64;
     Ok(signed - zeros)

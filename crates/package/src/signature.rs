@@ -19,7 +19,7 @@ const DIRECTORIES: [(u16, usize); 2] = [(0x10b, 96), (0x20b, 112)];
 /// Which of the directories says where signatures are; of eight bytes each.
 const SIGNATURES: usize = 4;
 /// A signature starts at a multiple of so many bytes.
-const ALIGNED: u64 = 8;
+const ALIGNED: u8 = 8;
 
 /// The places of a program for Windows that signing writes to.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -81,7 +81,7 @@ impl Signature {
 }
 
 /// The bytes before a signature that fill up to its place: so many at most, and all zero.
-pub(crate) const PADDING: u64 = ALIGNED - 1;
+pub(crate) const PADDING: usize = ALIGNED as usize - 1;
 
 #[cfg(test)]
 mod tests {

@@ -88,7 +88,7 @@ impl Site {
             if below.is_none() && !is_in_doubt {
                 cell.note = None;
             } else {
-                **note = crate::site::Trouble { below, is_in_doubt, ..Default::default() };
+                **note = crate::site::Trouble { is_in_doubt, below, ..Default::default() };
             }
         }
         fence

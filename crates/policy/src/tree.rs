@@ -1,8 +1,7 @@
 //! A site among sites: its parent, its children, and which sites are below those.
 
 use crate::{
-    Effect, Features, Key, Moment, PackageId, Place, PlaceId, PlaceKind, Reach, Refused, Site,
-    SiteCode, Stamp,
+    Effect, Features, Key, Moment, Place, PlaceId, PlaceKind, Reach, Refused, Site, SiteCode, Stamp,
 };
 
 type Effects = Vec<Effect>;

@@ -192,7 +192,7 @@ impl SimDisk {
     fn spend(&mut self, action: Action, path: &MachinePath) -> Result<(), MachineError> {
         self.changes += 1;
         match &mut self.power {
-            Some(0) => Err(refused(action, path, io::Error::other("the power failed"))),
+            Some(0) => Err(MachineError::of(action, path)(io::Error::other("the power failed"))),
             Some(left) => {
                 *left -= 1;
                 Ok(())
@@ -204,7 +204,7 @@ impl SimDisk {
     /// Uses space: refused when the disk is full.
     fn fill(&mut self, action: Action, path: &MachinePath) -> Result<(), MachineError> {
         match &mut self.room {
-            Some(0) => Err(refused(action, path, io::ErrorKind::StorageFull.into())),
+            Some(0) => Err(MachineError::of(action, path)(io::ErrorKind::StorageFull.into())),
             Some(left) => {
                 *left -= 1;
                 Ok(())
@@ -230,17 +230,17 @@ impl SimDisk {
             .names
             .get(path)
             .copied()
-            .ok_or_else(|| refused(action, path, io::ErrorKind::NotFound.into()))
+            .ok_or_else(|| MachineError::of(action, path)(io::ErrorKind::NotFound.into()))
     }
 
     fn must_be_free(&self, path: &MachinePath) -> Result<(), MachineError> {
         if self.now.names.contains_key(path) {
-            return Err(refused(Action::Make, path, io::ErrorKind::AlreadyExists.into()));
+            return Err(MachineError::of(Action::Make, path)(io::ErrorKind::AlreadyExists.into()));
         }
         let parent = path.parent().unwrap_or_else(MachinePath::root);
         match self.now.entry(&parent) {
             Some(inode) if inode.node.is_directory() => Ok(()),
-            _ => Err(refused(Action::Make, path, io::ErrorKind::NotFound.into())),
+            _ => Err(MachineError::of(Action::Make, path)(io::ErrorKind::NotFound.into())),
         }
     }
 
@@ -410,10 +410,6 @@ fn folder_meta(modified: Time) -> RawMeta {
     RawMeta { mode: 0o755, user: 0, group: 0, modified, xattrs: BTreeMap::new() }
 }
 
-fn refused(action: Action, path: &MachinePath, reason: io::Error) -> MachineError {
-    MachineError { action, path: path.clone(), reason }
-}
-
 impl Observe for SimDisk {
     fn resolve(&self, path: &MachinePath) -> Result<MachinePath, MachineError> {
         Ok(path.clone())
@@ -517,7 +513,7 @@ impl Machine for SimDisk {
         self.fill(Action::Write, path)?;
         self.spend(Action::Write, path)?;
         let mut bytes = Bytes(Vec::new());
-        fill(&mut bytes).map_err(|reason| refused(Action::Write, path, reason))?;
+        fill(&mut bytes).map_err(|reason| MachineError::of(Action::Write, path)(reason))?;
         self.perform(Operation::Content { inode, at: 0, bytes: bytes.0 });
         Ok(())
     }
@@ -553,7 +549,9 @@ impl Machine for SimDisk {
     fn rename(&mut self, from: &MachinePath, to: &MachinePath) -> Result<(), MachineError> {
         let inode = self.must(Action::Rename, from)?;
         if self.now.below(to).len() > 1 || !self.now.has_folder(to) {
-            return Err(refused(Action::Rename, to, io::ErrorKind::DirectoryNotEmpty.into()));
+            return Err(MachineError::of(Action::Rename, to)(
+                io::ErrorKind::DirectoryNotEmpty.into(),
+            ));
         }
         self.spend(Action::Rename, to)?;
         self.perform(Operation::Rename { inode, from: from.clone(), to: to.clone() });
@@ -565,7 +563,9 @@ impl Machine for SimDisk {
     fn remove(&mut self, path: &MachinePath) -> Result<(), MachineError> {
         let inode = self.must(Action::Remove, path)?;
         if self.now.below(path).len() > 1 {
-            return Err(refused(Action::Remove, path, io::ErrorKind::DirectoryNotEmpty.into()));
+            return Err(MachineError::of(Action::Remove, path)(
+                io::ErrorKind::DirectoryNotEmpty.into(),
+            ));
         }
         self.spend(Action::Remove, path)?;
         self.perform(Operation::Remove { path: path.clone(), inode });
@@ -635,7 +635,7 @@ impl Machine for SimDisk {
             && !self.settings_in(key)?.is_empty()
         {
             let reason = io::ErrorKind::DirectoryNotEmpty.into();
-            return Err(refused(Action::Remove, &setting.path(), reason));
+            return Err(MachineError::of(Action::Remove, &setting.path())(reason));
         }
         let above = setting.key().filter(|_| state.is_some()).cloned();
         let ancestors: Vec<RegistryKey> =

@@ -12,7 +12,7 @@ use machine_linux::session::{KEEP, Session, SnapshotSettings};
 use model::{Entry, Kind, MachinePath, Owner};
 
 use super::{
-    Answer, CaptureError, Run, Summary, count, fresh_folder, options, spinner,
+    Answer, CaptureError, Run, Summary, count, fresh_folder, leave, options, spinner,
     waiting::{self, Ended},
 };
 use crate::project::{self, Captured};
@@ -140,16 +140,7 @@ fn finish(
         report = Some(draft.report.to_string());
         summary.project = Some(folder.clone());
     }
-    if !temporary || run.into.output.is_none() {
-        summary.session = Some(finished.session().folder().to_owned());
-    } else {
-        let folder = finished.session().folder().to_owned();
-        finished
-            .into_session()
-            .discard()
-            .map_err(|reason| CaptureError::Discard { folder, reason })?;
-    }
-    Ok(Answer::captured(summary, report))
+    leave(finished, temporary && run.into.output.is_some(), summary, report)
 }
 
 /// Runs the installer to its end, and says when it seems to wait for a person.

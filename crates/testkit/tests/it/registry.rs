@@ -45,11 +45,11 @@ fn q201860_what_was_overwritten_comes_back_whole() {
     let new = (0..lengths.len())
         .map(|index| (format!("VALUE {index}"), ValueEdit::Raw { kind: 3, data: bytes(10, 99) }));
     sample.step(step(OLD, new.collect(), false));
-    install_with(&mut disk, &SimFacts::default(), &sample, &options()).unwrap();
+    install_with(&mut disk, &SimFacts, &sample, &options()).unwrap();
     let overwritten = Setting::value(&key(OLD), "value 3");
     let found = disk.setting(&overwritten).unwrap();
     assert_eq!(found, Some(SettingState::Value(RegistryValue { kind: 3, data: bytes(10, 99) })));
-    let gone = uninstall(&mut disk, &SimFacts::default(), "app").unwrap().unwrap();
+    let gone = uninstall(&mut disk, &SimFacts, "app").unwrap().unwrap();
     assert_eq!(gone.leftovers, []);
     assert_eq!(picture(&disk), before);
 }
@@ -72,7 +72,7 @@ fn q235727_keys_and_values_that_went_go() {
     }
     let values = (0..60).map(|index| (format!("value {}", index * 2), ValueEdit::Remove));
     sample.step(step(OLD, values.collect(), false));
-    install_with(&mut disk, &SimFacts::default(), &sample, &options()).unwrap();
+    install_with(&mut disk, &SimFacts, &sample, &options()).unwrap();
     let left = disk.settings_in(&key(OLD)).unwrap();
     let names: Vec<String> = left
         .iter()
@@ -86,6 +86,6 @@ fn q235727_keys_and_values_that_went_go() {
     let mut found = names;
     found.sort();
     assert_eq!(found, wanted);
-    uninstall(&mut disk, &SimFacts::default(), "app").unwrap().unwrap();
+    uninstall(&mut disk, &SimFacts, "app").unwrap().unwrap();
     assert_eq!(picture(&disk), before);
 }
