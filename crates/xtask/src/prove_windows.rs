@@ -166,8 +166,9 @@ impl Proof {
         let name = run(&["cmd", "/c", "echo %COMPUTERNAME%"])?;
         ensure!(name.trim().eq_ignore_ascii_case("elsewhere"), "the machine is called `{name}`");
         for service in ["EverythingDriver", "Everything"] {
-            run(&["sc", "start", service])?;
-            let state = run(&["sc", "query", service])?;
+            // In one go: when the last program ends, Wine ends its services too. And again: it may be starting them.
+            let line = format!("sc start {service} & for /l %i in (1,1,50) do sc query {service}");
+            let state = run(&["cmd", "/c", &line])?;
             ensure!(state.contains("RUNNING"), "`{service}` does not run:\n{state}");
         }
         run(&[installer, "--uninstall"])?;

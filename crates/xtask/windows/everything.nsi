@@ -40,7 +40,7 @@ Section
   WriteRegStr HKLM "SYSTEM\CurrentControlSet\Control\Session Manager\Environment" "EVERYTHING_HOME" "$INSTDIR"
 
   ; A service, told to the service manager, and what must not travel with it (Q192868).
-  ExecWait 'sc create Everything binPath= "$\"$INSTDIR\bin\service.exe$\" --service" start= auto DisplayName= "Everything of the proof"'
+  ExecWait 'sc create Everything binPath= "\"$INSTDIR\bin\service.exe\" --service" start= auto DisplayName= "Everything of the proof"'
   ExecWait 'sc create EverythingDriver type= kernel start= demand binPath= "$SYSDIR\drivers\everything.sys" DisplayName= "The driver of the proof"'
   WriteRegStr HKLM "SYSTEM\CurrentControlSet\Services\EverythingDriver\Enum" "0" "Root\LEGACY_EVERYTHING\0000"
   WriteRegDWORD HKLM "SYSTEM\CurrentControlSet\Services\EverythingDriver\Enum" "Count" 1
