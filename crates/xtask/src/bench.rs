@@ -3,6 +3,7 @@
 //! Contestants take turns, and medians are compared: what else the machine does meanwhile hits both.
 
 mod installers;
+pub(crate) mod memory;
 mod observers;
 pub(crate) mod store;
 mod trees;

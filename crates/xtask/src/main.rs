@@ -70,6 +70,8 @@ enum Bench {
     Store(bench::store::Args),
     /// An update over a thin, lossy wire.
     Wan(bench::wan::Args),
+    /// That memory stays the same whatever a package's size.
+    Memory(bench::memory::Args),
 }
 
 fn main() -> ExitCode {
@@ -85,6 +87,7 @@ fn main() -> ExitCode {
         Chore::Bench(Bench::Capture(args)) => bench::run(&args),
         Chore::Bench(Bench::Store(args)) => bench::store::run(&args),
         Chore::Bench(Bench::Wan(args)) => bench::wan::run(&args),
+        Chore::Bench(Bench::Memory(args)) => bench::memory::run(&args),
     };
     match done {
         Ok(()) => ExitCode::SUCCESS,
