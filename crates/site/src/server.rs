@@ -19,9 +19,10 @@ use store::{Point, PublishOptions};
 use tokio::{runtime::Handle, sync::watch};
 
 use crate::{
-    Desk, Folder, SiteError, Status,
+    Desk, Folder, SiteError, Status, StorageError,
     authority::Authority,
     copy::{GoOn, Stopped, complete, look_while, remove, remove_fenced, sentence},
+    desk::Facts,
     incoming::Incoming,
     link::Children,
     locations,
@@ -38,14 +39,16 @@ const GRACE: Duration = Duration::from_hours(168);
 const SCRUB: u64 = 20 << 20;
 
 /// Work under way, by place and package: its fence, and whether it was cancelled.
-type Works = HashMap<(PlaceId, PackageId), (Fence, Arc<AtomicBool>)>;
+pub(crate) type Works = HashMap<(PlaceId, PackageId), (Fence, Arc<AtomicBool>)>;
 
 /// A site at work: events in, effects carried out by threads of its own.
 pub struct Server {
     folder: Folder,
     desk: Mutex<Desk>,
+    /// Events that wait for the desk.
+    queue: Mutex<Vec<(Event, Facts, Answer)>>,
     /// Wakes the timer when there is an earlier moment to wait for.
-    changed: Condvar,
+    pub(crate) changed: Condvar,
     cancelled: Mutex<Works>,
     stopping: AtomicBool,
     pub(crate) stop_word: watch::Sender<bool>,
@@ -57,7 +60,14 @@ pub struct Server {
     incoming: Incoming,
     uplink: OnceLock<Arc<Uplink>>,
     transfers: Mutex<Transfers>,
+    /// What is wrong with the database, if anything is.
+    database: Mutex<Option<String>>,
+    /// Bytes hashed per second when nobody asks.
+    scrub: u64,
 }
+
+/// Where what follows from a waiting event will be.
+type Answer = Arc<Mutex<Option<Result<Vec<Effect>, SiteError>>>>;
 
 /// What is being received right now.
 type Transfers = BTreeMap<(PlaceId, PackageId), Transfer>;
@@ -72,6 +82,12 @@ struct Order {
 impl Server {
     /// The site in a folder whose lock the caller holds. Attempts of earlier processes are over.
     pub fn start(folder: Folder) -> Result<Arc<Self>, SiteError> {
+        Self::open(folder, true)
+    }
+
+    /// The same; if it is not alone, attempts may be under way in other processes.
+    pub(crate) fn open(folder: Folder, alone: bool) -> Result<Arc<Self>, SiteError> {
+        let settings = folder.settings()?;
         let desk = folder.desk()?;
         if desk.site().epoch() < folder.epoch() {
             let said = format!(
@@ -82,11 +98,13 @@ impl Server {
             return Err(SiteError::Said { message: said, conflict: true });
         }
         let store = Point::open(&folder.store().to_string_lossy(), [])?;
+        let hearing = desk.hearing();
         let authority = Authority::of(&folder, desk.site().code())?;
         let incoming = Incoming::new(folder.spool().join("incoming"));
         let server = Arc::new(Self {
             folder,
             desk: Mutex::new(desk),
+            queue: Mutex::default(),
             changed: Condvar::new(),
             cancelled: Mutex::default(),
             stopping: AtomicBool::new(false),
@@ -99,10 +117,14 @@ impl Server {
             incoming,
             uplink: OnceLock::new(),
             transfers: Mutex::default(),
+            database: Mutex::default(),
+            scrub: settings.scrub.unwrap_or(SCRUB),
         });
-        server.sweep();
         server.set_addresses();
-        server.event(Event::WorkersGone)?;
+        if alone {
+            server.sweep();
+            server.event(Event::WorkersGone)?;
+        }
         let places: Vec<PlaceId> = server.desk().site().places().map(|(id, _)| id).collect();
         for place in places {
             server.measure(place);
@@ -112,6 +134,10 @@ impl Server {
         thread::spawn(move || timer.keep_time());
         let scrubber = Arc::clone(&server);
         thread::spawn(move || scrubber.scrub());
+        if let Some(hearing) = hearing {
+            let server = Arc::clone(&server);
+            thread::spawn(move || server.hear(hearing));
+        }
         Ok(server)
     }
 
@@ -200,20 +226,48 @@ impl Server {
         Ok(())
     }
 
-    /// Decides over an event. What follows is durable, and still to be carried out.
-    pub(crate) fn decide(
-        &self,
-        event: Event,
-        facts: Vec<(String, Option<String>)>,
-    ) -> Result<Vec<Effect>, SiteError> {
+    /// Decides over an event. What follows is durable, and still to be carried out. Events of several threads that wait
+    /// for the database share a transaction: whoever has the desk decides over all of them.
+    pub(crate) fn decide(&self, event: Event, facts: Facts) -> Result<Vec<Effect>, SiteError> {
+        let answer = Answer::default();
+        self.queue().push((event, facts, Arc::clone(&answer)));
         let mut desk = self.desk();
+        let taken = |answer: &Answer| answer.lock().unwrap_or_else(PoisonError::into_inner).take();
+        if let Some(decided) = taken(&answer) {
+            return decided;
+        }
+        let (events, answers): (Vec<_>, Vec<Answer>) = std::mem::take(&mut *self.queue())
+            .into_iter()
+            .map(|(event, facts, answer)| ((event, facts), answer))
+            .unzip();
         let epoch = desk.site().epoch();
-        let effects = desk.event_with(event, facts)?;
-        if desk.site().epoch() != epoch {
-            self.folder.note_epoch(desk.site().epoch())?;
+        let decided = desk.events(events);
+        self.note_database(decided.as_ref().err());
+        let decided = decided.and_then(|all| {
+            if desk.site().epoch() != epoch {
+                self.folder.note_epoch(desk.site().epoch())?;
+            }
+            Ok(all)
+        });
+        let mut all: Vec<Result<Vec<Effect>, SiteError>> = match decided {
+            Ok(all) => all.into_iter().map(|one| one.map_err(SiteError::from)).collect(),
+            Err(error) => {
+                let others = (1..answers.len()).map(|_| Err(error.for_another())).collect();
+                let mut all: Vec<_> = others;
+                all.push(Err(error));
+                all
+            }
+        };
+        for answer in answers.iter().rev() {
+            *answer.lock().unwrap_or_else(PoisonError::into_inner) = all.pop();
         }
         self.changed.notify_all();
-        Ok(effects)
+        // A panic in the middle of somebody's batch leaves nothing; the tables are as before.
+        taken(&answer).unwrap_or(Err(StorageError::Overtaken.into()))
+    }
+
+    fn queue(&self) -> MutexGuard<'_, Vec<(Event, Facts, Answer)>> {
+        self.queue.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     pub(crate) fn perform(self: &Arc<Self>, effect: Effect) {
@@ -240,7 +294,7 @@ impl Server {
         }
     }
 
-    fn works(&self) -> MutexGuard<'_, Works> {
+    pub(crate) fn works(&self) -> MutexGuard<'_, Works> {
         self.cancelled.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
@@ -270,12 +324,39 @@ impl Server {
         });
     }
 
-    /// An event nobody waits for. If it is refused, its time was over; if the database is gone, the lease runs out.
-    fn tell(self: &Arc<Self>, event: Event) {
+    /// An event nobody waits for. If it is refused, its time was over, and that is said; if the database is gone, the
+    /// lease runs out.
+    pub(crate) fn tell(self: &Arc<Self>, event: Event) -> bool {
         match self.event(event) {
-            Ok(()) | Err(SiteError::Refused(_)) => {}
-            Err(error) => log("failed", &json!({ "error": sentence(&error) })),
+            // Of the database is told once, and in the status.
+            Ok(()) | Err(SiteError::Storage(_)) => true,
+            Err(SiteError::Refused(_)) => false,
+            Err(error) => {
+                log("failed", &json!({ "error": sentence(&error) }));
+                true
+            }
         }
+    }
+
+    /// What became of the last transaction.
+    pub(crate) fn note_database(&self, error: Option<&SiteError>) {
+        let now = match error {
+            Some(SiteError::Storage(error)) => Some(sentence(error)),
+            _ => None,
+        };
+        let mut known = self.database.lock().unwrap_or_else(PoisonError::into_inner);
+        if *known != now {
+            match &now {
+                Some(why) => log("database-silent", &json!({ "why": why })),
+                None => log("database-answers", &json!({})),
+            }
+            *known = now;
+        }
+    }
+
+    /// What is wrong with the database, if anything is.
+    pub(crate) fn database_trouble(&self) -> Option<String> {
+        self.database.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
     fn order(&self, work: &Work) -> Option<Order> {
@@ -353,7 +434,10 @@ impl Server {
             if said.elapsed() >= PROGRESS {
                 said = Instant::now();
                 let Work { place, package, fence, .. } = *work;
-                self.tell(Event::Progress { place, package, fence });
+                // Whoever hears that its lease is over has lost its right, and stops.
+                if !self.tell(Event::Progress { place, package, fence }) {
+                    flag.store(true, Ordering::Relaxed);
+                }
             }
             !flag.load(Ordering::Relaxed) && !self.stopping.load(Ordering::Relaxed)
         };
@@ -480,8 +564,10 @@ impl Server {
             if wait.is_some_and(|wait| wait.is_zero()) {
                 drop(desk);
                 self.tell(Event::Timer);
-                // The database's clock may be a moment behind: no loop without a pause.
-                drop(self.changed.wait_timeout(self.desk(), Duration::from_millis(5)));
+                // The database's clock may be a moment behind, or the database is gone: no loop without a pause.
+                let trouble = self.database_trouble().is_some();
+                let pause = Duration::from_millis(if trouble { 1_000 } else { 5 });
+                drop(self.changed.wait_timeout(self.desk(), pause));
                 continue;
             }
             match wait {
@@ -493,7 +579,7 @@ impl Server {
 
     /// Hashes one copy after the other, slowly.
     fn scrub(self: &Arc<Self>) {
-        let mut scrub = Scrub::new(SCRUB);
+        let mut scrub = Scrub::new(self.scrub);
         let began = Instant::now();
         let mut known = std::collections::BTreeSet::new();
         while !self.stopping.load(Ordering::Relaxed) {
