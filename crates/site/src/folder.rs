@@ -109,7 +109,7 @@ impl Folder {
                     match rustix::fs::flock(&lock, FlockOperation::NonBlockingLockShared) {
                         Ok(()) => return Ok(Presence { lock, alone: false, shared: true }),
                         Err(rustix::io::Errno::WOULDBLOCK) if began.elapsed() < ENTRANCE => {
-                            std::thread::sleep(Duration::from_millis(50));
+                            std::thread::park_timeout(Duration::from_millis(50));
                         }
                         Err(rustix::io::Errno::WOULDBLOCK) => {
                             return Err(SiteError::InUse { path });

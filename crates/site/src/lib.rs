@@ -18,6 +18,7 @@ mod client;
 pub mod conformance;
 mod copy;
 mod courier;
+mod decide;
 mod desk;
 mod enrol;
 mod error;

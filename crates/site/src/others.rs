@@ -43,7 +43,7 @@ impl Server {
             });
             if let Err(error) = heard {
                 self.note_database(Some(&error));
-                std::thread::sleep(BREATH);
+                drop(self.changed.wait_timeout(self.desk(), BREATH));
             }
         }
     }

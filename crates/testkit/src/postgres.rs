@@ -93,7 +93,7 @@ impl PostgresServer {
             if began.elapsed() > Duration::from_secs(30) {
                 return Err(io::Error::new(io::ErrorKind::TimedOut, "PostgreSQL does not start"));
             }
-            std::thread::sleep(Duration::from_millis(20));
+            std::thread::park_timeout(Duration::from_millis(20));
         }
         Ok(())
     }

@@ -4,6 +4,7 @@
 
 mod installers;
 mod observers;
+pub(crate) mod sites;
 pub(crate) mod store;
 mod trees;
 pub(crate) mod wan;
