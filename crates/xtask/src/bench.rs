@@ -5,6 +5,7 @@
 mod installers;
 pub(crate) mod memory;
 mod observers;
+pub(crate) mod sites;
 pub(crate) mod store;
 mod trees;
 pub(crate) mod wan;
