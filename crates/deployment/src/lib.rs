@@ -9,15 +9,22 @@
 
 #![forbid(unsafe_code)]
 
+mod check_in;
+#[cfg(feature = "collections")]
+mod collection;
 mod document;
 mod due;
 mod exit;
 mod facts;
 mod graph;
 mod history;
+mod inventory;
 mod opening;
 mod program;
 mod recurrence;
+mod rollout;
+#[cfg(feature = "collections")]
+mod rule;
 mod settings;
 mod standing;
 mod target;
@@ -26,6 +33,12 @@ mod window;
 mod wire;
 mod words;
 
+pub use check_in::{Pace, PaceEvent};
+#[cfg(feature = "collections")]
+pub use collection::{
+    CollectionSpec, Collections, Membership, MembershipChange, Preview, RemoveCollectionError,
+    SaveCollectionError, Size, Why,
+};
 pub use document::{
     FOREIGN_HINT, ItemKind, POLICY_FORMAT, PolicyDocument, Quarantined, ReadDocumentError, Stale,
 };
@@ -33,9 +46,20 @@ pub use due::{Agenda, Item, Question, RestartOwed, decide};
 pub use exit::{ExitFamily, ExitMap, Meaning, Said};
 pub use facts::{ClientFacts, Memory, Remembered, Session, Truth, remember};
 pub use history::{History, Lost, RunKey, RunKind, RunOutcome, RunRecord};
+pub use inventory::{
+    INVENTORY_FORMAT, Inventory, InventoryDelta, InventoryKey, InventoryPart, InventoryReport,
+    InventoryValue, MachineField, OtherBase, ReadInventoryError, normal,
+};
 pub use opening::{Fit, NeverFits, Opening, Openness, Stretch};
 pub use program::{Action, CommandLine, PackageAction, PackageRef, Program, RestartRule, RunAs};
 pub use recurrence::{Cadence, InvalidRecurrence, MonthDay, Occurrence, Recurrence};
+pub use rollout::{
+    ClientResult, HaltCause, HaltRule, InvalidRollout, RetryWhom, Rollout, RolloutEffect,
+    RolloutEvent, RolloutNote, RolloutPlan, RolloutRefused, RolloutStatus, RolloutTally, Share,
+    SiteNow, Wave, WaveGate, Whose, place,
+};
+#[cfg(feature = "collections")]
+pub use rule::{InvalidRule, Read, Rule};
 pub use settings::ClientSettings;
 pub use standing::{DoneBy, Impossible, Standing, Undecided, Wait, WaitFor};
 pub use target::{
