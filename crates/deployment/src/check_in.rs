@@ -7,8 +7,9 @@ use crate::ClientId;
 
 /// The first check-ins after a start are spread over at most so many seconds.
 const FIRST_WITHIN: u32 = 300;
-/// The longest pause after the first failure, in seconds.
-const FIRST_PAUSE: u32 = 10;
+/// The longest pause after the first failure, as a part of the interval. With ten seconds, a site that is away for ten
+/// minutes is asked seven times as often as when it is there.
+const FIRST_PAUSE: u32 = 2;
 /// What a server asks for is obeyed up to so many seconds: a day.
 const LONGEST_WISH: u32 = 86_400;
 /// An interval is at least so many seconds long, and at most a day.
@@ -74,7 +75,7 @@ impl Pace {
             PaceEvent::Failed => {
                 let doublings = self.failures.min(20);
                 self.failures = self.failures.saturating_add(1);
-                let top = u64::from(FIRST_PAUSE) << doublings;
+                let top = u64::from(self.interval / FIRST_PAUSE) << doublings;
                 // The site may be gone for many: all of them together come back over one interval.
                 1 + within(dice, u32::try_from(top).unwrap_or(u32::MAX).min(self.interval))
             }

@@ -3,8 +3,12 @@
 mod row;
 mod said;
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::{
+    cell::OnceCell,
+    collections::{BTreeMap, BTreeSet},
+};
 
+use model::{Hash, Hasher};
 use serde::{Deserialize, Serialize};
 
 use crate::{ClientId, InvalidRule, Inventory, Read, Rule, Truth, normal};
@@ -151,6 +155,17 @@ pub struct Collections {
     dependents: Vec<Vec<usize>>,
     rows: BTreeMap<ClientId, Row>,
     sizes: Vec<Size>,
+    layout: OnceCell<Hash>,
+}
+
+/// What a site kept of a client's memberships belongs to other collections.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error(
+    "what is kept of client `{client}` belongs to other collections than there are: ask all rules of it"
+)]
+pub struct OtherLayout {
+    /// Whose it is.
+    pub client: ClientId,
 }
 
 #[derive(Debug)]
@@ -235,6 +250,41 @@ impl Collections {
                 count(&mut self.sizes[*at], row.member(*at), -1);
             }
         }
+    }
+
+    /// What is known of a client's memberships, to be kept by the site: with these it need not ask all rules of all
+    /// clients again after a restart.
+    pub fn row(&self, client: ClientId) -> Option<Vec<u8>> {
+        let row = self.rows.get(&client)?;
+        Some([&self.layout().0, row.bytes()].concat())
+    }
+
+    /// Takes in what [`Collections::row`] gave.
+    ///
+    /// # Errors
+    /// The collections are others than they were then, or the bytes are none of ours: report the client anew.
+    pub fn restore(&mut self, client: ClientId, bytes: &[u8]) -> Result<(), OtherLayout> {
+        let row =
+            bytes.strip_prefix(&self.layout().0).and_then(|bits| Row::read(bits, self.all.len()));
+        let row = row.ok_or(OtherLayout { client })?;
+        self.forget(client);
+        for at in &self.order {
+            count(&mut self.sizes[*at], row.member(*at), 1);
+        }
+        self.rows.insert(client, row);
+        Ok(())
+    }
+
+    /// Names the collections as they are: any change of one makes another name.
+    fn layout(&self) -> Hash {
+        *self.layout.get_or_init(|| {
+            let mut hasher = Hasher::new();
+            for one in &self.all {
+                let text = one.as_ref().map(|one| format!("{:?}", one.spec)).unwrap_or_default();
+                hasher.update(&text.len().to_le_bytes()).update(text.as_bytes());
+            }
+            hasher.finish()
+        })
     }
 
     /// Whether a client belongs to a collection; `None` where one of them does not exist.
@@ -347,6 +397,7 @@ impl Collections {
 
     /// Makes the indexes again: who reads what, who hangs on whom.
     fn index(&mut self) {
+        self.layout = OnceCell::new();
         let count = self.all.len();
         (self.readers, self.dependents) = (BTreeMap::new(), vec![Vec::new(); count]);
         let mut open = vec![0_usize; count];

@@ -230,7 +230,7 @@ impl InventoryKey {
     }
 
     /// Its name within its part.
-    pub(crate) fn name(&self) -> Option<&str> {
+    pub fn name(&self) -> Option<&str> {
         match self {
             Self::Machine(_) => None,
             Self::Package(name)
@@ -279,22 +279,19 @@ impl Inventory {
     }
 
     /// All of one part, in order.
-    pub(crate) fn of(&self, part: InventoryPart) -> impl Iterator<Item = &InventoryKey> {
+    pub fn of(&self, part: InventoryPart) -> impl Iterator<Item = &InventoryKey> {
         self.values.keys().filter(move |key| key.part() == Some(part))
     }
 
     /// The keys whose values differ.
-    pub(crate) fn differing<'a>(
-        &'a self,
-        newer: &'a Self,
-    ) -> impl Iterator<Item = &'a InventoryKey> {
+    pub fn differing<'a>(&'a self, newer: &'a Self) -> impl Iterator<Item = &'a InventoryKey> {
         let changed = |key: &&InventoryKey| self.get(key) != newer.get(key);
         let gone = self.values.keys().filter(|key| newer.get(key).is_none());
         newer.values.keys().filter(changed).chain(gone)
     }
 
     /// The parts only one of both reports.
-    pub(crate) fn parts_differing(&self, newer: &Self) -> BTreeSet<InventoryPart> {
+    pub fn parts_differing(&self, newer: &Self) -> BTreeSet<InventoryPart> {
         self.parts.symmetric_difference(&newer.parts).copied().collect()
     }
 

@@ -1,8 +1,13 @@
-//! What is deployed to whom and what is due when, as values: documents, windows, collections, rollouts.
+//! What is due on which client when, and why not yet, as values.
 //!
 //! Nouns that carry the crate:
 //!
-//! - a [`PolicyDocument`] is all one client is told: its [`Deployment`]s, maintenance [`Window`]s, settings.
+//! - a [`PolicyDocument`] is all one client is told: its [`Deployment`]s, maintenance [`Window`]s, settings;
+//! - an [`Agenda`] is what follows from it on a client as it is ([`decide`]): what starts now, in what [`Standing`]
+//!   everything else is, and the one instant at which to look again;
+//! - [`Collections`] say who belongs together, by [`Rule`]s over [`Inventory`]s, kept right client by client;
+//! - a [`Rollout`] brings a deployment to its clients in waves, and halts by itself;
+//! - a [`Pace`] is how a client checks in, so that all of them together never do.
 //!
 //! **Invariant:** no clock, disk, network, randomness or process. Times, zones and dice come in as arguments;
 //! what is unknown is never taken for *no*.
@@ -36,8 +41,8 @@ mod words;
 pub use check_in::{Pace, PaceEvent};
 #[cfg(feature = "collections")]
 pub use collection::{
-    CollectionSpec, Collections, Membership, MembershipChange, Preview, RemoveCollectionError,
-    SaveCollectionError, Size, Why,
+    CollectionSpec, Collections, Membership, MembershipChange, OtherLayout, Preview,
+    RemoveCollectionError, SaveCollectionError, Size, Why,
 };
 pub use document::{
     FOREIGN_HINT, ItemKind, POLICY_FORMAT, PolicyDocument, Quarantined, ReadDocumentError, Stale,
@@ -50,7 +55,7 @@ pub use inventory::{
     INVENTORY_FORMAT, Inventory, InventoryDelta, InventoryKey, InventoryPart, InventoryReport,
     InventoryValue, MachineField, OtherBase, ReadInventoryError, normal,
 };
-pub use opening::{Fit, NeverFits, Opening, Openness, Stretch};
+pub use opening::{Fit, NeverFits, Opening, Openness, Windows};
 pub use program::{Action, CommandLine, PackageAction, PackageRef, Program, RestartRule, RunAs};
 pub use recurrence::{Cadence, InvalidRecurrence, MonthDay, Occurrence, Recurrence};
 pub use rollout::{

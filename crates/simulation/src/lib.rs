@@ -19,7 +19,7 @@ mod worker;
 mod world;
 
 pub use check::Checks;
-pub use clients::{COUNTED, ClientsHistory, ClientsScenario, STAMPEDE, run_clients};
+pub use clients::{COUNTED, ClientsHistory, ClientsScenario, KNOCKING, STAMPEDE, run_clients};
 pub use dice::Dice;
 pub use history::{History, run_seed, run_seed_with, settings};
 pub use machine::{Machine, PointDisk, Spool, Units, manifest};

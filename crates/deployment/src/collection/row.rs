@@ -47,6 +47,17 @@ impl Row {
         }
     }
 
+    pub(super) fn bytes(&self) -> &[u8] {
+        &self.bits
+    }
+
+    /// Bits of so many collections, if these are.
+    pub(super) fn read(bits: &[u8], collections: usize) -> Option<Self> {
+        let is_known = |byte: &u8| (0..4).all(|at| (byte >> (2 * at)) & 3 != 3);
+        let fits = bits.len() == collections.div_ceil(2) && bits.iter().all(is_known);
+        fits.then(|| Self { bits: bits.into() })
+    }
+
     pub(super) fn rule(&self, at: usize) -> Three {
         self.get(at, RULE)
     }

@@ -145,6 +145,28 @@ fn q273204_nothing_becomes_all_clients_by_itself() {
 }
 
 #[test]
+fn memberships_are_kept_over_a_restart_and_not_over_a_change() {
+    let clients = three();
+    let specs = || {
+        vec![
+            by_rule("linux", "machine.os == \"linux\""),
+            by_rule("redis", "installed(\"redis\") != \"\""),
+        ]
+    };
+    let before = site(&clients, specs());
+    let mut after = site(&Clients::new(), specs());
+    for client in clients.keys() {
+        after.restore(*client, &before.row(*client).unwrap()).unwrap();
+        assert_eq!(after.of(*client), before.of(*client));
+    }
+    assert_eq!(after.size("linux"), before.size("linux"));
+    let row = before.row(client(1)).unwrap();
+    assert!(after.restore(client(1), &row[..row.len() - 1]).is_err());
+    after.save(by_rule("redis", "installed(\"redis\") == \"\""), each(&clients)).unwrap();
+    insta::assert_snapshot!(after.restore(client(1), &row).unwrap_err(), @"what is kept of client `00000000000000000000000000000001` belongs to other collections than there are: ask all rules of it");
+}
+
+#[test]
 fn circles_are_refused_with_the_way() {
     let clients = three();
     let include =

@@ -112,7 +112,7 @@ impl Site {
             return false;
         }
         client.seen = self.version;
-        let deployed = (0..2).filter(|which| at >= self.begins[*which]);
+        let deployed: Vec<usize> = (0..2).filter(|which| at >= self.begins[*which]).collect();
         let mut deployments = Vec::new();
         let mut news = false;
         for which in deployed {
