@@ -2,6 +2,7 @@
 //!
 //! Contestants take turns, and medians are compared: what else the machine does meanwhile hits both.
 
+pub(crate) mod agent;
 mod installers;
 pub(crate) mod memory;
 mod observers;

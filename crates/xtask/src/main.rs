@@ -43,7 +43,7 @@ enum Chore {
     Prove(Prove),
     /// Build the program in front of Windows installers, to be embedded in the next build.
     Windows,
-    /// Histories of a tree of sites with faults: many, or one in words.
+    /// Histories of a tree of sites with faults, or of one site's clients: many, or one in words.
     Simulate(simulate::Args),
     /// Measure speed and size against peers in the same run.
     #[command(subcommand)]
@@ -74,6 +74,8 @@ enum Bench {
     Wan(bench::wan::Args),
     /// That memory stays the same whatever a package's size.
     Memory(bench::memory::Args),
+    /// Collections kept right while clients change.
+    Agent(bench::agent::Args),
 }
 
 fn main() -> ExitCode {
@@ -89,6 +91,7 @@ fn main() -> ExitCode {
         Chore::Bench(Bench::Capture(args)) => bench::run(&args),
         Chore::Bench(Bench::Store(args)) => bench::store::run(&args),
         Chore::Bench(Bench::Sites(args)) => bench::sites::run(&args),
+        Chore::Bench(Bench::Agent(args)) => bench::agent::run(&args),
         Chore::Bench(Bench::Wan(args)) => bench::wan::run(&args),
         Chore::Bench(Bench::Memory(args)) => bench::memory::run(&args),
     };
