@@ -44,8 +44,7 @@ impl Pace {
     /// A client that checks in every `interval` seconds.
     pub fn new(client: ClientId, interval: u32) -> Self {
         let hash = Hash::of(&client.0);
-        let [a, b, c, d, e, f, g, h, ..] = hash.0;
-        let phase = u64::from_le_bytes([a, b, c, d, e, f, g, h]);
+        let phase = hash.0.first_chunk().map_or(0, |head| u64::from_le_bytes(*head));
         Self { phase, interval: interval.clamp(SHORTEST, LONGEST_WISH), failures: 0 }
     }
 

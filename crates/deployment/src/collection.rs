@@ -345,7 +345,7 @@ impl Collections {
         if rule.is_none() && !spec.everybody && spec.members.is_empty() && spec.include.is_empty() {
             return Err(SaveCollectionError::Empty { name });
         }
-        let find = |other: &Box<str>| {
+        let find = |other: &str| {
             let other = normal(other);
             self.by_name.get(&other).copied().ok_or_else(|| SaveCollectionError::Missing {
                 name: name.clone(),
@@ -353,16 +353,18 @@ impl Collections {
                 missing: other,
             })
         };
-        let refused = |other: &Box<str>| {
+        let refused = |other: &str| {
             if normal(other) == name {
                 let way = vec![name.clone(), name.clone()];
                 return Err(SaveCollectionError::Circle { name: name.clone(), way });
             }
             find(other)
         };
-        let include = spec.include.iter().map(refused).collect::<Result<Vec<_>, _>>()?;
-        let exclude = spec.exclude.iter().map(refused).collect::<Result<Vec<_>, _>>()?;
-        let limit = spec.limit.as_ref().map(refused).transpose()?;
+        let include =
+            spec.include.iter().map(|other| refused(other)).collect::<Result<Vec<_>, _>>()?;
+        let exclude =
+            spec.exclude.iter().map(|other| refused(other)).collect::<Result<Vec<_>, _>>()?;
+        let limit = spec.limit.as_deref().map(refused).transpose()?;
         let compiled = Compiled { spec, rule, include, exclude, limit };
         match self.by_name.get(&name).and_then(|at| self.circle(*at, &compiled)) {
             Some(way) => Err(SaveCollectionError::Circle { name, way }),

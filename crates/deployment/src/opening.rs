@@ -15,7 +15,7 @@ const MOST_JOINED: usize = 1_000;
 /// The windows of a client, together: it may be changed while one of them is open.
 #[derive(Clone, Debug)]
 pub struct Windows<'a> {
-    windows: Vec<(&'a Window, Option<Timestamp>)>,
+    known: Vec<(&'a Window, Option<Timestamp>)>,
     zones: Zones<'a>,
     counts: bool,
     unknown: Vec<UnknownZone>,
@@ -86,7 +86,7 @@ impl<'a> Windows<'a> {
                 Err(error) => unknown.push(error),
             }
         }
-        Self { windows: known, zones, counts: counts || !windows.is_empty(), unknown }
+        Self { known, zones, counts: counts || !windows.is_empty(), unknown }
     }
 
     /// Zones that are not known here.
@@ -108,7 +108,7 @@ impl<'a> Windows<'a> {
     /// The first stretch that begins after `now`.
     pub fn next(&self, now: Timestamp) -> Option<Opening> {
         let (from, window) = self
-            .windows
+            .known
             .iter()
             .filter_map(|(window, until)| {
                 let next = window.opens.next(self.zones, now).ok()??;
@@ -156,7 +156,7 @@ impl<'a> Windows<'a> {
 
     /// How far the windows that are open at `now` reach.
     fn reach(&self, now: Timestamp) -> Option<(Timestamp, &str)> {
-        self.windows
+        self.known
             .iter()
             .filter_map(|(window, until)| {
                 let opened = window.opens.latest(self.zones, now).ok()??;

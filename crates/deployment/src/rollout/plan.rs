@@ -179,6 +179,5 @@ impl RolloutPlan {
 /// A client's place in the rollout of a deployment: evenly spread, always the same, another for each deployment.
 pub fn place(deployment: &DeploymentId, client: ClientId) -> u64 {
     let hash = Hasher::new().update(deployment.as_str().as_bytes()).update(&client.0).finish();
-    let [a, b, c, d, e, f, g, h, ..] = hash.0;
-    u64::from_le_bytes([a, b, c, d, e, f, g, h])
+    hash.0.first_chunk().map_or(0, |head| u64::from_le_bytes(*head))
 }
