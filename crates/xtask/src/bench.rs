@@ -4,7 +4,6 @@
 
 mod installers;
 mod observers;
-pub(crate) mod sites;
 pub(crate) mod store;
 mod trees;
 pub(crate) mod wan;
