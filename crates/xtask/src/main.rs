@@ -68,8 +68,6 @@ enum Bench {
     Capture(bench::Args),
     /// Updates and first installs from a content store.
     Store(bench::store::Args),
-    /// Plans and decisions of sites.
-    Sites(bench::sites::Args),
     /// An update over a thin, lossy wire.
     Wan(bench::wan::Args),
     /// That memory stays the same whatever a package's size.
@@ -90,7 +88,6 @@ fn main() -> ExitCode {
         Chore::Prove(Prove::Windows(args)) => prove_windows::prove(&args),
         Chore::Bench(Bench::Capture(args)) => bench::run(&args),
         Chore::Bench(Bench::Store(args)) => bench::store::run(&args),
-        Chore::Bench(Bench::Sites(args)) => bench::sites::run(&args),
         Chore::Bench(Bench::Agent(args)) => bench::agent::run(&args),
         Chore::Bench(Bench::Wan(args)) => bench::wan::run(&args),
         Chore::Bench(Bench::Memory(args)) => bench::memory::run(&args),
