@@ -288,6 +288,7 @@ fn assemble(
         steps,
         programs: BTreeMap::new(),
         export: Export::default(),
+        icon: None,
     };
     (script, comments)
 }

@@ -1,6 +1,7 @@
 //! What a Windows installer did beside files, and where everything goes on another Windows machine.
 
 mod folders;
+mod identity;
 mod meaning;
 mod services;
 #[cfg(test)]
@@ -14,7 +15,7 @@ use model::{
 use script::{Step, StepKind, TreeSource};
 use serde::Deserialize;
 
-use self::{folders::Folders, meaning::Meaning};
+use self::{folders::Folders, identity::Identity, meaning::Meaning};
 use crate::{Draft, Excluded, Facts, Registry, Remark, Understood};
 
 const RULES: &str = include_str!("../rules/windows-registry.toml");
@@ -27,16 +28,26 @@ struct RuleFile {
 #[derive(Deserialize)]
 struct KeyRule {
     key: String,
+    /// Only values whose names begin so.
+    #[serde(default)]
+    values: Option<String>,
     reason: String,
 }
 
 impl KeyRule {
-    /// Whether the rule's key is `key` or above it; `*` is any one name.
-    fn covers(&self, key: &RegistryKey) -> bool {
+    /// Whether the rule's key is that of `setting` or above it, and the value one it is about; `*` is any one name.
+    fn covers(&self, setting: &Setting) -> bool {
+        let Some(key) = setting.key() else { return false };
         let mut names = key.as_str().split('\\');
-        self.key
+        let is_below = self
+            .key
             .split('\\')
-            .all(|wanted| names.next().is_some_and(|name| wanted == "*" || same(wanted, name)))
+            .all(|wanted| names.next().is_some_and(|name| wanted == "*" || same(wanted, name)));
+        let is_meant = self.values.as_deref().is_none_or(|start| {
+            matches!(setting, Setting::Value { name, .. }
+                if name.get(..start.len()).is_some_and(|head| same(head, start)))
+        });
+        is_below && is_meant
     }
 }
 
@@ -48,6 +59,7 @@ fn same(one: &str, other: &str) -> bool {
 /// variables.
 pub fn add_registry(draft: &mut Draft, before: &Registry, after: &Registry, facts: &Facts) {
     let folders = Folders::of(facts);
+    let identity = Identity::of(before);
     for step in &mut draft.script.steps {
         generalise(&mut step.kind, &folders);
     }
@@ -63,62 +75,11 @@ pub fn add_registry(draft: &mut Draft, before: &Registry, after: &Registry, fact
         }
     }
     let rules: RuleFile = toml_edit::de::from_str(RULES).unwrap_or(RuleFile { rule: Vec::new() });
-    let mut excluded: BTreeMap<usize, Vec<MachinePath>> = BTreeMap::new();
-    let mut keys: BTreeMap<RegistryKey, KeyChange> = BTreeMap::new();
-    let mut counted = 0;
-    for (place, (setting, value)) in &after.settings {
-        let old = before.settings.get(place);
-        if old.is_some_and(|(_, old)| old == value) {
-            continue;
-        }
-        let Some(key) = setting.key() else { continue };
-        counted += 1;
-        if let Some(rule) = rules.rule.iter().position(|rule| rule.covers(key)) {
-            excluded.entry(rule).or_default().push(place.clone());
-            continue;
-        }
-        let change = keys.entry(key.clone()).or_default();
-        match (setting, value) {
-            (Setting::Value { name, .. }, Some(value)) => change.values.push(ValueChange {
-                name: name.to_string(),
-                old: old.and_then(|(_, old)| old.clone()),
-                new: Some(value.clone()),
-            }),
-            _ => change.is_new = true,
-        }
-    }
-    for (place, (setting, value)) in &before.settings {
-        let Some(key) = setting.key().filter(|_| !after.settings.contains_key(place)) else {
-            continue;
-        };
-        counted += 1;
-        if let Some(rule) = rules.rule.iter().position(|rule| rule.covers(key)) {
-            excluded.entry(rule).or_default().push(place.clone());
-            continue;
-        }
-        let change = keys.entry(key.clone()).or_default();
-        match setting {
-            Setting::Value { name, .. } => change.values.push(ValueChange {
-                name: name.to_string(),
-                old: value.clone(),
-                new: None,
-            }),
-            _ => change.is_gone = true,
-        }
-    }
-    draft.report.counts.changes += counted;
-    for (rule, paths) in excluded {
-        draft.report.counts.excluded += paths.len();
-        draft.report.excluded.push(Excluded {
-            rule: format!("windows-registry.toml:{}", rules.rule[rule].key),
-            class: "drop".to_owned(),
-            trigger: None,
-            reason: rules.rule[rule].reason.clone(),
-            paths,
-        });
-    }
-    let services = services::take(&mut keys, &folders, draft);
-    let mut steps = registry_steps(&keys, &folders, draft);
+    let mut sifted = Sifted::of(before, after, &rules, &identity);
+    sifted.report(&rules, draft);
+    let places = Places { folders, identity };
+    let services = services::take(&mut sifted.keys, &places, draft);
+    let mut steps = registry_steps(&sifted.keys, &places, draft);
     // What belongs together stands together, the rest first.
     steps.sort_by_key(|(meaning, _)| *meaning);
     let mut last = None;
@@ -141,6 +102,117 @@ pub fn add_registry(draft: &mut Draft, before: &Registry, after: &Registry, fact
         estimate: None,
     });
     program.requires = Some(is_windows());
+}
+
+/// The registry's changes, told apart: what the script says, and what stays on the reference machine and why.
+#[derive(Default)]
+struct Sifted {
+    keys: BTreeMap<RegistryKey, KeyChange>,
+    /// Places by the rule that leaves them out.
+    excluded: BTreeMap<usize, Vec<MachinePath>>,
+    /// Places by what they tell about the reference machine.
+    identifying: BTreeMap<&'static str, Vec<MachinePath>>,
+    counted: usize,
+}
+
+impl Sifted {
+    fn of(before: &Registry, after: &Registry, rules: &RuleFile, identity: &Identity) -> Self {
+        let mut sifted = Self::default();
+        for (place, (setting, value)) in &after.settings {
+            let old = before.settings.get(place);
+            if old.is_some_and(|(_, old)| old == value) {
+                continue;
+            }
+            let Some(key) = setting.key() else { continue };
+            sifted.counted += 1;
+            if let Some(rule) = rules.rule.iter().position(|rule| rule.covers(setting)) {
+                sifted.excluded.entry(rule).or_default().push(place.clone());
+                continue;
+            }
+            if let Some(reason) = kept(identity, setting, value.as_ref()) {
+                sifted.identifying.entry(reason).or_default().push(place.clone());
+                continue;
+            }
+            let change = sifted.keys.entry(key.clone()).or_default();
+            match (setting, value) {
+                (Setting::Value { name, .. }, Some(value)) => change.values.push(ValueChange {
+                    name: name.to_string(),
+                    old: old.and_then(|(_, old)| old.clone()),
+                    new: Some(value.clone()),
+                }),
+                _ => change.is_new = true,
+            }
+        }
+        for (place, (setting, value)) in &before.settings {
+            let Some(key) = setting.key().filter(|_| !after.settings.contains_key(place)) else {
+                continue;
+            };
+            sifted.counted += 1;
+            if let Some(rule) = rules.rule.iter().position(|rule| rule.covers(setting)) {
+                sifted.excluded.entry(rule).or_default().push(place.clone());
+                continue;
+            }
+            let change = sifted.keys.entry(key.clone()).or_default();
+            match setting {
+                Setting::Value { name, .. } => change.values.push(ValueChange {
+                    name: name.to_string(),
+                    old: value.clone(),
+                    new: None,
+                }),
+                _ => change.is_gone = true,
+            }
+        }
+        sifted
+    }
+
+    /// Nothing is left out silently.
+    fn report(&self, rules: &RuleFile, draft: &mut Draft) {
+        draft.report.counts.changes += self.counted;
+        for (rule, paths) in &self.excluded {
+            draft.report.counts.excluded += paths.len();
+            draft.report.excluded.push(Excluded {
+                rule: format!("windows-registry.toml:{}", rules.rule[*rule].key),
+                class: "drop".to_owned(),
+                trigger: None,
+                reason: rules.rule[*rule].reason.clone(),
+                paths: paths.clone(),
+            });
+        }
+        for (reason, paths) in &self.identifying {
+            draft.report.counts.excluded += paths.len();
+            draft.report.excluded.push(Excluded {
+                rule: "identity of the reference machine".to_owned(),
+                class: "drop".to_owned(),
+                trigger: None,
+                reason: (*reason).to_owned(),
+                paths: paths.clone(),
+            });
+        }
+    }
+}
+
+/// Why a key or value stays on the reference machine.
+fn kept(
+    identity: &Identity,
+    setting: &Setting,
+    value: Option<&RegistryValue>,
+) -> Option<&'static str> {
+    identity.keeps(setting.key()?.as_str()).or_else(|| match setting {
+        Setting::Value { name, .. } => identity.keeps_value(name, value?),
+        _ => None,
+    })
+}
+
+/// What is elsewhere on other machines: folders, and the machine's name.
+struct Places {
+    folders: Folders,
+    identity: Identity,
+}
+
+impl Places {
+    fn within(&self, text: &str) -> Template {
+        self.identity.within(self.folders.within(text))
+    }
 }
 
 /// `machine.os == "windows"`
@@ -172,7 +244,7 @@ fn step(kind: StepKind) -> Step {
 
 fn registry_steps(
     keys: &BTreeMap<RegistryKey, KeyChange>,
-    folders: &Folders,
+    places: &Places,
     draft: &mut Draft,
 ) -> Vec<(Option<Meaning>, RegistryStep)> {
     let mut steps = Vec::new();
@@ -204,7 +276,7 @@ fn registry_steps(
                 draft.report.counts.understood += 1;
                 draft.report.understood.push(Understood { path: setting.path(), r#as: what });
             }
-            values.push((Template::literal(change.name.as_str()), edit(change, folders)));
+            values.push((Template::literal(change.name.as_str()), edit(change, places)));
         }
         let key = Template::literal(key.as_str());
         steps.push((meaning, RegistryStep { key, values, remove: change.is_gone }));
@@ -212,13 +284,13 @@ fn registry_steps(
     steps
 }
 
-fn edit(change: &ValueChange, folders: &Folders) -> ValueEdit {
+fn edit(change: &ValueChange, places: &Places) -> ValueEdit {
     let Some(value) = &change.new else { return ValueEdit::Remove };
     if let Some(added) = change.old.as_ref().and_then(|old| meaning::added_to_list(old, value)) {
-        return ValueEdit::AddToPath(added.iter().map(|one| folders.within(one)).collect());
+        return ValueEdit::AddToPath(added.iter().map(|one| places.within(one)).collect());
     }
     let raw = || ValueEdit::Raw { kind: value.kind, data: value.data.clone() };
-    let text = |text: String| folders.within(&text);
+    let text = |text: String| places.within(&text);
     match value.kind {
         RegistryValue::TEXT => value.as_text().map_or_else(raw, |it| ValueEdit::Text(text(it))),
         RegistryValue::EXPAND => value.as_text().map_or_else(raw, |it| ValueEdit::Expand(text(it))),

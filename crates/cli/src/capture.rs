@@ -2,6 +2,7 @@
 
 mod answer;
 mod packaged;
+mod waiting;
 mod wine;
 
 use std::{
@@ -115,6 +116,9 @@ struct Run {
     /// The Wine prefix in which a Windows installer runs.
     #[arg(long, value_name = "PREFIX", conflicts_with = "root")]
     wine: Option<PathBuf>,
+    /// Give a Windows installer up that has done nothing for so long: it waits for a person.
+    #[arg(long, value_name = "SECONDS", requires = "wine")]
+    give_up_when_idle: Option<u32>,
     /// The session's folder, on a file system that can hold an overlay.
     #[arg(long, value_name = "DIR")]
     session: Option<PathBuf>,

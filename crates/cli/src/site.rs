@@ -1,8 +1,16 @@
 //! `packhorse site`: a site made, run, asked and looked after.
 
-use std::{net::SocketAddr, path::PathBuf, process::ExitCode};
+use std::{
+    fs::{File, OpenOptions},
+    io::Write as _,
+    net::SocketAddr,
+    os::unix::fs::OpenOptionsExt as _,
+    path::{Path, PathBuf},
+    process::ExitCode,
+};
 
-use ::site::{Client, Folder, SiteError, Status};
+use ::site::{AddressSettings, Client, Folder, Listen, SiteError, Status, Token, Trip};
+use ::store::PublishError;
 use model::PackageName;
 use operate::Exit;
 use serde_json::json;
@@ -35,15 +43,58 @@ enum Command {
     Init {
         /// Its code: 1 to 32 upper-case letters, digits and hyphens.
         code: String,
+        /// An empty PostgreSQL database, such as `postgres://site@/top?host=/run/postgresql`; without it, a file in the
+        /// site's folder.
+        #[arg(long, value_name = "URL")]
+        database: Option<String>,
     },
-    /// Run it, until SIGTERM.
+    /// Take the tables to the newest schema, or into another database; the site must not run.
+    #[command(
+        after_help = "Example:\n  packhorse site migrate --to 'postgres://site@/top?host=/run/postgresql'"
+    )]
+    Migrate {
+        /// An empty PostgreSQL database, or `sqlite` for a file in the site's folder.
+        #[arg(long, value_name = "URL")]
+        to: Option<String>,
+    },
+    /// Run it, until SIGTERM. On PostgreSQL, several processes may.
     #[command(
         after_help = "Example:\n  packhorse site serve --data /srv/site --listen 127.0.0.1:7480"
     )]
     Serve {
-        /// Where to listen.
-        #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1:7480")]
-        listen: SocketAddr,
+        /// Where to listen; 127.0.0.1:7480, if `site.toml` says nothing either.
+        #[arg(long, value_name = "ADDRESS")]
+        listen: Option<SocketAddr>,
+        /// Where to listen for child sites; without it, and without `link` in `site.toml`, none can call.
+        #[arg(long, value_name = "ADDRESS")]
+        link: Option<SocketAddr>,
+    },
+    /// Make this site a child of the one a token comes from; it must not run.
+    #[command(
+        after_help = "Example:\n  packhorse site attach --parent top.example.org:7481 --token berlin.token\n\nExit codes: 0 done, 1 failed, \
+4 the parent refuses, 6 this site runs"
+    )]
+    Attach {
+        /// Where the parent listens for children; several with commas. Without it, a courier goes between them.
+        #[arg(long, value_name = "ADDRESS")]
+        parent: Option<String>,
+        /// What `packhorse site child add` wrote.
+        #[arg(long, value_name = "FILE")]
+        token: PathBuf,
+    },
+    /// Look after the sites below this one.
+    #[command(after_help = "Example:\n  packhorse site child add BERLIN --token-to berlin.token")]
+    Child {
+        #[command(subcommand)]
+        command: Child,
+    },
+    /// Say which package goes first.
+    #[command(after_help = "Example:\n  packhorse site prioritise redis 9")]
+    Prioritise {
+        /// The package.
+        package: PackageName,
+        /// Greater goes first; packages begin with 0.
+        priority: u8,
     },
     /// Say what is where, and why not elsewhere.
     #[command(
@@ -105,11 +156,43 @@ enum Command {
     /// Read every copy and compare; what is damaged is mended.
     #[command(after_help = "Example:\n  packhorse site verify")]
     Verify,
+    /// Exchange with sites without a line, by a medium somebody carries.
+    #[command(after_help = "Example:\n  packhorse site courier export --to /media/stick BERLIN")]
+    Courier {
+        #[command(subcommand)]
+        command: Courier,
+    },
     /// Look after distribution points.
     #[command(after_help = "Example:\n  packhorse site dp add berlin /srv/packages")]
     Dp {
         #[command(subcommand)]
         command: Dp,
+    },
+}
+
+#[derive(clap::Subcommand)]
+enum Courier {
+    /// Write what children lack, and this site's report to its parent.
+    #[command(
+        after_help = "Example:\n  packhorse site courier export --to /media/stick BERLIN\n\nExit codes: 0 done, 1 failed, 7 the medium is full, \
+8 something was left out"
+    )]
+    Export {
+        /// A folder of the medium.
+        #[arg(long, value_name = "DIR")]
+        to: PathBuf,
+        /// For these children; for all of them and the parent, if nobody is named.
+        child: Vec<String>,
+    },
+    /// Take in what is there for this site; twice is once.
+    #[command(
+        after_help = "Example:\n  packhorse site courier import --from /media/stick\n\nExit codes: 0 done, 1 failed, 4 set aside, 8 something \
+was damaged, 9 nothing for this site"
+    )]
+    Import {
+        /// A folder of the medium.
+        #[arg(long, value_name = "DIR")]
+        from: PathBuf,
     },
 }
 
@@ -120,6 +203,86 @@ struct Assignment {
     /// The points.
     #[arg(long, value_name = "NAME", num_args = 1.., required = true)]
     dp: Vec<String>,
+}
+
+#[derive(clap::Args)]
+struct Address {
+    /// Bytes per second, such as `500k` or `2M`; as many as the line takes, if nothing is said.
+    #[arg(long, value_name = "BYTES", value_parser = bytes)]
+    rate: Option<u64>,
+    /// Transfers at the same time, which share the rate.
+    #[arg(long, value_name = "COUNT")]
+    streams: Option<u32>,
+    /// Part of the week and of the rate; later ones count before earlier ones, 0% is closed.
+    #[arg(long, value_name = "DAYS HOURS PERCENT")]
+    hours: Vec<String>,
+    /// The zone the hours are lived in, as POSIX writes it; UTC if nothing is said.
+    #[arg(long, value_name = "ZONE")]
+    zone: Option<String>,
+}
+
+#[derive(clap::Subcommand)]
+enum Child {
+    /// Add one, and write the token it is enrolled with; that counts once, for a week.
+    #[command(
+        after_help = "Example:\n  packhorse site child add BERLIN --token-to berlin.token --rate 2M --hours 'mon-fri 8-18 20%'"
+    )]
+    Add {
+        /// Its code.
+        code: String,
+        /// The new file for the token.
+        #[arg(long, value_name = "FILE")]
+        token_to: PathBuf,
+        #[command(flatten)]
+        address: Address,
+    },
+    /// Write another token; earlier ones count no longer.
+    #[command(after_help = "Example:\n  packhorse site child token BERLIN --token-to berlin.token")]
+    Token {
+        /// Its code.
+        code: String,
+        /// The new file for the token.
+        #[arg(long, value_name = "FILE")]
+        token_to: PathBuf,
+    },
+    /// Say how it may be sent to from now on; transfers under way feel it at once.
+    #[command(
+        after_help = "Example:\n  packhorse site child address BERLIN --rate 500k --hours 'mon-fri 8-18 0%'"
+    )]
+    Address {
+        /// Its code.
+        code: String,
+        #[command(flatten)]
+        address: Address,
+    },
+    /// Forget one; its key counts no longer.
+    #[command(after_help = "Example:\n  packhorse site child remove BERLIN")]
+    Remove {
+        /// Its code.
+        code: String,
+    },
+    /// List them.
+    #[command(after_help = "Example:\n  packhorse site child list")]
+    List,
+}
+
+/// A number with `k`, `M` or `G`.
+fn bytes(text: &str) -> Result<u64, String> {
+    let (digits, factor) = match text.strip_suffix(['k', 'M', 'G']) {
+        Some(digits) if text.ends_with('k') => (digits, 1_000),
+        Some(digits) if text.ends_with('M') => (digits, 1_000_000),
+        Some(digits) => (digits, 1_000_000_000),
+        None => (text, 1),
+    };
+    let number: u64 = digits.parse().map_err(|_| "write it like `800`, `500k` or `2M`")?;
+    number.checked_mul(factor).ok_or_else(|| "that is too much".to_owned())
+}
+
+impl Address {
+    fn settings(&self) -> AddressSettings {
+        let Self { rate, streams, hours, zone } = self;
+        AddressSettings { rate: *rate, streams: *streams, hours: hours.clone(), zone: zone.clone() }
+    }
 }
 
 #[derive(clap::Subcommand)]
@@ -158,8 +321,9 @@ fn failure(error: SiteError) -> Failure {
         | SiteError::Location { .. }
         | SiteError::Refused(_)
         | SiteError::Said { conflict: true, .. } => Exit::Decision,
-        SiteError::Code(_) => Exit::Usage,
-        SiteError::InUse { .. } => Exit::InUse,
+        SiteError::Code(_) | SiteError::Token { .. } | SiteError::Settings { .. } => Exit::Usage,
+        SiteError::Publish(PublishError::Open { .. } | PublishError::Read { .. }) => Exit::Damaged,
+        SiteError::InUse { .. } | SiteError::Listen { .. } => Exit::InUse,
         SiteError::File { source, .. } if source.kind() == std::io::ErrorKind::StorageFull => {
             Exit::NoSpace
         }
@@ -176,13 +340,34 @@ fn answer(args: &Args) -> Result<Answer, SiteError> {
     let folder = Folder::new(&args.data);
     let client = || Client::local(&folder);
     Ok(match &args.command {
-        Command::Init { code } => {
-            ::site::init(&folder, code)?;
+        Command::Migrate { to } => {
+            ::site::migrate(&folder, to.as_deref())?;
+            done(match to {
+                None => "the tables have the newest schema\n".to_owned(),
+                Some(to) if to == "sqlite" => {
+                    "the tables are in the site's folder now\n".to_owned()
+                }
+                Some(_) => "the tables are in the other database now\n".to_owned(),
+            })
+        }
+        Command::Init { code, database } => {
+            ::site::init(&folder, code, database.as_deref())?;
             done(format!("{}: site {code}\n", args.data.display()))
         }
-        Command::Serve { listen } => {
-            ::site::serve(folder, *listen)?;
+        Command::Serve { listen, link } => {
+            let settings = folder.settings()?;
+            let api = listen.unwrap_or(settings.listen());
+            ::site::serve(folder, Listen { api, link: link.or(settings.link) })?;
             done(String::new())
+        }
+        Command::Attach { parent, token } => {
+            let code = ::site::attach(&folder, parent.as_deref(), token)?;
+            done(format!("this site is a child of `{code}`\n"))
+        }
+        Command::Child { command } => child(&folder, command)?,
+        Command::Prioritise { package, priority } => {
+            client()?.prioritise(package, *priority)?;
+            done(format!("`{package}` has priority {priority}\n"))
         }
         Command::Status => status(current(&folder)?),
         Command::Verify => status(client()?.verify()?),
@@ -227,8 +412,97 @@ fn answer(args: &Args) -> Result<Answer, SiteError> {
             client()?.retry(dp.as_deref(), package.as_ref())?;
             done("tried again now\n".to_owned())
         }
+        Command::Courier { command } => trips(match command {
+            Courier::Export { to, child } => client()?.courier_export(to, child)?,
+            Courier::Import { from } => client()?.courier_import(from)?,
+        }),
         Command::Dp { command } => point(&folder, command)?,
     })
+}
+
+fn trips(trips: Vec<Trip>) -> Answer {
+    let lines = trips.iter().map(|trip| {
+        let Trip { child, way, packages, objects, bytes, already, left } = trip;
+        let left: String = left.iter().map(|line| format!("  left out: {line}\n")).collect();
+        format!(
+            "{child}, {way}: {packages} packages, {objects} objects of {bytes} bytes, {already} were there\n{left}"
+        )
+    });
+    let text =
+        if trips.is_empty() { "nothing for this site\n".to_owned() } else { lines.collect() };
+    let exit = match trips.as_slice() {
+        [] => Exit::Nothing,
+        trips if trips.iter().any(|trip| !trip.left.is_empty()) => Exit::Leftovers,
+        _ => Exit::Done,
+    };
+    Answer { exit, json: json!(trips), text }
+}
+
+fn child(folder: &Folder, command: &Child) -> Result<Answer, SiteError> {
+    let client = Client::local(folder);
+    Ok(match command {
+        Child::Add { code, token_to, address } => {
+            let client = client?;
+            let mut file = new_file(token_to)?;
+            let written = client
+                .add_child(code, address.settings())
+                .and_then(|token| write_token(&mut file, token_to, &token));
+            if let Err(error) = written {
+                let _ = std::fs::remove_file(token_to);
+                return Err(error);
+            }
+            token_answer(code, token_to)
+        }
+        Child::Token { code, token_to } => {
+            let client = client?;
+            let mut file = new_file(token_to)?;
+            let written =
+                client.token(code).and_then(|token| write_token(&mut file, token_to, &token));
+            if let Err(error) = written {
+                let _ = std::fs::remove_file(token_to);
+                return Err(error);
+            }
+            token_answer(code, token_to)
+        }
+        Child::Address { code, address } => {
+            client?.set_address(code, &address.settings())?;
+            done(format!("{code} is sent to like that from now on\n"))
+        }
+        Child::Remove { code } => {
+            client?.remove_child(code)?;
+            done(format!("{code} is no child of this site any more\n"))
+        }
+        Child::List => {
+            let children = current(folder)?.children;
+            let text = children.iter().map(|child| format!("{}\n", child.code));
+            Answer { exit: Exit::Done, text: text.collect(), json: json!(children) }
+        }
+    })
+}
+
+/// A file nobody else may read, which was not there before.
+fn new_file(path: &Path) -> Result<File, SiteError> {
+    let open = OpenOptions::new().create_new(true).write(true).mode(0o600).open(path);
+    open.map_err(|source| cannot_write(path, source))
+}
+
+fn cannot_write(path: &Path, source: std::io::Error) -> SiteError {
+    SiteError::File { doing: "writing", path: path.to_owned(), source }
+}
+
+fn write_token(file: &mut File, path: &Path, token: &Token) -> Result<(), SiteError> {
+    let text = serde_json::to_vec_pretty(token).unwrap_or_default();
+    file.write_all(&text)
+        .and_then(|()| file.sync_all())
+        .map_err(|source| cannot_write(path, source))
+}
+
+fn token_answer(code: &str, path: &Path) -> Answer {
+    let text = format!(
+        "{0}: the token of {code}; take it there and `packhorse site attach --parent … --token {0}`\n",
+        path.display()
+    );
+    Answer { exit: Exit::Done, json: json!({ "token": path }), text }
 }
 
 fn point(folder: &Folder, command: &Dp) -> Result<Answer, SiteError> {

@@ -21,7 +21,7 @@ use crate::{
     sparse::{self, DataReader},
     stub,
     substitute::Replacements,
-    windows_stub,
+    windows,
 };
 
 /// What comes out.
@@ -82,16 +82,19 @@ pub fn compile(
         tempfile::Builder::new().prefix(".packhorse-").tempfile_in(into).map_err(unwritable)?;
     let (stub, mode) = match options.format {
         Format::Installer => match options.target {
-            Target::Linux => (stub(), 0o755),
-            Target::Windows => (windows_stub().ok_or(CompileError::NoStub)?, 0o755),
+            Target::Linux => (stub().to_vec(), 0o755),
+            Target::Windows => (windows::stub_of(&project)?, 0o755),
         },
-        Format::Package => (&[][..], 0o644),
+        Format::Package => (Vec::new(), 0o644),
     };
     let file = temporary.as_file().try_clone().map_err(unwritable)?;
     let out = BufWriter::with_capacity(1 << 20, file);
-    let writer = PackageWriter::new(out, stub, options.settings)?;
+    let writer = PackageWriter::new(out, &stub, options.settings)?;
     let mut compilation = Compilation::new(&project, writer, options, progress);
-    let header = compilation.steps()?;
+    let mut header = compilation.steps()?;
+    if options.format == Format::Installer && options.target == Target::Windows {
+        compilation.list_among_programs(&stub, &mut header)?;
+    }
     let excluded = compilation.excluded;
     let (written, out) = compilation.writer.finish(header)?;
     out.into_inner()
@@ -195,6 +198,19 @@ impl<'a, W: Write> Compilation<'a, W> {
             totals: Totals::default(),
             export: (!script.export.is_empty()).then(|| Box::new(script.export.clone())),
         })
+    }
+
+    /// Adds what takes the package off a Windows machine, and says so where people look for it.
+    fn list_among_programs(
+        &mut self,
+        stub: &[u8],
+        header: &mut Header,
+    ) -> Result<(), CompileError> {
+        let (script, time) = (&self.project.script, self.options.time);
+        let trees = &mut header.trees;
+        let steps = windows::uninstaller(script, stub, self.done, time, &mut self.writer, trees)?;
+        header.steps.extend(steps);
+        Ok(())
     }
 
     /// Writes the records of a tree step; gives its tree's number.

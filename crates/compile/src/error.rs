@@ -79,6 +79,12 @@ pub enum CompileError {
         "this packhorse was built without the Windows installer: run `cargo xtask windows` and build it again"
     )]
     NoStub,
+    /// A version or an icon does not go into it.
+    #[error("the installer takes no version and icon: {reason}")]
+    Resources {
+        /// Why.
+        reason: String,
+    },
     /// The package cannot be written.
     #[error(transparent)]
     Package(#[from] WriteError),

@@ -16,6 +16,7 @@ mod project;
 mod sparse;
 mod stub;
 mod substitute;
+mod windows;
 
 pub use compile::{Compiled, Format, Options, Target, compile, full_name};
 pub use error::CompileError;

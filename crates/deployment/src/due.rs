@@ -14,9 +14,9 @@ use model::PackageName;
 use serde::Serialize;
 
 use crate::{
-    Action, Audience, ClientFacts, Deployment, DeploymentId, Fit, Impossible, ItemKind, Opening,
-    Openness, PolicyDocument, Purpose, RestartRule, RunKey, RunKind, RunOutcome, RunRecord,
-    Standing, Truth, UnknownZone, Wait, WaitFor, When, WindowRule, Zones,
+    Action, Audience, ClientFacts, Deployment, DeploymentId, Fit, Impossible, ItemKind, Openness,
+    PolicyDocument, Purpose, RestartRule, RunKey, RunKind, RunOutcome, RunRecord, Standing, Truth,
+    UnknownZone, Wait, WaitFor, When, WindowRule, Windows, Zones,
     graph::{self, Order},
 };
 
@@ -92,7 +92,7 @@ struct Deciding<'a> {
     document: &'a PolicyDocument,
     facts: &'a ClientFacts<'a>,
     zones: Zones<'a>,
-    opening: Opening<'a>,
+    opening: Windows<'a>,
     index: BTreeMap<&'a DeploymentId, &'a Deployment>,
     order: Order<'a>,
     /// Who takes whose place.
@@ -119,7 +119,7 @@ impl<'a> Deciding<'a> {
             document,
             facts,
             zones,
-            opening: Opening::new(&document.windows, document.has_windows(), zones),
+            opening: Windows::new(&document.windows, document.has_windows(), zones),
             index: deployments.iter().map(|one| (&one.id, one)).collect(),
             order: graph::order(deployments, |one| one.depends_on.iter().collect()),
             newer,

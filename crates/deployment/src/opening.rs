@@ -14,17 +14,17 @@ const MOST_JOINED: usize = 1_000;
 
 /// The windows of a client, together: it may be changed while one of them is open.
 #[derive(Clone, Debug)]
-pub struct Opening<'a> {
-    windows: Vec<(&'a Window, Option<Timestamp>)>,
+pub struct Windows<'a> {
+    known: Vec<(&'a Window, Option<Timestamp>)>,
     zones: Zones<'a>,
     counts: bool,
     unknown: Vec<UnknownZone>,
 }
 
-/// A stretch of time in which a client may be changed.
+/// Time in which a client may be changed without a gap.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "kebab-case")]
-pub struct Stretch {
+pub struct Opening {
     /// It begins; or, of one that is under way, the instant that was asked for.
     pub from: Timestamp,
     /// It ends.
@@ -39,9 +39,9 @@ pub enum Openness {
     /// It has no windows.
     Always,
     /// It may, for so long.
-    Open(Stretch),
+    Open(Opening),
     /// It may not; then again, if ever.
-    Closed(Option<Stretch>),
+    Closed(Option<Opening>),
 }
 
 /// Whether something that takes its time ever fits.
@@ -50,7 +50,7 @@ pub enum Fit {
     /// There are no windows.
     Always,
     /// It does, first then.
-    Fits(Stretch),
+    Fits(Opening),
     /// No window is open that long.
     Never(NeverFits),
 }
@@ -61,19 +61,19 @@ pub struct NeverFits {
     /// What the program takes, in seconds.
     pub estimate: u32,
     /// The longest stretch there is.
-    pub longest: Option<Stretch>,
+    pub longest: Option<Opening>,
     /// Zones this machine does not know; their windows are taken for closed.
     pub unknown: Vec<UnknownZone>,
 }
 
-impl Stretch {
+impl Opening {
     /// How long it is open from `now` on, in seconds.
     pub fn left(&self, now: Timestamp) -> i64 {
         self.until.as_second() - self.from.max(now).as_second()
     }
 }
 
-impl<'a> Opening<'a> {
+impl<'a> Windows<'a> {
     /// The windows, by the zones of a machine. `counts` says whether there are any, read or not: where some exist and
     /// none can be read the client is not open.
     pub fn new(windows: &'a [Window], counts: bool, zones: Zones<'a>) -> Self {
@@ -86,7 +86,7 @@ impl<'a> Opening<'a> {
                 Err(error) => unknown.push(error),
             }
         }
-        Self { windows: known, zones, counts: counts || !windows.is_empty(), unknown }
+        Self { known, zones, counts: counts || !windows.is_empty(), unknown }
     }
 
     /// Zones that are not known here.
@@ -106,9 +106,9 @@ impl<'a> Opening<'a> {
     }
 
     /// The first stretch that begins after `now`.
-    pub fn next(&self, now: Timestamp) -> Option<Stretch> {
+    pub fn next(&self, now: Timestamp) -> Option<Opening> {
         let (from, window) = self
-            .windows
+            .known
             .iter()
             .filter_map(|(window, until)| {
                 let next = window.opens.next(self.zones, now).ok()??;
@@ -127,7 +127,7 @@ impl<'a> Opening<'a> {
         if !self.counts {
             return Fit::Always;
         }
-        let mut longest: Option<Stretch> = None;
+        let mut longest: Option<Opening> = None;
         let mut found = self.stretch_at(now).or_else(|| self.next(now));
         for _ in 0..MOST_STRETCHES {
             let Some(stretch) = found else { break };
@@ -143,20 +143,20 @@ impl<'a> Opening<'a> {
     }
 
     /// The stretch `now` is in: from `now` to its end.
-    fn stretch_at(&self, now: Timestamp) -> Option<Stretch> {
+    fn stretch_at(&self, now: Timestamp) -> Option<Opening> {
         let (mut until, window) = self.reach(now)?;
         for _ in 0..MOST_JOINED {
             match self.reach(until) {
                 Some((further, _)) => until = further,
-                None => return Some(Stretch { from: now, until, window: window.into() }),
+                None => return Some(Opening { from: now, until, window: window.into() }),
             }
         }
-        Some(Stretch { from: now, until: Timestamp::MAX, window: window.into() })
+        Some(Opening { from: now, until: Timestamp::MAX, window: window.into() })
     }
 
     /// How far the windows that are open at `now` reach.
     fn reach(&self, now: Timestamp) -> Option<(Timestamp, &str)> {
-        self.windows
+        self.known
             .iter()
             .filter_map(|(window, until)| {
                 let opened = window.opens.latest(self.zones, now).ok()??;
@@ -239,7 +239,7 @@ mod tests {
         [window("night", "2026-01-01T01:00", zone, Cadence::Days(1), 240)]
     }
 
-    fn said(opening: &Opening<'_>, now: &str) -> String {
+    fn said(opening: &Windows<'_>, now: &str) -> String {
         match opening.at(at(now)) {
             Openness::Always => "always".to_owned(),
             Openness::Open(stretch) => format!("open until {}", stretch.until),
@@ -252,7 +252,7 @@ mod tests {
     #[test]
     fn q186132_a_window_closes_by_the_clock_it_opened_by() {
         let windows = night("Europe/Berlin");
-        let opening = Opening::new(&windows, true, zones());
+        let opening = Windows::new(&windows, true, zones());
         insta::assert_snapshot!(said(&opening, "2026-03-28T23:59:59Z"), @"closed, next 2026-03-29T00:00:00Z to 2026-03-29T03:00:00Z");
         insta::assert_snapshot!(said(&opening, "2026-03-29T02:59:59Z"), @"open until 2026-03-29T03:00:00Z");
         insta::assert_snapshot!(said(&opening, "2026-03-29T03:00:00Z"), @"closed, next 2026-03-29T23:00:00Z to 2026-03-30T03:00:00Z");
@@ -262,7 +262,7 @@ mod tests {
             ("Pacific/Chatham", "2026-01-31T11:15:00Z", "2026-01-31T15:14:59Z"),
         ] {
             let windows = night(zone);
-            let opening = Opening::new(&windows, true, zones());
+            let opening = Windows::new(&windows, true, zones());
             for (now, is_open) in [(first, true), (last, true)] {
                 assert_eq!(
                     matches!(opening.at(at(now)), Openness::Open(_)),
@@ -281,7 +281,7 @@ mod tests {
     #[test]
     fn a_window_the_clock_jumps_over_does_not_open_that_day() {
         let windows = [window("short", "2026-01-01T02:10", "Europe/Berlin", Cadence::Days(1), 30)];
-        let opening = Opening::new(&windows, true, zones());
+        let opening = Windows::new(&windows, true, zones());
         insta::assert_snapshot!(said(&opening, "2026-03-28T12:00:00Z"), @"closed, next 2026-03-30T00:10:00Z to 2026-03-30T00:40:00Z");
         insta::assert_snapshot!(said(&opening, "2026-10-25T00:45:00Z"), @"closed, next 2026-10-26T01:10:00Z to 2026-10-26T01:40:00Z");
     }
@@ -292,10 +292,10 @@ mod tests {
             window("first", "2026-01-01T00:00", "UTC", Cadence::Days(1), 120),
             window("second", "2026-01-01T01:30", "UTC", Cadence::Days(1), 90),
         ];
-        let opening = Opening::new(&windows, true, zones());
+        let opening = Windows::new(&windows, true, zones());
         insta::assert_snapshot!(said(&opening, "2026-01-05T00:30:00Z"), @"open until 2026-01-05T03:00:00Z");
         let all_day = [window("all day", "2026-01-01T00:00", "UTC", Cadence::Days(1), 1440)];
-        let opening = Opening::new(&all_day, true, zones());
+        let opening = Windows::new(&all_day, true, zones());
         let Openness::Open(stretch) = opening.at(at("2026-01-05T00:30:00Z")) else { panic!() };
         assert_eq!(stretch.until, Timestamp::MAX);
     }
@@ -313,7 +313,7 @@ mod tests {
                 360,
             ),
         ];
-        let opening = Opening::new(&windows, true, zones());
+        let opening = Windows::new(&windows, true, zones());
         let fit = |hours: u32| opening.fit(at("2026-03-25T12:00:00Z"), hours * 3_600);
         // On Sunday the 29th an hour is missing: six hours fit a week later.
         let Fit::Fits(stretch) = fit(6) else { panic!() };
@@ -323,7 +323,7 @@ mod tests {
         // In autumn that Sunday has seven.
         insta::assert_snapshot!(never, @"it takes 8 h, and no maintenance window is open that long: the longest, `night`, is open for 7 h; lengthen a window, correct the estimate, or let the deployment ignore windows");
         assert_eq!(
-            Opening::new(&[], false, zones()).fit(at("2026-01-01T00:00:00Z"), 1),
+            Windows::new(&[], false, zones()).fit(at("2026-01-01T00:00:00Z"), 1),
             Fit::Always
         );
     }
@@ -332,10 +332,10 @@ mod tests {
     #[test]
     fn a_window_of_an_unknown_zone_is_closed_and_named() {
         let windows = night("Mars/Olympus");
-        let opening = Opening::new(&windows, true, zones());
+        let opening = Windows::new(&windows, true, zones());
         assert_eq!(opening.at(at("2026-01-01T02:00:00Z")), Openness::Closed(None));
         assert_eq!(&*opening.unknown()[0].name, "Mars/Olympus");
-        let none = Opening::new(&[], true, zones());
+        let none = Windows::new(&[], true, zones());
         assert_eq!(none.at(at("2026-01-01T02:00:00Z")), Openness::Closed(None));
     }
 
@@ -343,7 +343,7 @@ mod tests {
     fn a_window_with_an_end_does_not_open_after_it() {
         let mut windows = night("UTC");
         windows[0].until = Some(When::At(at("2026-02-01T00:00:00Z")));
-        let opening = Opening::new(&windows, true, zones());
+        let opening = Windows::new(&windows, true, zones());
         assert_eq!(opening.at(at("2026-02-01T02:00:00Z")), Openness::Closed(None));
         assert!(matches!(opening.at(at("2026-01-31T02:00:00Z")), Openness::Open(_)));
     }
@@ -357,7 +357,7 @@ mod tests {
                 window("a", &format!("2020-01-01T{hour:02}:15"), zone, Cadence::Weeks { every: 1, days }, length),
                 window("b", "2020-01-01T03:00", zone, Cadence::Days(3), 60),
             ];
-            let opening = Opening::new(&windows, true, zones());
+            let opening = Windows::new(&windows, true, zones());
             let now = Timestamp::from_second(now).unwrap();
             let (open, end) = match opening.at(now) {
                 Openness::Open(stretch) => (true, stretch.until),

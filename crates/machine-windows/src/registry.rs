@@ -151,9 +151,11 @@ fn delete_value(key: &RegistryKey, name: &str) -> io::Result<()> {
 #[expect(unsafe_code, reason = "the interface is unsafe")]
 fn set_value(key: &Key, name: &str, value: &RegistryValue) -> io::Result<()> {
     let length = u32::try_from(value.data.len()).map_err(io::Error::other)?;
+    // Even of no bytes at all the address must be one that can be read.
+    let data = if value.data.is_empty() { &[0][..] } else { &value.data };
     // SAFETY: the key is open, the name ends with a zero, and the data is as long as we say.
     code(unsafe {
-        RegSetValueExW(key.0, wide(name).as_ptr(), 0, value.kind, value.data.as_ptr(), length)
+        RegSetValueExW(key.0, wide(name).as_ptr(), 0, value.kind, data.as_ptr(), length)
     })
 }
 

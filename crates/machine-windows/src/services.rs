@@ -4,13 +4,21 @@ use std::{io, ptr};
 
 use model::{ServiceSetup, SettingState};
 use windows_sys::Win32::{
-    Foundation::{ERROR_INSUFFICIENT_BUFFER, ERROR_SERVICE_DOES_NOT_EXIST},
-    System::Services::{
-        ChangeServiceConfig2W, ChangeServiceConfigW, CloseServiceHandle, CreateServiceW,
-        DeleteService, OpenSCManagerW, OpenServiceW, QUERY_SERVICE_CONFIGW, QueryServiceConfig2W,
-        QueryServiceConfigW, SC_HANDLE, SC_MANAGER_CONNECT, SC_MANAGER_CREATE_SERVICE,
-        SERVICE_CHANGE_CONFIG, SERVICE_CONFIG_DESCRIPTION, SERVICE_DESCRIPTIONW,
-        SERVICE_QUERY_CONFIG,
+    Foundation::{
+        CloseHandle, ERROR_INSUFFICIENT_BUFFER, ERROR_SERVICE_DOES_NOT_EXIST,
+        ERROR_SERVICE_NOT_ACTIVE, WAIT_OBJECT_0,
+    },
+    System::{
+        Services::{
+            ChangeServiceConfig2W, ChangeServiceConfigW, CloseServiceHandle, ControlService,
+            CreateServiceW, DeleteService, OpenSCManagerW, OpenServiceW, QUERY_SERVICE_CONFIGW,
+            QueryServiceConfig2W, QueryServiceConfigW, QueryServiceStatusEx, SC_HANDLE,
+            SC_MANAGER_CONNECT, SC_MANAGER_CREATE_SERVICE, SC_STATUS_PROCESS_INFO,
+            SERVICE_CHANGE_CONFIG, SERVICE_CONFIG_DESCRIPTION, SERVICE_CONTROL_STOP,
+            SERVICE_DESCRIPTIONW, SERVICE_QUERY_CONFIG, SERVICE_QUERY_STATUS, SERVICE_STATUS,
+            SERVICE_STATUS_PROCESS, SERVICE_STOP, SERVICE_STOPPED, SERVICE_WIN32_OWN_PROCESS,
+        },
+        Threading::{OpenProcess, PROCESS_SYNCHRONIZE, WaitForSingleObject},
     },
 };
 
@@ -19,6 +27,8 @@ use crate::names::wide;
 /// Who a service runs as that runs as the machine itself.
 const SYSTEM: &str = "LocalSystem";
 const DELETE: u32 = 0x1_0000;
+/// Milliseconds a service may take to stop.
+const STOPPING: u32 = 30_000;
 
 struct Handle(SC_HANDLE);
 
@@ -112,7 +122,9 @@ fn description(service: &Handle) -> io::Result<String> {
 #[expect(unsafe_code, reason = "the interface is unsafe")]
 pub(crate) fn set(name: &str, state: Option<&SettingState>) -> io::Result<()> {
     let Some(SettingState::Service(setup)) = state else {
-        let Some(service) = open(name, DELETE)? else { return Ok(()) };
+        let access = DELETE | SERVICE_STOP | SERVICE_QUERY_STATUS;
+        let Some(service) = open(name, access)? else { return Ok(()) };
+        stop(&service, name)?;
         // SAFETY: the handle is open.
         return done(unsafe { DeleteService(service.0) });
     };
@@ -133,6 +145,53 @@ pub(crate) fn set(name: &str, state: Option<&SettingState>) -> io::Result<()> {
             (&raw const description).cast(),
         )
     })
+}
+
+/// Stops a service, and waits until its program has ended: only then can its files go.
+#[expect(unsafe_code, reason = "the interface is unsafe")]
+fn stop(service: &Handle, name: &str) -> io::Result<()> {
+    let mut status = SERVICE_STATUS_PROCESS::default();
+    let (size, mut needed) = (size_of::<SERVICE_STATUS_PROCESS>(), 0);
+    // SAFETY: the handle is open, and the structure is as long as we say.
+    done(unsafe {
+        QueryServiceStatusEx(
+            service.0,
+            SC_STATUS_PROCESS_INFO,
+            (&raw mut status).cast(),
+            u32::try_from(size).unwrap_or(0),
+            &raw mut needed,
+        )
+    })?;
+    if status.dwCurrentState == SERVICE_STOPPED {
+        return Ok(());
+    }
+    // SAFETY: a process number is asked for; the handle, if there is one, is ours.
+    let program = unsafe { OpenProcess(PROCESS_SYNCHRONIZE, 0, status.dwProcessId) };
+    let mut after = SERVICE_STATUS::default();
+    // SAFETY: the handle is open, and the structure is on this stack.
+    let asked = done(unsafe { ControlService(service.0, SERVICE_CONTROL_STOP, &raw mut after) });
+    let is_alone = status.dwServiceType & SERVICE_WIN32_OWN_PROCESS != 0;
+    let mut ended = true;
+    if !program.is_null() {
+        // SAFETY: the handle is open, and closed once.
+        unsafe {
+            if asked.is_ok() && is_alone {
+                ended = WaitForSingleObject(program, STOPPING) == WAIT_OBJECT_0;
+            }
+            CloseHandle(program);
+        }
+    }
+    match asked {
+        Err(error) if !is(&error, ERROR_SERVICE_NOT_ACTIVE) => {
+            let text = format!("the service `{name}` refuses to stop: {error}");
+            Err(io::Error::new(error.kind(), text))
+        }
+        _ if !ended => {
+            let text = format!("the service `{name}` did not stop in {} s", STOPPING / 1000);
+            Err(io::Error::new(io::ErrorKind::TimedOut, text))
+        }
+        _ => Ok(()),
+    }
 }
 
 fn done(answer: i32) -> io::Result<()> {

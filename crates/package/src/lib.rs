@@ -30,6 +30,7 @@ mod order;
 mod reader;
 mod record;
 mod repeat;
+mod signature;
 mod source;
 mod validate;
 mod writer;

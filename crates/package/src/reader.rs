@@ -10,6 +10,7 @@ use crate::{
         TRAILER_LENGTH, preamble,
     },
     manifest::identity,
+    signature::{PADDING, Signature},
     source::Source,
     validate::RecordCheck,
 };
@@ -27,6 +28,7 @@ pub struct PackageReader<R> {
     layout: Layout,
     header: Header,
     identity: Hash,
+    signature: Option<Signature>,
 }
 
 /// How many bytes the parts of a package take.
@@ -68,6 +70,11 @@ impl<R: Read + Seek> PackageReader<R> {
     pub fn open(mut input: R) -> Result<Self, OpenError> {
         let end = |source| OpenError::Read { at: 0, source };
         let length = input.seek(SeekFrom::End(0)).map_err(end)?;
+        let signature = Signature::of(&mut input).map_err(end)?;
+        let length = match signature.as_ref().and_then(|signature| signature.end(length)) {
+            Some(signed) => unpadded(&mut input, signed)?,
+            None => length,
+        };
         if length < TRAILER_LENGTH + PREAMBLE_LENGTH {
             return Err(OpenError::NoPackage { length });
         }
@@ -101,7 +108,7 @@ impl<R: Read + Seek> PackageReader<R> {
         let header = minicbor::decode(&bytes)
             .map_err(|error| damage(format!("it does not parse: {error}")))?;
         let identity = identity(&bytes, &index.manifest);
-        Ok(Self { source, index, layout, header, identity })
+        Ok(Self { source, index, layout, header, identity, signature })
     }
 
     /// What the package is and does.
@@ -195,6 +202,9 @@ impl<R: Read + Seek> PackageReader<R> {
         while done < end {
             let length = usize::try_from(end - done).unwrap_or(usize::MAX).min(buffer.len());
             self.source.read_file(done, &mut buffer[..length])?;
+            if let Some(signature) = &self.signature {
+                signature.blank(done, &mut buffer[..length]);
+            }
             hasher.update(&buffer[..length]);
             done += length as u64;
             progress(done, end);
@@ -217,6 +227,17 @@ impl<R: Read + Seek> PackageReader<R> {
     pub fn contents(&mut self) -> Contents<'_, R> {
         Contents::new(&mut self.source, &self.index, self.header.trees.len())
     }
+}
+
+/// Where what stands before a signature ends (§3.5): up to seven zeros fill up to it.
+fn unpadded<R: Read + Seek>(input: &mut R, signed: u64) -> Result<u64, ReadError> {
+    let padding = usize::try_from(signed).map_or(PADDING, |signed| signed.min(PADDING));
+    let mut bytes = [0; PADDING];
+    let bytes = &mut bytes[..padding];
+    Source::new(input, 0).read_exact(Part::Trailer, signed - padding as u64, bytes)?;
+    // No package ends with a zero.
+    let zeros = bytes.iter().rev().take_while(|&&byte| byte == 0).count() as u64;
+    Ok(signed - zeros)
 }
 
 /// The records of a package, in order. Ends after the first error.

@@ -10,12 +10,13 @@ use crate::{
     Chunk, ChunkSizes, FileContent, Header, Layout, ManifestTree, Node, Record, Settings, Totals,
     chunking::Cutter,
     compare_paths,
-    compress::{Packing, compress},
+    compress::{Leftovers, Packing, compress},
     extents::{Place, WholeHash},
     known::{First, Known, OpenLane},
     lane::Kind,
     layout::{self, FORMAT, Frame, Index, Lane, TRAILER_LENGTH},
     manifest::{LeafBuilder, identity},
+    signature::Signature,
 };
 
 /// Frames of leaves and of repeats are written when they have so many bytes.
@@ -81,6 +82,7 @@ pub struct PackageWriter<W> {
     index: Frames,
     queue: VecDeque<Pending>,
     lanes: [OpenLane; Kind::ALL.len()],
+    leftovers: Leftovers,
     leaves: LeafBuilder,
     leaf_bytes: Vec<u8>,
     repeats: Vec<u8>,
@@ -125,6 +127,7 @@ impl<W: Write> PackageWriter<W> {
             index: Frames::default(),
             queue: VecDeque::new(),
             lanes: Default::default(),
+            leftovers: Leftovers::default(),
             leaves: LeafBuilder::default(),
             leaf_bytes: Vec::new(),
             repeats: Vec::new(),
@@ -304,12 +307,13 @@ impl<W: Write> PackageWriter<W> {
 
     fn close_frame(&mut self, kind: Kind) -> Result<(), WriteError> {
         let lane = &mut self.lanes[usize::from(kind.number())];
-        let plain = std::mem::take(&mut lane.bytes);
-        if plain.is_empty() {
+        if lane.bytes.is_empty() {
             return Ok(());
         }
+        let plain = std::mem::replace(&mut lane.bytes, self.leftovers.buffer());
         lane.start += plain.len() as u64;
-        self.enqueue(Pending::Content(Packing::start(plain, kind, self.settings)))
+        let packing = Packing::start(plain, kind, self.settings, &self.leftovers);
+        self.enqueue(Pending::Content(packing))
     }
 
     fn close_list(&mut self, list: List) -> Result<(), WriteError> {
@@ -371,7 +375,17 @@ struct Output<W> {
 impl<W: Write> Output<W> {
     fn write(&mut self, bytes: &[u8]) -> Result<(), WriteError> {
         let first = self.length == 0 && bytes.len() as u64 == self.stub && self.stub > 0;
-        self.hasher.update(bytes);
+        match Signature::find(bytes).filter(|_| first) {
+            // Signing changes the program later, and the hash stays true (§3.5).
+            Some(signature) => {
+                let mut blank = bytes.to_vec();
+                signature.blank(0, &mut blank);
+                self.hasher.update(&blank);
+            }
+            None => {
+                self.hasher.update(bytes);
+            }
+        }
         self.out.write_all(bytes).map_err(WriteError::Write)?;
         if !first {
             self.length += bytes.len() as u64;

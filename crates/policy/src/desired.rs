@@ -6,8 +6,8 @@ use model::{Hash, PackageName};
 
 use crate::{
     ContentVersion, Effect, Event, Features, GroupName, Key, Moment, Note, Now, Observed, Package,
-    PackageId, Phase, Place, PlaceId, PlaceKind, PointName, Reach, Refused, Site, SiteCode, Stamp,
-    Tally, VersionNumber,
+    PackageId, Phase, Place, PlaceId, PlaceKind, PointName, Refused, Site, Stamp, Tally,
+    VersionNumber,
 };
 
 type Effects = Vec<Effect>;
@@ -60,6 +60,7 @@ impl Site {
                 Ok(())
             }
             Event::RemovePoint { name, force } => self.remove_point(at, &name, force, fx),
+            Event::Attach(parent) => self.attach(at, parent, fx),
             Event::AddChild { code, reach } => self.add_child(at, code, reach, fx),
             Event::AddBelow { child, code } => self.add_below(at, &child, code, fx),
             Event::RemoveChild(code) => self.remove_child(at, &code, fx),
@@ -418,68 +419,6 @@ impl Site {
         }
     }
 
-    fn add_child(
-        &mut self,
-        at: Moment,
-        code: SiteCode,
-        reach: Reach,
-        fx: &mut Effects,
-    ) -> Result<(), Refused> {
-        if code == self.code || self.routes.contains_key(&code) {
-            return Err(Refused::Exists(code.to_string()));
-        }
-        let kind = PlaceKind::Child { code: code.clone(), reach, heard: Stamp::default() };
-        let id = self.new_place(Place::new(kind, Features(u64::MAX)), fx);
-        self.route(at, id, code, fx);
-        Ok(())
-    }
-
-    fn add_below(
-        &mut self,
-        at: Moment,
-        child: &SiteCode,
-        code: SiteCode,
-        fx: &mut Effects,
-    ) -> Result<(), Refused> {
-        let id = self.child(child).ok_or_else(|| Refused::NoPlace(child.to_string()))?;
-        if code == self.code || self.routes.contains_key(&code) {
-            return Err(Refused::Exists(code.to_string()));
-        }
-        self.route(at, id, code, fx);
-        Ok(())
-    }
-
-    fn route(&mut self, at: Moment, id: PlaceId, code: SiteCode, fx: &mut Effects) {
-        self.routes.insert(code.clone(), id);
-        fx.push(Effect::Keep(Key::Site));
-        for package in self.packages.keys().copied().collect::<Vec<_>>() {
-            let targets = self.points_of(package).filter(|point| point.site == code).count();
-            if let Ok(targets @ 1..) = i32::try_from(targets) {
-                self.bump(at, id, package, targets, fx);
-            }
-        }
-    }
-
-    fn remove_child(
-        &mut self,
-        at: Moment,
-        code: &SiteCode,
-        fx: &mut Effects,
-    ) -> Result<(), Refused> {
-        let id = self.child(code).ok_or_else(|| Refused::NoPlace(code.to_string()))?;
-        self.forget_place(at, id, fx);
-        Ok(())
-    }
-
-    /// The place of a direct child.
-    pub(crate) fn child(&self, child: &SiteCode) -> Option<PlaceId> {
-        let id = self.routes.get(child).copied()?;
-        match &self.places.get(&id)?.kind {
-            PlaceKind::Child { code, .. } if code == child => Some(id),
-            _ => None,
-        }
-    }
-
     /// A copy nobody wanted is one that is to go; its number is not given again.
     fn found(
         &mut self,
@@ -516,7 +455,7 @@ impl Site {
         Ok(())
     }
 
-    fn new_place(&mut self, place: Place, fx: &mut Effects) -> PlaceId {
+    pub(crate) fn new_place(&mut self, place: Place, fx: &mut Effects) -> PlaceId {
         let id = PlaceId(self.next_place);
         self.next_place += 1;
         self.places.insert(id, place);
@@ -535,7 +474,12 @@ impl Site {
         self.withdraw(id);
         self.places.remove(&id);
         self.points.retain(|_, point| *point != id);
+        let sites = self.routes.len();
         self.routes.retain(|_, child| *child != id);
+        if self.routes.len() != sites {
+            self.say_below();
+            fx.push(Effect::Keep(Key::Site));
+        }
         fx.push(Effect::Keep(Key::Place(id)));
         fx.push(Effect::Tell(match copies {
             0 => Note::Clean(id),
@@ -625,7 +569,7 @@ impl Site {
     }
 
     /// More or fewer targets of the package are at, or behind, a place.
-    fn bump(
+    pub(crate) fn bump(
         &mut self,
         at: Moment,
         place_id: PlaceId,

@@ -184,6 +184,7 @@ impl Site {
         match outcome {
             Outcome::Seen(observed) => {
                 self.answered(now.at, place_id, fx);
+                self.end_doubt(place_id, id);
                 // The job is judged by what is there now; if that is not enough, it was one more failure.
                 self.enter(now.at, place_id, id, Phase::Turn);
                 self.looked(now.at, place_id, id, observed, fx);
@@ -194,6 +195,14 @@ impl Site {
         self.offer(now.at, place_id);
         self.collect(id, fx);
         Ok(())
+    }
+
+    /// A lease has come to its end: earlier ones are locked out by its fence.
+    fn end_doubt(&mut self, place_id: PlaceId, id: PackageId) {
+        let cell = self.places.get_mut(&place_id).and_then(|place| place.cell_mut(id));
+        if let Some(note) = cell.and_then(|cell| cell.note.as_mut()) {
+            note.is_in_doubt = false;
+        }
     }
 
     #[cfg(feature = "mutations")]
@@ -317,6 +326,11 @@ impl Site {
         let Some(cell) = place.cell_mut(id) else {
             fx.push(Effect::Tell(Note::Late { place: place_id, package: id }));
             return;
+        };
+        let is_in_doubt = cell.note.as_ref().is_some_and(|note| note.is_in_doubt);
+        let observed = match observed {
+            Observed::Holds(_) if is_in_doubt => Observed::Unknown,
+            observed => observed,
         };
         let changed = std::mem::replace(&mut cell.observed, observed) != observed;
         #[cfg(feature = "mutations")]
@@ -488,6 +502,16 @@ impl Site {
             self.failed(now, place, package, Cause::LeaseExpired, fx);
             fx.push(Effect::Keep(Key::Copy(place, package)));
             self.offer(now.at, place);
+        }
+    }
+
+    /// Takes over what is known of room at places: rows do not say it.
+    pub fn remember_room(&mut self, other: &Self) {
+        for (id, place) in &mut self.places {
+            let same = other.places.get(id).filter(|other| other.kind == place.kind);
+            if let Some(other) = same {
+                place.free = place.free.or(other.free);
+            }
         }
     }
 

@@ -37,6 +37,8 @@ pub enum Event {
     AddPoint { name: Box<str>, features: Features },
     /// It is to go: cleaned first, or with `force` forgotten as it is.
     RemovePoint { name: Box<str>, force: bool },
+    /// This site is a child from now on, of this parent.
+    Attach(SiteCode),
     /// A child of this site.
     AddChild { code: SiteCode, reach: Reach },
     /// A site somewhere below a child.
@@ -149,6 +151,11 @@ pub enum Quarantined {
     /// A target outside the receiver's tree.
     #[error("it names a point that is not below this site")]
     ForeignPoint,
+    /// A site that is above, or below another child.
+    #[error(
+        "it says that a site is below it which is not: two sites have one code, or the tree has a ring"
+    )]
+    TwiceInTheTree,
     /// Content without length or version.
     #[error("it announces a version without number or content")]
     EmptyVersion,
@@ -161,7 +168,9 @@ pub enum Refused {
     #[error("no package `{0}` here; `packhorse site status` lists them")]
     NoPackage(PackageName),
     /// No such point, child or place.
-    #[error("no place `{0}` here; `packhorse dp list` lists them")]
+    #[error(
+        "no place `{0}` here; `packhorse site dp list` and `packhorse site child list` list them"
+    )]
     NoPlace(String),
     /// Taken already.
     #[error("`{0}` exists already")]
@@ -169,6 +178,12 @@ pub enum Refused {
     /// Another lease came after.
     #[error("the lease is over: its fence is {given:?}, and {current:?} was given since")]
     StaleFence { given: Fence, current: Fence },
+    /// A tree has no rings.
+    #[error("`{0}` would be above and below this site: a tree has no rings")]
+    Ring(SiteCode),
+    /// One parent is enough.
+    #[error("`{0}` is the parent of this site already")]
+    HasParent(SiteCode),
     /// Only the publishing site may.
     #[error("`{0}` comes from the parent site: change it there")]
     NotOurs(PackageName),

@@ -28,6 +28,12 @@ impl Changes {
         self.by_sequence.insert(self.sequence, id);
     }
 
+    /// A change that concerns no package. Answers with its number.
+    pub(crate) fn skip(&mut self) -> u64 {
+        self.sequence += 1;
+        self.sequence
+    }
+
     pub(crate) fn forget(&mut self, id: PackageId) {
         if let Some(old) = self.of.remove(&id) {
             self.by_sequence.remove(&old);
@@ -97,6 +103,8 @@ pub struct Report {
     pub stamp: Stamp,
     /// Everything after this is there; nothing, if simply everything is.
     pub since: Option<u64>,
+    /// Every site below the child, if that changed.
+    pub below: Option<BTreeSet<SiteCode>>,
     /// By package.
     pub entries: Vec<ReportEntry>,
 }
@@ -155,7 +163,9 @@ impl Site {
             .filter_map(|(sequence, id)| self.report_entry(id, sequence))
             .collect();
         let stamp = Stamp { epoch: self.epoch, sequence: self.reports.last() };
-        Exchange { seen: self.seen, report: Report { stamp, since, entries } }
+        let below = (self.said_below > since.unwrap_or_default() || whole)
+            .then(|| self.routes.keys().cloned().collect());
+        Exchange { seen: self.seen, report: Report { stamp, since, below, entries } }
     }
 
     fn report_entry(&self, id: PackageId, sequence: u64) -> Option<ReportEntry> {
@@ -259,6 +269,9 @@ impl Site {
         }
         let now = *heard;
         fx.push(Effect::Keep(Key::Place(id)));
+        if let Some(below) = report.below.as_ref().filter(|_| follows) {
+            self.merge_below(at, id, below, fx);
+        }
         let mut named = BTreeSet::new();
         for entry in &report.entries {
             if let Some(package) = self.names.get(&entry.package).copied() {
@@ -278,6 +291,42 @@ impl Site {
             }
         }
         now
+    }
+
+    /// Takes over which sites are below a child.
+    fn merge_below(
+        &mut self,
+        at: Moment,
+        id: PlaceId,
+        below: &BTreeSet<SiteCode>,
+        fx: &mut Vec<Effect>,
+    ) {
+        let Some(PlaceKind::Child { code, .. }) = self.places.get(&id).map(|place| &place.kind)
+        else {
+            return;
+        };
+        let child = code.clone();
+        for code in below {
+            match self.routes.get(code) {
+                Some(place) if *place == id && *code != child => {}
+                None if *code != self.code && self.parent.as_ref() != Some(code) => {
+                    self.route(at, id, code.clone(), fx);
+                }
+                _ => fx.push(Effect::Quarantine {
+                    origin: child.clone(),
+                    why: Quarantined::TwiceInTheTree,
+                }),
+            }
+        }
+        let gone: Vec<SiteCode> = self
+            .routes
+            .iter()
+            .filter(|(code, place)| **place == id && **code != child && !below.contains(*code))
+            .map(|(code, _)| code.clone())
+            .collect();
+        for code in gone {
+            self.unroute(at, id, &code, fx);
+        }
     }
 
     /// Whether a child that has heard everything up to `seen` knows our last word on a package. If not, that it has

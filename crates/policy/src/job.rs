@@ -212,9 +212,9 @@ impl fmt::Display for Reason {
             Self::Below => f.write_str("waits until every place below is clean"),
             Self::Worker => f.write_str("being worked on"),
             Self::Failed(Some(cause)) => {
-                write!(f, "gave up: {cause}; `packhorse dp repair --retry`")
+                write!(f, "gave up: {cause}; `packhorse site retry`")
             }
-            Self::Failed(None) => f.write_str("gave up; `packhorse dp repair --retry`"),
+            Self::Failed(None) => f.write_str("gave up; `packhorse site retry`"),
         }
     }
 }

@@ -31,6 +31,7 @@ mod schedule;
 mod scrub;
 mod sender;
 mod site;
+mod tree;
 mod words;
 
 pub use courier::CourierSet;

@@ -84,10 +84,11 @@ impl Site {
         let fence = self.stand_down(place_id, id);
         let cell = self.places.get_mut(&place_id)?.cell_mut(id)?;
         if let Some(note) = &mut cell.note {
-            if note.below.is_none() {
+            let crate::site::Trouble { below, is_in_doubt, .. } = **note;
+            if below.is_none() && !is_in_doubt {
                 cell.note = None;
             } else {
-                **note = crate::site::Trouble { below: note.below, ..Default::default() };
+                **note = crate::site::Trouble { is_in_doubt, below, ..Default::default() };
             }
         }
         fence
@@ -250,9 +251,13 @@ impl Site {
 fn doubt_after_removal(package: &Package, place: &mut Place, id: PackageId) {
     let leaving = place.leaving;
     let Some(cell) = place.cell_mut(id) else { return };
-    let was_removed = cell.note.as_ref().is_some_and(|note| note.removes && note.attempts > 0);
     let is_wanted = package.newest.is_some() && cell.wanted > 0 && !leaving;
-    if was_removed && is_wanted && matches!(cell.observed, Observed::Holds(_)) {
+    let was_removed = |note: &&mut Box<crate::site::Trouble>| note.removes && note.attempts > 0;
+    let Some(note) = cell.note.as_mut().filter(|note| is_wanted && was_removed(note)) else {
+        return;
+    };
+    note.is_in_doubt = true;
+    if matches!(cell.observed, Observed::Holds(_)) {
         cell.observed = Observed::Unknown;
     }
 }

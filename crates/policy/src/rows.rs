@@ -43,6 +43,8 @@ pub struct SiteRow {
     groups: Vec<(GroupName, BTreeSet<PointName>)>,
     said_down: u64,
     said_up: u64,
+    #[serde(default)]
+    said_below: u64,
     seen: Stamp,
     heard: Stamp,
     fence: u64,
@@ -162,6 +164,7 @@ impl Site {
                 .collect(),
             said_down: self.feed.last(),
             said_up: self.reports.last(),
+            said_below: self.said_below,
             seen: self.seen,
             heard: self.heard,
             fence: self.fence,
@@ -228,6 +231,7 @@ impl Site {
         (site.seen, site.heard, site.fence) = (own.seen, own.heard, own.fence);
         site.feed.begin_at(own.said_down);
         site.reports.begin_at(own.said_up);
+        site.said_below = own.said_below;
         for (name, points) in own.groups {
             site.groups.insert(name, Group { points, packages: BTreeSet::new() });
         }

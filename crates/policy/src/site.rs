@@ -62,6 +62,8 @@ pub struct Site {
     pub(crate) feed: Changes,
     /// What the parent is told.
     pub(crate) reports: Changes,
+    /// Where in `reports` the sites below changed last.
+    pub(crate) said_below: u64,
     /// How far the parent's word has been heard.
     pub(crate) seen: Stamp,
     /// How far the parent has heard ours.
@@ -193,6 +195,9 @@ pub(crate) struct Trouble {
     /// When the pause or the lease ends.
     pub(crate) until: Moment,
     pub(crate) reserved: u64,
+    /// Whoever was removing the copy may still be at it: a look proves nothing until a later lease has ended.
+    #[serde(default)]
+    pub(crate) is_in_doubt: bool,
     /// What a child said of the places below it.
     pub(crate) below: Option<(Stamp, Tally, VersionNumber)>,
 }
@@ -278,6 +283,7 @@ impl Site {
             groups: BTreeMap::new(),
             feed: Changes::default(),
             reports: Changes::default(),
+            said_below: 0,
             seen: Stamp::default(),
             heard: Stamp::default(),
             runnable: BTreeSet::new(),
@@ -299,6 +305,16 @@ impl Site {
     /// The site above, if this is not the central one.
     pub fn parent(&self) -> Option<&SiteCode> {
         self.parent.as_ref()
+    }
+
+    /// The latest change children are told of.
+    pub fn feed_stamp(&self) -> Stamp {
+        Stamp { epoch: self.epoch, sequence: self.feed.last() }
+    }
+
+    /// How far the parent has been heard.
+    pub fn seen(&self) -> Stamp {
+        self.seen
     }
 
     /// How often it was restored from a backup.
@@ -349,6 +365,11 @@ impl Site {
     /// The child a site is reached through, or the child itself.
     pub fn child_id(&self, code: &SiteCode) -> Option<PlaceId> {
         self.routes.get(code).copied()
+    }
+
+    /// Every site reached through a child, the child itself among them.
+    pub fn sites_below(&self, child: PlaceId) -> impl Iterator<Item = &SiteCode> {
+        self.routes.iter().filter(move |(_, place)| **place == child).map(|(code, _)| code)
     }
 
     /// The version the site's own store holds of a package, whole and verified.

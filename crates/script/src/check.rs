@@ -39,23 +39,40 @@ const IDENTITY: &[u8] = b"S-1-5-21-";
 
 /// No account of the reference machine exists elsewhere.
 fn check_identities(script: &Script, problems: &mut Vec<Problem>) {
+    let hint = "leave it out, or say `HKCU` for whoever installs";
     for (index, step) in script.steps.iter().enumerate() {
+        if let crate::StepKind::Registry(registry) = &step.kind {
+            for (name, edit) in &registry.values {
+                if matches!(edit, model::ValueEdit::Raw { data, .. } if names_account(data)) {
+                    let message = format!(
+                        "the bytes of `{name}` name an account by the reference machine's number for it"
+                    );
+                    let place = step_place(script, index).key("values");
+                    problems.push(Problem::error(place, message).hint(hint));
+                }
+            }
+        }
         for (key, template) in crate::visit::step_templates(step) {
-            let says = |part: &model::Part| {
-                matches!(part, model::Part::Literal(bytes)
-                    if bytes.windows(IDENTITY.len()).any(|window| window == IDENTITY))
-            };
+            let says = |part: &model::Part| matches!(part, model::Part::Literal(bytes) if names_account(bytes));
             if template.0.iter().any(says) {
                 let message = format!(
                     "`{template}` names an account by the reference machine's number for it"
                 );
-                problems.push(
-                    Problem::error(step_place(script, index).key(key), message)
-                        .hint("leave it out, or say `HKCU` for whoever installs"),
-                );
+                problems
+                    .push(Problem::error(step_place(script, index).key(key), message).hint(hint));
             }
         }
     }
+}
+
+/// Whether bytes hold such an identifier, as text of either width, in either case.
+fn names_account(bytes: &[u8]) -> bool {
+    let narrow = |window: &[u8]| window.eq_ignore_ascii_case(IDENTITY);
+    let wide = |window: &[u8]| {
+        let mut pairs = window.chunks_exact(2).zip(IDENTITY);
+        pairs.all(|(pair, letter)| pair[0].eq_ignore_ascii_case(letter) && pair[1] == 0)
+    };
+    bytes.windows(IDENTITY.len()).any(narrow) || bytes.windows(IDENTITY.len() * 2).any(wide)
 }
 
 fn check_programs(script: &Script, problems: &mut Vec<Problem>) {

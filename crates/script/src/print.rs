@@ -90,6 +90,9 @@ fn write_package(text: &mut String, script: &Script) {
             body.text(name, said);
         }
     }
+    if let Some(icon) = &script.icon {
+        body.text("icon", icon);
+    }
 }
 
 fn write_depends(text: &mut String, script: &Script) {

@@ -195,6 +195,7 @@ fn read_package(reader: &mut Reader<'_>, root: &dyn TableLike) -> Option<Script>
     let summary = fields.text("summary").unwrap_or_default().to_owned();
     let configuration = fields.patterns("configuration");
     let generated = fields.templates("generated");
+    let icon = fields.text("icon").map(Box::from);
     let mut text = |key| fields.text(key).unwrap_or_default().to_owned();
     let export = Export {
         maintainer: text("maintainer"),
@@ -215,6 +216,7 @@ fn read_package(reader: &mut Reader<'_>, root: &dyn TableLike) -> Option<Script>
         steps: Vec::new(),
         programs: BTreeMap::new(),
         export,
+        icon,
     })
 }
 

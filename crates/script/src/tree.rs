@@ -31,6 +31,8 @@ pub struct Script {
     pub programs: BTreeMap<Box<str>, Program>,
     /// What a .deb or .rpm made of it says beside.
     pub export: Export,
+    /// The icon of installers for Windows: an `.ico` file, by its path below the project folder.
+    pub icon: Option<Box<str>>,
 }
 
 /// One thing to do, and when.

@@ -209,6 +209,11 @@ pub const PACKAGE: Table = Table {
         may("license", Shape::Text, "The licence as an SPDX expression; for .deb and .rpm."),
         may("section", Shape::Text, "The shelf it is on, `utils`; for .deb and .rpm."),
         may("description", Shape::Text, "What it is in more than one line; for .deb and .rpm."),
+        may(
+            "icon",
+            Shape::Text,
+            "The icon of installers for Windows: an .ico file of the project.",
+        ),
     ],
 };
 

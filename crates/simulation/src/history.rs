@@ -1,7 +1,7 @@
 use model::PackageName;
 use policy::{RetryRule, Settings};
 
-use crate::{Dice, Faults, World, world::Happening};
+use crate::{Clocks, Dice, Faults, World, world::Happening};
 
 /// What came of one seed.
 #[derive(Clone, Debug)]
@@ -14,6 +14,8 @@ pub struct History {
     pub events: u64,
     /// Attempts begun.
     pub attempts: u64,
+    /// Units of content that crossed the network.
+    pub units: u64,
     /// What happened, if asked for.
     pub transcript: Vec<String>,
 }
@@ -39,6 +41,15 @@ pub fn run_seed(seed: u64, with_transcript: bool) -> History {
 
 /// One history from its seed, with settings of one's own as far as [`run_seed`]'s are not needed.
 pub fn run_seed_with(seed: u64, with_transcript: bool, settings: Settings) -> History {
+    run(seed, with_transcript, settings, Clocks::Apart)
+}
+
+/// The history of [`run_seed`], in a world whose clocks all show the same.
+pub fn run_seed_in_step(seed: u64) -> History {
+    run(seed, false, settings(), Clocks::Agree)
+}
+
+fn run(seed: u64, with_transcript: bool, settings: Settings, clocks: Clocks) -> History {
     let mut dice = Dice::new(!seed);
     let faults = Faults {
         loss: dice.below(20),
@@ -46,7 +57,7 @@ pub fn run_seed_with(seed: u64, with_transcript: bool, settings: Settings) -> Hi
         slow: dice.below(20),
         zombie: dice.below(10),
     };
-    let mut world = World::new(seed, settings, faults, 0);
+    let mut world = World::with_clocks(seed, settings, faults, 0, clocks);
     if with_transcript {
         world.transcript = Some(Vec::new());
     }
@@ -86,6 +97,7 @@ pub fn run_seed_with(seed: u64, with_transcript: bool, settings: Settings) -> Hi
         broken: world.checks.broken,
         events: world.checks.events,
         attempts: world.checks.attempts,
+        units: world.units_sent.values().sum(),
         transcript: world.transcript.unwrap_or_default(),
     }
 }

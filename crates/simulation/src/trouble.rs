@@ -157,7 +157,10 @@ impl World {
             5 => self.fill(site, until),
             6 => self.for_a_point(site, |disk| disk.in_use_until = until),
             7 => {
-                self.machines[site].wall = i64::try_from(self.dice.below(800_000_000)).unwrap_or(0);
+                let wall = self.lie();
+                if self.clocks == crate::Clocks::Apart {
+                    self.machines[site].wall = wall;
+                }
             }
             8 => self.back_up_or_restore(site),
             _ => self.poison(site),
@@ -271,7 +274,7 @@ impl World {
         let quarantined = self.checks.quarantined;
         let live = self.machines[site].site.live_jobs();
         let stamp = policy::Stamp { epoch: 0, sequence: 1 };
-        let report = policy::Report { stamp, since: Some(9), entries: Vec::new() };
+        let report = policy::Report { stamp, since: Some(9), below: None, entries: Vec::new() };
         let exchange = policy::Exchange { seen: policy::Stamp::default(), report };
         let Ok(from) = policy::SiteCode::new("NOBODY") else { return };
         self.event(site, Event::FromChild { from: from.clone(), exchange });

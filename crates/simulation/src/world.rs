@@ -28,6 +28,15 @@ impl Faults {
     pub const NONE: Self = Self { loss: 0, twice: 0, slow: 0, zombie: 0 };
 }
 
+/// How the clocks of sites are to each other.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Clocks {
+    /// All show the same.
+    Agree,
+    /// Years lie between them, and wall clocks jump.
+    Apart,
+}
+
 /// What travels between sites.
 #[derive(Clone, Debug)]
 pub(crate) enum Message {
@@ -112,6 +121,7 @@ pub struct World {
     pub transcript: Option<Vec<String>>,
     /// Units that crossed the network, by receiving site.
     pub units_sent: BTreeMap<usize, u64>,
+    pub(crate) clocks: Clocks,
     pub(crate) faults: Faults,
     pub(crate) dice: Dice,
     pub(crate) calm_at: u64,
@@ -131,7 +141,19 @@ pub const UNIT: u64 = 1_000_000;
 impl World {
     /// A world with one central site and no faults.
     pub fn new(seed: u64, settings: Settings, faults: Faults, calm_at: u64) -> Self {
+        Self::with_clocks(seed, settings, faults, calm_at, Clocks::Apart)
+    }
+
+    /// The same, with clocks that agree or do not.
+    pub fn with_clocks(
+        seed: u64,
+        settings: Settings,
+        faults: Faults,
+        calm_at: u64,
+        clocks: Clocks,
+    ) -> Self {
         let mut world = Self {
+            clocks,
             seed,
             now: 0,
             machines: Vec::new(),
@@ -156,8 +178,10 @@ impl World {
         let Ok(code) = SiteCode::new(code) else { return 0 };
         let above = parent.map(|parent| self.machines[parent].site.code().clone());
         let mut machine = Machine::new(Site::new(code.clone(), above, settings), parent);
-        machine.steady = self.dice.below(1_000_000_000);
-        machine.wall = i64::try_from(self.dice.below(800_000_000)).unwrap_or(0) - 400_000_000;
+        let (steady, wall) = (self.dice.below(1_000_000_000), self.lie());
+        if self.clocks == Clocks::Apart {
+            (machine.steady, machine.wall) = (steady, wall);
+        }
         self.machines.push(machine);
         let (mut below, mut up) = (code.clone(), parent);
         if let Some(parent) = parent {
@@ -176,6 +200,11 @@ impl World {
         }
         self.at(600_000, Happening::Scrub { site: index, life: 0 });
         index
+    }
+
+    /// By how many seconds a wall clock is wrong.
+    pub(crate) fn lie(&mut self) -> i64 {
+        i64::try_from(self.dice.below(800_000_000)).unwrap_or(0) - 400_000_000
     }
 
     fn connect(&mut self, parent: usize, code: &SiteCode) {

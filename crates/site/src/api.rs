@@ -17,7 +17,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::json;
 use tokio::io::AsyncWriteExt;
 
-use crate::{Server, SiteError, Status, copy::sentence};
+use crate::{AddressSettings, Server, SiteError, Status, Token, Trip, copy::sentence};
 
 /// A point to be added.
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -35,12 +35,30 @@ pub(crate) struct Assignment {
     pub(crate) wanted: bool,
 }
 
+/// A child to be added, and how it may be sent to.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct NewChild {
+    pub(crate) code: String,
+    #[serde(default)]
+    pub(crate) address: AddressSettings,
+}
+
 /// What is to be tried again at once; all, if nothing is named.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct Retry {
     pub(crate) point: Option<String>,
     pub(crate) package: Option<PackageName>,
+}
+
+/// A medium, as a folder of the site's machine, and for whom; for all children, if nobody is named.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Medium {
+    pub(crate) folder: PathBuf,
+    #[serde(default)]
+    pub(crate) children: Vec<String>,
 }
 
 #[derive(Debug, Default, Deserialize)]
@@ -69,6 +87,7 @@ impl IntoResponse for Refusal {
     fn into_response(self) -> Response {
         let status = match &self.0 {
             SiteError::Refused(_)
+            | SiteError::Code(_)
             | SiteError::Location { .. }
             | SiteError::Publish(_)
             | SiteError::Said { conflict: true, .. } => StatusCode::CONFLICT,
@@ -87,6 +106,13 @@ pub(crate) fn router(server: App, token: String) -> Router {
         .route("/v1/packages", post(publish))
         .route("/v1/packages/{name}", axum::routing::delete(retire))
         .route("/v1/packages/{name}/assignment", post(assign))
+        .route("/v1/packages/{name}/priority", axum::routing::put(prioritise))
+        .route("/v1/children", post(add_child))
+        .route("/v1/children/{code}", axum::routing::delete(remove_child))
+        .route("/v1/children/{code}/token", post(new_token))
+        .route("/v1/children/{code}/address", axum::routing::put(address))
+        .route("/v1/courier/export", post(courier_export))
+        .route("/v1/courier/import", post(courier_import))
         .route("/v1/retry", post(retry))
         .route("/v1/verify", post(verify))
         .route_layer(middleware::from_fn(move |request: Request, next: Next| {
@@ -178,6 +204,72 @@ async fn assign(
     let name = package_name(&name)?;
     blocking(move || server.assign(name, &assignment.points, assignment.wanted)).await?;
     Ok(Json(json!({ "done": true })))
+}
+
+async fn prioritise(
+    State(server): State<App>,
+    Path(name): Path<String>,
+    Json(priority): Json<u8>,
+) -> Result<Json<serde_json::Value>, Refusal> {
+    let package = package_name(&name)?;
+    blocking(move || server.event(policy::Event::Prioritise { package, priority })).await?;
+    Ok(Json(json!({ "done": true })))
+}
+
+async fn add_child(
+    State(server): State<App>,
+    Json(NewChild { code, address }): Json<NewChild>,
+) -> Result<Json<Token>, Refusal> {
+    let token = blocking(move || {
+        let code = server.add_child(&code, &address)?;
+        server.token(&code)
+    });
+    Ok(Json(token.await?))
+}
+
+fn site_code(code: &str) -> Result<policy::SiteCode, Refusal> {
+    policy::SiteCode::new(code).map_err(|error| Refusal(error.into()))
+}
+
+async fn remove_child(
+    State(server): State<App>,
+    Path(code): Path<String>,
+) -> Result<Json<serde_json::Value>, Refusal> {
+    let code = site_code(&code)?;
+    blocking(move || server.remove_child(&code)).await?;
+    Ok(Json(json!({ "done": true })))
+}
+
+async fn new_token(
+    State(server): State<App>,
+    Path(code): Path<String>,
+) -> Result<Json<Token>, Refusal> {
+    let code = site_code(&code)?;
+    Ok(Json(blocking(move || server.token(&code)).await?))
+}
+
+async fn address(
+    State(server): State<App>,
+    Path(code): Path<String>,
+    Json(address): Json<AddressSettings>,
+) -> Result<Json<serde_json::Value>, Refusal> {
+    let code = site_code(&code)?;
+    blocking(move || server.set_address(&code, &address)).await?;
+    Ok(Json(json!({ "done": true })))
+}
+
+async fn courier_export(
+    State(server): State<App>,
+    Json(Medium { folder, children }): Json<Medium>,
+) -> Result<Json<Vec<Trip>>, Refusal> {
+    Ok(Json(blocking(move || server.courier_export(&folder, &children)).await?))
+}
+
+async fn courier_import(
+    State(server): State<App>,
+    Json(Medium { folder, .. }): Json<Medium>,
+) -> Result<Json<Vec<Trip>>, Refusal> {
+    Ok(Json(blocking(move || server.courier_import(&folder)).await?))
 }
 
 async fn retry(

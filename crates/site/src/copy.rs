@@ -224,7 +224,7 @@ fn sound_file(from: &Point, object: &Object) -> Result<std::path::PathBuf, Stopp
     }
 }
 
-fn hash_of(path: &Path) -> std::io::Result<Hash> {
+pub(crate) fn hash_of(path: &Path) -> std::io::Result<Hash> {
     let mut file = File::open(path)?;
     let mut hasher = Hasher::new();
     let mut buffer = vec![0; 1 << 20];

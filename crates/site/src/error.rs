@@ -1,4 +1,4 @@
-use std::{io, path::PathBuf};
+use std::{io, net::SocketAddr, path::PathBuf};
 
 use policy::{InvalidCode, Refused, RowsError};
 use store::{OpenPointError, PointError, PublishError};
@@ -49,6 +49,28 @@ pub enum SiteError {
     /// A package cannot be published.
     #[error(transparent)]
     Publish(#[from] PublishError),
+    /// A certificate cannot be made.
+    #[error("making or reading a certificate stopped")]
+    Certificate(#[from] rcgen::Error),
+    /// What lines are secured with.
+    #[error("setting up secure lines stopped")]
+    Tls(#[from] rustls::Error),
+    /// What is written in `site.toml` cannot be followed.
+    #[error("`{path}` is wrong: {reason}", path = path.display())]
+    Settings {
+        /// Which file.
+        path: PathBuf,
+        /// What is wrong with it.
+        reason: String,
+    },
+    /// A file that is no token.
+    #[error("`{path}` is no token: {reason}; `packhorse site child token` at the parent makes one", path = path.display())]
+    Token {
+        /// Which.
+        path: PathBuf,
+        /// Why not.
+        reason: String,
+    },
     /// A folder that is something else already.
     #[error("`{location}` cannot be a distribution point: {reason}")]
     Location {
@@ -56,6 +78,15 @@ pub enum SiteError {
         location: String,
         /// Why not.
         reason: String,
+    },
+    /// Nobody can call it there.
+    #[error("listening at `{address}` stopped: give it another address, or end who has this one")]
+    Listen {
+        /// Where.
+        address: SocketAddr,
+        /// Why.
+        #[source]
+        source: io::Error,
     },
     /// Nobody listens.
     #[error("the site at `{address}` does not answer: `packhorse site serve` starts it")]
@@ -77,6 +108,20 @@ pub enum SiteError {
 }
 
 impl SiteError {
+    /// The same, for somebody whose event shared a transaction.
+    pub(crate) fn for_another(&self) -> Self {
+        let mut text = String::new();
+        let mut source = std::error::Error::source(self);
+        if let Self::Storage(error) = self {
+            source = std::error::Error::source(error);
+        }
+        while let Some(next) = source {
+            text += &format!("{}{next}", if text.is_empty() { "" } else { ": " });
+            source = next.source();
+        }
+        StorageError::Database { doing: "a transaction with others", source: text.into() }.into()
+    }
+
     pub(crate) fn file(
         doing: &'static str,
         path: impl Into<PathBuf>,

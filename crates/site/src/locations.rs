@@ -52,7 +52,8 @@ pub(crate) fn check<'a>(
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(()),
         Err(error) => return Err(refuse(format!("it cannot be read: {error}"))),
     };
-    let ours = ["deltas", "manifests", "names", "packs", "releases", "site", ".lock"];
+    let ours =
+        ["deltas", "hints", "manifests", "marks", "names", "packs", "releases", "site", ".lock"];
     let foreign = entries
         .filter_map(Result::ok)
         .find(|entry| !ours.iter().any(|name| entry.file_name() == *name));

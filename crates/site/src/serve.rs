@@ -6,30 +6,58 @@ use tokio::{
     signal::unix::{SignalKind, signal},
 };
 
-use crate::{Folder, Server, SiteError, api, folder::write_durably, server::log};
+use crate::{
+    Folder, Server, SiteError, api, folder::write_durably, link, process::Process, server::log,
+};
 
 /// Attempts under way have so long to end.
 const PATIENCE: Duration = Duration::from_secs(10);
 
-/// Runs the site until it is told to stop by SIGTERM or SIGINT. Whatever was under way then goes on with the next
+/// Where a site listens.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Listen {
+    /// For people and programs of this machine.
+    pub api: SocketAddr,
+    /// For children; a site without any needs none.
+    pub link: Option<SocketAddr>,
+}
+
+/// Runs a process of the site until it is told to stop by SIGTERM or SIGINT. Whatever was under way then goes on with the next
 /// start.
-pub fn serve(folder: Folder, listen: SocketAddr) -> Result<(), SiteError> {
-    let _lock = folder.lock()?;
+pub fn serve(folder: Folder, listen: Listen) -> Result<(), SiteError> {
+    let settings = folder.settings()?;
+    let presence = folder.enter(&settings)?;
     let token = folder.token()?;
-    let cannot = |source| SiteError::file("listening for", folder.address())(source);
+    let cannot = |source| SiteError::file("listening for", folder.path())(source);
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(2)
         .enable_all()
         .build()
         .map_err(cannot)?;
-    let server = Server::start(folder.clone())?;
-    runtime.block_on(async {
-        let listener = TcpListener::bind(listen).await.map_err(cannot)?;
+    let server = Server::open(folder.clone(), presence.alone)?;
+    presence.open_up()?;
+    let process = runtime.block_on(async {
+        let listener = bind(listen.api).await?;
         let address = listener.local_addr().map_err(cannot)?;
+        let children = match listen.link {
+            Some(link) => Some(bind(link).await?),
+            None => None,
+        };
         let mut stop = signal(SignalKind::terminate()).map_err(cannot)?;
         let mut interrupt = signal(SignalKind::interrupt()).map_err(cannot)?;
+        let process = Process::register(&folder, &address.to_string())?;
         write_durably(&folder.address(), address.to_string().as_bytes(), 0o644)?;
         log("listens", &json!({ "address": address.to_string() }));
+        let lines = match children {
+            Some(listener) => {
+                let address = listener.local_addr().map_err(cannot)?;
+                write_durably(&folder.link_address(), address.to_string().as_bytes(), 0o644)?;
+                log("listens-for-children", &json!({ "address": address.to_string() }));
+                Some(tokio::spawn(link::listen(server.clone(), listener)))
+            }
+            None => None,
+        };
+        server.connect(&tokio::runtime::Handle::current());
         let app = api::router(server.clone(), token);
         let stopped = async move {
             tokio::select! {
@@ -37,10 +65,25 @@ pub fn serve(folder: Folder, listen: SocketAddr) -> Result<(), SiteError> {
                 _ = interrupt.recv() => {}
             }
         };
-        axum::serve(listener, app).with_graceful_shutdown(stopped).await.map_err(cannot)
+        axum::serve(listener, app).with_graceful_shutdown(stopped).await.map_err(cannot)?;
+        if let Some(lines) = lines {
+            lines.abort();
+        }
+        Ok::<_, SiteError>(process)
     })?;
-    let _ = std::fs::remove_file(folder.address());
+    drop(process);
+    // Another process may live on.
+    if Process::addresses(&folder).is_empty() {
+        for path in [folder.address(), folder.link_address()] {
+            let _ = std::fs::remove_file(path);
+        }
+    }
     server.stop(PATIENCE);
+    runtime.shutdown_timeout(PATIENCE);
     log("stopped", &json!({}));
     Ok(())
+}
+
+async fn bind(address: SocketAddr) -> Result<TcpListener, SiteError> {
+    TcpListener::bind(address).await.map_err(|source| SiteError::Listen { address, source })
 }

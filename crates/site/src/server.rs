@@ -1,8 +1,8 @@
 use std::{
-    collections::HashMap,
+    collections::{BTreeMap, HashMap},
     path::Path,
     sync::{
-        Arc, Condvar, Mutex, MutexGuard, PoisonError,
+        Arc, Condvar, Mutex, MutexGuard, OnceLock, PoisonError,
         atomic::{AtomicBool, Ordering},
     },
     thread,
@@ -16,11 +16,20 @@ use policy::{
 };
 use serde_json::json;
 use store::{Point, PublishOptions};
+use tokio::{runtime::Handle, sync::watch};
 
 use crate::{
     Desk, Folder, SiteError, Status,
-    copy::{Stopped, complete, look_while, remove, remove_fenced, sentence},
+    authority::Authority,
+    copy::{GoOn, Stopped, complete, look_while, remove, remove_fenced, sentence},
+    decide::Answer,
+    desk::Facts,
+    incoming::Incoming,
+    link::Children,
     locations,
+    receive::Transfer,
+    tree::Sending,
+    uplink::{Uplink, is_enrolled},
 };
 
 /// Seconds between two words about progress.
@@ -31,18 +40,35 @@ const GRACE: Duration = Duration::from_hours(168);
 const SCRUB: u64 = 20 << 20;
 
 /// Work under way, by place and package: its fence, and whether it was cancelled.
-type Works = HashMap<(PlaceId, PackageId), (Fence, Arc<AtomicBool>)>;
+pub(crate) type Works = HashMap<(PlaceId, PackageId), (Fence, Arc<AtomicBool>)>;
 
 /// A site at work: events in, effects carried out by threads of its own.
 pub struct Server {
     folder: Folder,
     desk: Mutex<Desk>,
+    /// Events that wait for the desk.
+    pub(crate) queue: Mutex<Vec<(Event, Facts, Answer)>>,
     /// Wakes the timer when there is an earlier moment to wait for.
-    changed: Condvar,
+    pub(crate) changed: Condvar,
     cancelled: Mutex<Works>,
     stopping: AtomicBool,
+    pub(crate) stop_word: watch::Sender<bool>,
     store: Point,
+    pub(crate) authority: Authority,
+    pub(crate) children: Mutex<Children>,
+    pub(crate) sending: Mutex<Sending>,
+    pub(crate) began: Instant,
+    incoming: Incoming,
+    uplink: OnceLock<Arc<Uplink>>,
+    transfers: Mutex<Transfers>,
+    /// What is wrong with the database, if anything is.
+    pub(crate) database: Mutex<Option<String>>,
+    /// Bytes hashed per second when nobody asks.
+    scrub: u64,
 }
+
+/// What is being received right now.
+type Transfers = BTreeMap<(PlaceId, PackageId), Transfer>;
 
 /// What a worker needs to know of its work.
 struct Order {
@@ -54,6 +80,12 @@ struct Order {
 impl Server {
     /// The site in a folder whose lock the caller holds. Attempts of earlier processes are over.
     pub fn start(folder: Folder) -> Result<Arc<Self>, SiteError> {
+        Self::open(folder, true)
+    }
+
+    /// The same; if it is not alone, attempts may be under way in other processes.
+    pub(crate) fn open(folder: Folder, alone: bool) -> Result<Arc<Self>, SiteError> {
+        let settings = folder.settings()?;
         let desk = folder.desk()?;
         if desk.site().epoch() < folder.epoch() {
             let said = format!(
@@ -64,15 +96,33 @@ impl Server {
             return Err(SiteError::Said { message: said, conflict: true });
         }
         let store = Point::open(&folder.store().to_string_lossy(), [])?;
+        let hearing = desk.hearing();
+        let authority = Authority::of(&folder, desk.site().code())?;
+        let incoming = Incoming::new(folder.spool().join("incoming"));
         let server = Arc::new(Self {
             folder,
             desk: Mutex::new(desk),
+            queue: Mutex::default(),
             changed: Condvar::new(),
             cancelled: Mutex::default(),
             stopping: AtomicBool::new(false),
+            stop_word: watch::Sender::new(false),
             store,
+            authority,
+            children: Mutex::default(),
+            sending: Mutex::default(),
+            began: Instant::now(),
+            incoming,
+            uplink: OnceLock::new(),
+            transfers: Mutex::default(),
+            database: Mutex::default(),
+            scrub: settings.scrub.unwrap_or(SCRUB),
         });
-        server.event(Event::WorkersGone)?;
+        server.set_addresses();
+        if alone {
+            server.sweep();
+            server.event(Event::WorkersGone)?;
+        }
         let places: Vec<PlaceId> = server.desk().site().places().map(|(id, _)| id).collect();
         for place in places {
             server.measure(place);
@@ -82,14 +132,69 @@ impl Server {
         thread::spawn(move || timer.keep_time());
         let scrubber = Arc::clone(&server);
         thread::spawn(move || scrubber.scrub());
+        if let Some(hearing) = hearing {
+            let server = Arc::clone(&server);
+            thread::spawn(move || server.hear(hearing));
+        }
         Ok(server)
+    }
+
+    /// Calls the parent from now on, if the site was enrolled with one.
+    pub(crate) fn connect(self: &Arc<Self>, handle: &Handle) {
+        let desk = self.desk();
+        let (Some(parent), Some(address)) = (desk.site().parent(), desk.fact("parent")) else {
+            return;
+        };
+        if !is_enrolled(&self.folder) {
+            let why = "its keys are gone: `packhorse site attach` with a new token";
+            return log("parent-silent", &json!({ "parent": parent, "why": why }));
+        }
+        let uplink = Uplink::new(&self.folder, parent.clone(), address.to_owned(), handle.clone());
+        drop(desk);
+        let uplink = Arc::clone(self.uplink.get_or_init(|| Arc::new(uplink)));
+        handle.spawn(uplink.keep(Arc::clone(self)));
+    }
+
+    pub(crate) fn uplink(&self) -> Option<Arc<Uplink>> {
+        self.uplink.get().cloned()
+    }
+
+    pub(crate) fn incoming(&self) -> &Incoming {
+        &self.incoming
+    }
+
+    pub(crate) fn store(&self) -> &Point {
+        &self.store
+    }
+
+    pub(crate) fn transfers(&self) -> MutexGuard<'_, Transfers> {
+        self.transfers.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub(crate) fn is_stopping(&self) -> bool {
+        self.stopping.load(Ordering::Relaxed)
+    }
+
+    /// Pieces of what is not wanted any more go.
+    fn sweep(&self) {
+        let desk = self.desk();
+        let site = desk.site();
+        self.incoming.sweep(|name, identity| {
+            let newest = site
+                .package_id(name)
+                .and_then(|id| site.package(id))
+                .and_then(|known| known.newest);
+            newest.is_some_and(|newest| {
+                newest.manifest == identity && site.needs_pieces(name, newest.number)
+            })
+        });
     }
 
     pub(crate) fn folder(&self) -> &Folder {
         &self.folder
     }
 
-    fn desk(&self) -> MutexGuard<'_, Desk> {
+    pub(crate) fn desk(&self) -> MutexGuard<'_, Desk> {
         // A panic in the middle of an event leaves the generation unknown, and the tables are read again.
         self.desk.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -97,7 +202,10 @@ impl Server {
     /// What is where.
     pub fn status(&self) -> Status {
         let desk = self.desk();
-        Status::of(desk.site(), desk.moment(), |name| desk.fact(name))
+        let mut status = Status::of(desk.site(), desk.moment(), |name| desk.fact(name));
+        drop(desk);
+        status.add_lines(self);
+        status
     }
 
     /// Decides over an event and carries out what follows.
@@ -105,28 +213,18 @@ impl Server {
         self.event_with(event, Vec::new())
     }
 
-    fn event_with(
+    pub(crate) fn event_with(
         self: &Arc<Self>,
         event: Event,
         facts: Vec<(String, Option<String>)>,
     ) -> Result<(), SiteError> {
-        let effects = {
-            let mut desk = self.desk();
-            let epoch = desk.site().epoch();
-            let effects = desk.event_with(event, facts)?;
-            if desk.site().epoch() != epoch {
-                self.folder.note_epoch(desk.site().epoch())?;
-            }
-            self.changed.notify_all();
-            effects
-        };
-        for effect in effects {
+        for effect in self.decide(event, facts)? {
             self.perform(effect);
         }
         Ok(())
     }
 
-    fn perform(self: &Arc<Self>, effect: Effect) {
+    pub(crate) fn perform(self: &Arc<Self>, effect: Effect) {
         match effect {
             Effect::Start(work) => self.begin(work),
             Effect::Cancel { place, package, fence } => self.cancel((place, package), fence),
@@ -138,18 +236,19 @@ impl Server {
             Effect::Quarantine { origin, why } => {
                 log("set-aside", &json!({ "origin": origin, "why": why.to_string() }));
             }
-            // Rows are written; one site alone has nobody to ask, to answer or to wake, and keeps earlier releases for
-            // deltas.
-            Effect::Keep(_)
-            | Effect::Wake(_)
-            | Effect::Ask
-            | Effect::Answer { .. }
-            | Effect::Collect { .. }
-            | Effect::Discard(_) => {}
+            Effect::Wake(code) => self.children().wake(&code),
+            Effect::Ask => {
+                if let Some(uplink) = self.uplink.get() {
+                    uplink.ask();
+                }
+            }
+            Effect::Discard(name) => self.incoming.forget(&name),
+            // Rows are written, answers go back where the question came from, and earlier releases are kept for deltas.
+            Effect::Keep(_) | Effect::Answer { .. } | Effect::Collect { .. } => {}
         }
     }
 
-    fn works(&self) -> MutexGuard<'_, Works> {
+    pub(crate) fn works(&self) -> MutexGuard<'_, Works> {
         self.cancelled.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
@@ -177,14 +276,6 @@ impl Server {
             let Work { place, package, fence, .. } = work;
             server.tell(Event::Finished { place, package, fence, outcome });
         });
-    }
-
-    /// An event nobody waits for. If it is refused, its time was over; if the database is gone, the lease runs out.
-    fn tell(self: &Arc<Self>, event: Event) {
-        match self.event(event) {
-            Ok(()) | Err(SiteError::Refused(_)) => {}
-            Err(error) => log("failed", &json!({ "error": sentence(&error) })),
-        }
     }
 
     fn order(&self, work: &Work) -> Option<Order> {
@@ -257,8 +348,20 @@ impl Server {
         let unreachable = |why: String| Stopped::Failed(Cause::Unreachable, why);
         let location =
             location.ok_or_else(|| unreachable("nobody knows where it is".to_owned()))?;
+        let mut said = Instant::now();
+        let mut go_on = |_| {
+            if said.elapsed() >= PROGRESS {
+                said = Instant::now();
+                let Work { place, package, fence, .. } = *work;
+                // Whoever hears that its lease is over has lost its right, and stops.
+                if !self.tell(Event::Progress { place, package, fence }) {
+                    flag.store(true, Ordering::Relaxed);
+                }
+            }
+            !flag.load(Ordering::Relaxed) && !self.stopping.load(Ordering::Relaxed)
+        };
         if work.place == PlaceId::OWN {
-            return self.own(work, name, content);
+            return self.own(work, name, content, &mut go_on);
         }
         // A folder that is not there is a share that is not mounted: it is not made anew.
         if locations::folder(location).is_some_and(|path| !path.is_dir()) {
@@ -266,15 +369,6 @@ impl Server {
         }
         let point = Point::open(location, std::env::vars())
             .map_err(|error| unreachable(sentence(&error)))?;
-        let mut said = Instant::now();
-        let mut go_on = |_| {
-            if said.elapsed() >= PROGRESS {
-                said = Instant::now();
-                let Work { place, package, fence, .. } = *work;
-                self.tell(Event::Progress { place, package, fence });
-            }
-            !flag.load(Ordering::Relaxed) && !self.stopping.load(Ordering::Relaxed)
-        };
         match (work.kind, content) {
             (JobKind::Remove, _) => remove_fenced(&point, name, work.fence)?,
             (JobKind::Complete, Some(content)) => {
@@ -289,16 +383,26 @@ impl Server {
 
     /// The site's own copy: taken away, or mended from points that have it whole.
     fn own(
-        &self,
+        self: &Arc<Self>,
         work: &Work,
         name: &PackageName,
         content: Option<(VersionNumber, Hash)>,
+        go_on: GoOn<'_>,
     ) -> Result<Observed, Stopped> {
         if work.kind == JobKind::Remove {
+            self.incoming.forget(name);
             remove(&self.store, name)?;
             return Ok(Observed::Absent);
         }
         let Some(content) = content else { return Err(Stopped::Cancelled) };
+        let comes_from_above =
+            self.desk().site().package(work.package).is_some_and(|package| !package.ours);
+        if comes_from_above {
+            self.receive(work, name, content.1, go_on)?;
+            // Readers of what was there before have a week.
+            let _ = store::collect(&self.store, GRACE);
+            return self.received(name, content);
+        }
         let locations: Vec<String> = {
             let desk = self.desk();
             let places = desk.site().places().filter(|(id, _)| *id != PlaceId::OWN);
@@ -319,6 +423,24 @@ impl Server {
             let why = format!("no point has it whole: publish `{name}` again");
             Err(Stopped::Failed(Cause::Gone, why))
         }
+    }
+
+    /// What the own store holds after a transfer; the version's name is known from then on.
+    fn received(
+        &self,
+        name: &PackageName,
+        (number, identity): (VersionNumber, Hash),
+    ) -> Result<Observed, Stopped> {
+        if !self.holds(name, identity)? {
+            return Ok(Observed::Damaged(number));
+        }
+        let version = store::releases(&self.store, name)?
+            .and_then(|index| index.releases.into_iter().find(|one| one.identity == identity))
+            .map(|release| release.version.as_str().to_owned());
+        if let Err(error) = self.desk().keep(vec![(format!("version:{identity}"), version)]) {
+            log("failed", &json!({ "error": sentence(&error) }));
+        }
+        Ok(Observed::Holds(number))
     }
 
     /// Whether the own store has a release whole.
@@ -361,8 +483,10 @@ impl Server {
             if wait.is_some_and(|wait| wait.is_zero()) {
                 drop(desk);
                 self.tell(Event::Timer);
-                // The database's clock may be a moment behind: no loop without a pause.
-                drop(self.changed.wait_timeout(self.desk(), Duration::from_millis(5)));
+                // The database's clock may be a moment behind, or the database is gone: no loop without a pause.
+                let trouble = self.database_trouble().is_some();
+                let pause = Duration::from_millis(if trouble { 1_000 } else { 5 });
+                drop(self.changed.wait_timeout(self.desk(), pause));
                 continue;
             }
             match wait {
@@ -374,7 +498,7 @@ impl Server {
 
     /// Hashes one copy after the other, slowly.
     fn scrub(self: &Arc<Self>) {
-        let mut scrub = Scrub::new(SCRUB);
+        let mut scrub = Scrub::new(self.scrub);
         let began = Instant::now();
         let mut known = std::collections::BTreeSet::new();
         while !self.stopping.load(Ordering::Relaxed) {
@@ -408,7 +532,7 @@ impl Server {
     }
 
     /// Hashes a copy nobody works on and tells what is there.
-    fn look_at(self: &Arc<Self>, place: PlaceId, package: PackageId) {
+    pub(crate) fn look_at(self: &Arc<Self>, place: PlaceId, package: PackageId) {
         let found = {
             let desk = self.desk();
             let site = desk.site();
@@ -529,9 +653,22 @@ impl Server {
         let points = {
             let desk = self.desk();
             let site = desk.site().code().clone();
-            let named = |name: &String| match desk.site().point_id(name) {
-                Some(_) => Ok(policy::PointName { site: site.clone(), name: name.as_str().into() }),
-                None => Err(policy::Refused::NoPlace(name.clone())),
+            let named = |name: &String| {
+                let unknown = || policy::Refused::NoPlace(name.clone());
+                let (code, point) = match name.split_once('/') {
+                    None => (site.clone(), name.as_str()),
+                    Some((code, point)) => {
+                        (policy::SiteCode::new(code).map_err(|_| unknown())?, point)
+                    }
+                };
+                // Of sites below it is known that they are there; their points are theirs to know.
+                let is_known = if code == site {
+                    desk.site().point_id(point).is_some()
+                } else {
+                    desk.site().child_id(&code).is_some() && !point.is_empty()
+                };
+                let point = policy::PointName { site: code, name: point.into() };
+                if is_known { Ok(point) } else { Err(unknown()) }
             };
             points.iter().map(named).collect::<Result<Vec<_>, _>>()?
         };
@@ -572,12 +709,16 @@ impl Server {
                 }
             }
         };
+        if let Some(uplink) = self.uplink.get() {
+            uplink.hurry();
+        }
         scope.into_iter().try_for_each(|scope| self.event(Event::RetryNow(scope)))
     }
 
     /// No attempt begins or goes on from here; answers when those under way have ended or `patience` is over.
     pub fn stop(&self, patience: Duration) {
         self.stopping.store(true, Ordering::Relaxed);
+        self.stop_word.send_replace(true);
         self.changed.notify_all();
         let until = Instant::now() + patience;
         while !self.works().is_empty() && Instant::now() < until {

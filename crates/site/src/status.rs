@@ -1,8 +1,10 @@
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, time::Instant};
 
 use model::{Hash, PackageName};
-use policy::{JobKind, Moment, Observed, PlaceId, PlaceKind, Site, Tally};
+use policy::{JobKind, Moment, Observed, PlaceId, PlaceKind, Site, SiteCode, Tally};
 use serde::{Deserialize, Serialize};
+
+use crate::{AddressSettings, Server};
 
 /// Where everything is, and why not elsewhere.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -16,10 +18,69 @@ pub struct Status {
     pub jobs: u64,
     /// Of these, attempts under way.
     pub running: u32,
+    /// What is wrong with the database, if anything is: what is said here is what was known before.
+    #[serde(default)]
+    pub database: Option<String>,
+    /// The line to the site above, if this is a child.
+    pub parent: Option<ParentStatus>,
     /// By package.
     pub packages: Vec<PackageStatus>,
     /// By point.
     pub points: Vec<PointStatus>,
+    /// By child.
+    pub children: Vec<ChildStatus>,
+}
+
+/// The line to the parent.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub struct ParentStatus {
+    /// Its code.
+    pub code: String,
+    /// Where it is called.
+    pub address: String,
+    /// Whether it answered last time.
+    pub answers: bool,
+    /// Why not.
+    pub why: Option<String>,
+    /// For how many seconds, as far as this process knows.
+    pub since: Option<u64>,
+    /// In how many seconds it is called again.
+    pub next: Option<u64>,
+}
+
+/// One child.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub struct ChildStatus {
+    /// Its code.
+    pub code: String,
+    /// Whether it has a certificate.
+    pub enrolled: bool,
+    /// Whether it is on the line now.
+    pub connected: bool,
+    /// Seconds since it was heard of by this process.
+    pub heard: Option<u64>,
+    /// Bytes of content sent to it by this process.
+    pub sent: u64,
+    /// How it may be sent to.
+    pub address: AddressSettings,
+    /// Sites below it.
+    pub below: Vec<String>,
+    /// What it holds and should hold.
+    pub copies: Vec<CopyStatus>,
+}
+
+/// A transfer under way.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub struct TransferStatus {
+    /// Bytes that are here.
+    pub done: u64,
+    /// Of so many.
+    pub of: u64,
+    /// Bytes per second since it began.
+    pub rate: u64,
 }
 
 /// One package.
@@ -79,6 +140,8 @@ pub struct CopyStatus {
     pub next: Option<u64>,
     /// Attempts so far.
     pub attempts: u32,
+    /// How far it is, if it is being received.
+    pub transfer: Option<TransferStatus>,
 }
 
 impl Status {
@@ -111,6 +174,37 @@ impl Status {
                 copies: copies.collect(),
             })
         });
+        let children = site.places().filter_map(|(id, place)| {
+            let PlaceKind::Child { code, .. } = &place.kind else { return None };
+            let copies = place.cells().filter_map(|(package, _)| {
+                Some(copy_status(site, at, id, package, &site.package(package)?.name))
+            });
+            let address = fact(&format!("address:{code}"));
+            let below = site.sites_below(id).filter(|below| *below != code);
+            Some(ChildStatus {
+                code: code.to_string(),
+                enrolled: fact(&format!("child:{code}")).is_some(),
+                connected: false,
+                heard: None,
+                sent: 0,
+                address: address
+                    .and_then(|text| serde_json::from_str(text).ok())
+                    .unwrap_or_default(),
+                below: below.map(ToString::to_string).collect(),
+                copies: copies.collect(),
+            })
+        });
+        let parent = site.parent().map(|code| ParentStatus {
+            code: code.to_string(),
+            address: fact("parent").unwrap_or_default().to_owned(),
+            answers: false,
+            why: Some(match fact("parent") {
+                Some(_) => "this site does not run".to_owned(),
+                None => "a courier goes there: `packhorse site courier export`".to_owned(),
+            }),
+            since: None,
+            next: None,
+        });
         let mut packages: Vec<_> = packages.collect();
         packages.sort_by(|a, b| a.name.cmp(&b.name));
         Self {
@@ -118,19 +212,81 @@ impl Status {
             epoch: site.epoch(),
             jobs: site.live_jobs(),
             running: site.running(),
+            database: None,
+            parent,
             packages,
             points: points.collect(),
+            children: children.collect(),
+        }
+    }
+
+    /// What only the running process knows: lines and transfers.
+    pub(crate) fn add_lines(&mut self, server: &Server) {
+        self.database = server.database_trouble();
+        if let (Some(parent), Some(uplink)) = (&mut self.parent, server.uplink()) {
+            let state = uplink.state();
+            parent.answers = state.trouble.is_none();
+            parent.why = state.trouble;
+            parent.since = Some(state.since.elapsed().as_secs());
+            parent.next =
+                state.next.map(|next| next.saturating_duration_since(Instant::now()).as_secs());
+        }
+        for child in &mut self.children {
+            let Ok(code) = SiteCode::new(&child.code) else { continue };
+            if let Some((heard, waits)) = server.children().seen(&code) {
+                (child.heard, child.connected) = (Some(heard), waits);
+            }
+            child.sent = server.sent_to(&code);
+        }
+        let transfers: Vec<_> = server
+            .transfers()
+            .iter()
+            .map(|((_, package), transfer)| (*package, transfer.clone()))
+            .collect();
+        for (package, transfer) in transfers {
+            let Some(name) = server.package_name(package) else { continue };
+            let master = self.packages.iter_mut().find(|package| package.name == name);
+            let Some(master) = master.map(|package| &mut package.master) else { continue };
+            let seconds = transfer.began.elapsed().as_secs_f64().max(0.001);
+            let came = transfer.done.saturating_sub(transfer.had);
+            #[expect(
+                clippy::cast_possible_truncation,
+                clippy::cast_sign_loss,
+                reason = "a rate is no more than u64 holds"
+            )]
+            let rate = (came as f64 / seconds) as u64;
+            master.transfer = Some(TransferStatus { done: transfer.done, of: transfer.of, rate });
+            master.reason =
+                Some(transfer.held.unwrap_or_else(|| "comes from the parent".to_owned()));
         }
     }
 
     /// Whether everything is what it should be.
     pub fn is_settled(&self) -> bool {
-        self.jobs == 0
+        let is_done = |package: &PackageStatus| {
+            let Tally { wanted, done, left, .. } = package.tally;
+            done >= wanted && left == 0
+        };
+        self.jobs == 0 && self.packages.iter().all(is_done)
     }
 
     /// All of it on one screen.
     pub fn to_text(&self) -> String {
         let mut text = format!("site {}, epoch {}: {} jobs\n", self.site, self.epoch, self.jobs);
+        if let Some(why) = &self.database {
+            text += &format!("  the database does not answer, and this is what was known: {why}\n");
+        }
+        if let Some(parent) = &self.parent {
+            let state = match &parent.why {
+                None => "answers".to_owned(),
+                Some(why) if parent.since.is_none() => format!("is not called: {why}"),
+                Some(why) => format!("does not answer: {why}"),
+            };
+            let since = parent.since.map(|since| format!(", for {since} s")).unwrap_or_default();
+            let next = parent.next.map(|next| format!(", next in {next} s")).unwrap_or_default();
+            text +=
+                &format!("  parent {} ({}) {state}{since}{next}\n", parent.code, parent.address);
+        }
         for package in &self.packages {
             let version = package.version.as_deref().unwrap_or("(being removed)");
             let Tally { wanted, done, failed, left } = package.tally;
@@ -148,6 +304,22 @@ impl Status {
             let leaving = if point.leaving { ", being removed" } else { "" };
             text += &format!("  {} ({}){silent}{leaving}\n", point.name, point.location);
             for copy in &point.copies {
+                text += &line(copy, copy.package.as_str());
+            }
+        }
+        for child in &self.children {
+            let state = match (child.enrolled, child.connected, child.heard) {
+                (false, ..) => "was not enrolled yet: `packhorse site attach` there".to_owned(),
+                (true, true, _) => "is on the line".to_owned(),
+                (true, false, Some(heard)) => format!("was heard of {heard} s ago"),
+                (true, false, None) => "was not heard of since this site runs".to_owned(),
+            };
+            let below = match child.below.as_slice() {
+                [] => String::new(),
+                below => format!(", before {}", below.join(", ")),
+            };
+            text += &format!("  child {}{below}: {state}\n", child.code);
+            for copy in &child.copies {
                 text += &line(copy, copy.package.as_str());
             }
         }
@@ -172,6 +344,28 @@ impl Status {
              packhorse_jobs {}\n",
             self.jobs
         );
+        if let Some(parent) = &self.parent {
+            text += &format!(
+                "# HELP packhorse_parent_answers Whether the parent answered last time.\n\
+                 # TYPE packhorse_parent_answers gauge\npackhorse_parent_answers {}\n",
+                u8::from(parent.answers)
+            );
+        }
+        if self.children.is_empty() {
+            return text;
+        }
+        text += "# HELP packhorse_child_connected Whether a child is on the line.\n\
+                 # TYPE packhorse_child_connected gauge\n";
+        for child in &self.children {
+            let connected = u8::from(child.connected);
+            text += &format!("packhorse_child_connected{{child=\"{}\"}} {connected}\n", child.code);
+        }
+        text += "# HELP packhorse_child_sent_bytes_total Bytes of content sent to a child since this process began.\n\
+                 # TYPE packhorse_child_sent_bytes_total counter\n";
+        for child in &self.children {
+            let ChildStatus { code, sent, .. } = child;
+            text += &format!("packhorse_child_sent_bytes_total{{child=\"{code}\"}} {sent}\n");
+        }
         text
     }
 }
@@ -184,7 +378,11 @@ fn line(copy: &CopyStatus, name: &str) -> String {
         0 => String::new(),
         attempts => format!(", attempt {attempts}"),
     };
-    format!("    {name}: holds {}, {reason}{since}{tries}{next}\n", copy.holds)
+    let how_far = copy
+        .transfer
+        .map(|one| format!(", {} of {} bytes, {} bytes/s", one.done, one.of, one.rate))
+        .unwrap_or_default();
+    format!("    {name}: holds {}, {reason}{since}{how_far}{tries}{next}\n", copy.holds)
 }
 
 fn copy_status(
@@ -222,5 +420,6 @@ fn copy_status(
             .and_then(|waiting| waiting.until)
             .map(|until| until.0.saturating_sub(at.0).div_ceil(1_000)),
         attempts: waiting.map_or(0, |waiting| waiting.attempts),
+        transfer: None,
     }
 }

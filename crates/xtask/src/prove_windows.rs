@@ -2,25 +2,31 @@
 //!
 //! The comparison of prefixes uses none of the product's code.
 
+mod installers;
+mod picture;
+mod wine;
+
 use std::{
-    collections::{BTreeMap, BTreeSet},
     fmt::Write as _,
     fs,
-    os::unix::fs::MetadataExt as _,
     path::{Path, PathBuf},
-    process::{Child, Command},
     thread,
 };
 
-use anyhow::{Context as _, Result, bail, ensure};
+use anyhow::{Context as _, Result, ensure};
 
 use crate::{
-    command::{captured, command, run, run_quietly},
+    command::{captured, command, output, run, run_quietly, tail},
     debian, windows, workspace,
 };
+use installers::{INSTALLERS, OURS};
+use picture::{Picture, expect_same};
+use wine::{Prefixes, SCREEN, Screen, WINE, run_in, settle, wine};
 
 /// What the proof needs of the distribution, by its files.
-const NEEDS: [debian::Need; 6] = [
+pub(crate) const NEEDS: [debian::Need; 8] = [
+    ("/usr/bin/osslsigncode", "osslsigncode"),
+    ("/usr/bin/openssl", "openssl"),
     ("/usr/bin/x86_64-w64-mingw32-gcc", "gcc-mingw-w64-x86-64-posix"),
     (WINE, "wine64"),
     ("/usr/bin/wineserver", "wine"),
@@ -28,53 +34,29 @@ const NEEDS: [debian::Need; 6] = [
     ("/usr/bin/makensis", "nsis"),
     ("/usr/share/doc/nsis/Examples/example2.nsi", "nsis-doc"),
 ];
-const WINE: &str = "/usr/lib/wine/wine64";
-/// The screen nobody looks at.
-const SCREEN: &str = ":97";
-/// NSIS's own examples, built for 64 bits, and an installer of ours that does all an installer may do.
-const INSTALLERS: [&str; 3] = ["example2", "bigtest", OURS];
-const OURS: &str = "everything";
-/// Its script, and the odd values of its registry.
-const OUR_SCRIPT: &str = include_str!("../windows/everything.nsi");
-const OUR_REGISTRY: &str = include_str!("../windows/everything.reg");
-/// Bytes of a large value.
-const LARGE: u32 = 1 << 20;
-/// What Wine changes by itself at every start, wherever it is met in a key or path.
-const NOISE: [&str; 7] = [
-    "NetworkCards",
-    r"Control\\Class\\{",
-    r"Software\\Wine\\",
-    "Packhorse",
-    "/Temp/",
-    "/temp/",
-    // Left out on purpose: it names accounts of the reference machine.
-    r"Services\\Everything\\Security",
-];
-/// A function Wine 8 lacks and Rust's standard library needs; it is never shipped.
-const MISSING: &str = "#include <windows.h>\nBOOLEAN NTAPI SystemFunction036(PVOID, ULONG);\n\
-    __declspec(dllexport) BOOL WINAPI ProcessPrng(PBYTE data, SIZE_T length) {\n\
-    return SystemFunction036(data, (ULONG)length);\n}\n";
+/// Runs what follows on a machine of another name.
+const RENAMED: &str = "hostname elsewhere && exec \"$@\"";
+/// Seconds of doing nothing after which an installer that is captured waits for a person.
+const IDLE: &str = "60";
 
 #[derive(clap::Args)]
 #[command(after_help = "Example:\n  cargo xtask prove windows --kills 30")]
 pub(crate) struct Args {
-    /// Only this installer.
+    /// Only this installer; docs/proof-windows.md stays as it is.
     #[arg(long, value_name = "NAME")]
     only: Option<String>,
-    /// At how many random moments installing is killed.
+    /// At how many moments installing is killed.
     #[arg(long, default_value = "30", value_name = "N")]
     kills: u32,
-    /// Take the Windows programs as they were built last.
+    /// Take the programs as they were built last.
     #[arg(long)]
     no_build: bool,
 }
 
-struct Screen(Child);
-
-impl Drop for Screen {
-    fn drop(&mut self) {
-        let _ = self.0.kill();
-        let _ = self.0.wait();
+impl Args {
+    /// The proof all tests end with: one installer, which does all an installer may do.
+    pub(crate) fn short() -> Self {
+        Self { only: Some(OURS.to_owned()), kills: 2, no_build: false }
     }
 }
 
@@ -86,27 +68,30 @@ pub(crate) fn prove(args: &Args) -> Result<()> {
             .current_dir(workspace::root()))?;
     }
     let folder = tempfile::Builder::new().prefix("packhorse-windows-").tempdir()?;
-    let screen = command("Xvfb", [SCREEN]).stderr(std::process::Stdio::null()).spawn()?;
-    let _screen = Screen(screen);
+    let _screen = Screen::open()?;
     let proof = Proof {
         packhorse: workspace::root().join("target/debug/packhorse"),
         folder: folder.path().to_owned(),
+        prefixes: Prefixes::new(folder.path())?,
         kills: args.kills,
     };
-    proof.make_base()?;
     let mut table =
         "| installer | files and keys | as the reference | pristine after | killed | recovered |\n\
                      |---|---|---|---|---|---|\n"
             .to_owned();
-    for name in
-        INSTALLERS.into_iter().filter(|name| args.only.as_deref().is_none_or(|only| only == *name))
-    {
+    let names = args.only.as_deref().map_or(INSTALLERS.to_vec(), |only| vec![only]);
+    for name in names {
         let line = proof.travel(name).with_context(|| format!("`{name}`"))?;
         println!("{line}");
         let _ = writeln!(table, "{line}");
     }
+    if args.only.is_some() {
+        return Ok(());
+    }
     let text = format!(
-        "# Proof on Windows installers\n\nThe last output of `cargo xtask prove windows`: NSIS's examples, built for 64 bits, under Wine.\n\n{table}"
+        "# Proof on Windows installers\n\nThe last output of `cargo xtask prove windows --kills {}`: NSIS's own installer by its \
+         full script, its\nsilent examples, and one of ours that does all an installer may do, built for 64 bits, under Wine.\n\n{table}",
+        args.kills
     );
     fs::write(workspace::root().join("docs/proof-windows.md"), text)?;
     Ok(())
@@ -115,88 +100,83 @@ pub(crate) fn prove(args: &Args) -> Result<()> {
 struct Proof {
     packhorse: PathBuf,
     folder: PathBuf,
+    prefixes: Prefixes,
     kills: u32,
 }
 
 impl Proof {
-    fn base(&self) -> PathBuf {
-        self.folder.join("base")
-    }
-
-    fn make_base(&self) -> Result<()> {
-        let source = self.folder.join("missing.c");
-        fs::write(&source, MISSING)?;
-        let library = self.folder.join("bcryptprimitives.dll");
-        run_quietly(
-            command("x86_64-w64-mingw32-gcc", ["-shared", "-O2", "-o"])
-                .arg(&library)
-                .arg(&source)
-                .arg("-ladvapi32"),
-        )?;
-        let base = self.base();
-        fs::create_dir(&base)?;
-        run_quietly(&mut wine(&base, ["wineboot", "-i"]))?;
-        settle(&base)?;
-        let system = base.join("drive_c/windows/system32/bcryptprimitives.dll");
-        fs::copy(library, system)?;
-        // What every later start does too.
-        run_quietly(&mut wine(&base, ["cmd", "/c", "ver"]))?;
-        settle(&base)
-    }
-
-    fn prefix(&self, name: &str) -> Result<PathBuf> {
-        let prefix = self.folder.join(name);
-        if prefix.exists() {
-            fs::remove_dir_all(&prefix)?;
-        }
-        run_quietly(command("cp", ["-a"]).arg(self.base()).arg(&prefix))?;
-        Ok(prefix)
-    }
-
     fn travel(&self, name: &str) -> Result<String> {
-        let setup = self.build_example(name)?;
-        let reference = self.prefix("reference")?;
+        let setup = installers::build(name, &self.folder)?;
+        let reference = self.prefixes.fresh("reference")?;
         let project = self.folder.join(name);
         let mut capture = command(self.packhorse.to_str().unwrap_or_default(), ["capture", "run"]);
         capture.arg("--wine").arg(&reference).arg("-o").arg(&project);
+        capture.args(["--give-up-when-idle", IDLE]);
         capture.arg("--session").arg(self.folder.join(format!("session-{name}")));
         run_quietly(capture.env("DISPLAY", SCREEN).arg("--").arg(&setup).arg("/S"))?;
         let installer = self.folder.join(format!("{name}.exe"));
         let mut compile = command(self.packhorse.to_str().unwrap_or_default(), ["compile"]);
         run_quietly(compile.arg(&project).args(["--target", "windows", "-o"]).arg(&installer))?;
+        let installer = if name == OURS { self.sign(&installer)? } else { installer };
         let installer = installer.to_str().context("a plain path")?.to_owned();
 
-        let target = self.prefix("target")?;
-        run_quietly(&mut wine(&target, [installer.as_str(), "--silent"]))?;
+        let target = self.prefixes.fresh("target")?;
+        run_in(&target, [installer.as_str(), "--silent"])?;
         settle(&target)?;
         let wanted = Picture::of(&reference)?;
-        let base = Picture::of(&self.base())?;
+        let base = Picture::of(&self.prefixes.base())?;
         expect_same("the reference and the target", &wanted, &Picture::of(&target)?)?;
         let count =
             wanted.0.iter().filter(|(place, what)| base.0.get(*place) != Some(*what)).count();
-        run_quietly(&mut wine(&target, [installer.as_str(), "--uninstall"]))?;
+        run_in(&target, [installer.as_str(), "--uninstall"])?;
         settle(&target)?;
         expect_same("the pristine prefix and the target", &base, &Picture::of(&target)?)?;
+        if name == OURS {
+            self.start_elsewhere(&installer)?;
+        }
         let (killed, recovered) = self.kill(&installer, &target, &base)?;
         Ok(format!("| {name} | {count} | yes | yes | {killed} | {recovered} |"))
     }
 
-    fn build_example(&self, name: &str) -> Result<PathBuf> {
-        let examples = self.folder.join("examples");
-        if !examples.exists() {
-            run_quietly(command("cp", ["-r", "/usr/share/doc/nsis/Examples"]).arg(&examples))?;
+    /// Signs an installer as a house does that has a certificate, and verifies it; what is signed is installed after.
+    fn sign(&self, installer: &Path) -> Result<PathBuf> {
+        let at = |name: &str| self.folder.join(name);
+        let (key, certificate, signed) = (at("key.pem"), at("certificate.pem"), at("signed.exe"));
+        let words = ["req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "2"];
+        let mut request = command("openssl", words);
+        request.args(["-subj", "/CN=The proof", "-addext", "extendedKeyUsage=codeSigning"]);
+        run_quietly(request.arg("-keyout").arg(&key).arg("-out").arg(&certificate))?;
+        let mut sign = command("osslsigncode", ["sign", "-h", "sha256", "-n", "Everything"]);
+        sign.arg("-certs").arg(&certificate).arg("-key").arg(&key);
+        run_quietly(sign.arg("-in").arg(installer).arg("-out").arg(&signed))?;
+        let mut verify = command("osslsigncode", ["verify"]);
+        run_quietly(verify.arg("-CAfile").arg(&certificate).arg("-in").arg(&signed))?;
+        Ok(signed)
+    }
+
+    /// The service and the driver start on a machine of another name (Q192868), and go when the package goes.
+    fn start_elsewhere(&self, installer: &str) -> Result<()> {
+        let prefix = self.prefixes.fresh("elsewhere")?;
+        let run = |words: &[&str]| -> Result<String> {
+            let mut renamed = command("unshare", ["--uts", "sh", "-c", RENAMED, "sh", WINE]);
+            renamed.args(words).env("WINEPREFIX", &prefix).env("DISPLAY", SCREEN);
+            output(renamed.env("WINEDEBUG", "-all"))
+        };
+        run(&[installer, "--silent"])?;
+        let name = run(&["cmd", "/c", "echo %COMPUTERNAME%"])?;
+        ensure!(name.trim().eq_ignore_ascii_case("elsewhere"), "the machine is called `{name}`");
+        for service in ["EverythingDriver", "Everything"] {
+            // In one go: when the last program ends, Wine ends its services too. And again: it may be starting them.
+            let line = format!("sc start {service} & for /l %i in (1,1,50) do sc query {service}");
+            let state = run(&["cmd", "/c", &line])?;
+            ensure!(state.contains("RUNNING"), "`{service}` does not run:\n{state}");
         }
-        let script = examples.join(format!("{name}.nsi"));
-        if name == OURS {
-            fs::write(&script, OUR_SCRIPT)?;
-            fs::write(examples.join("everything.reg"), our_registry())?;
-            run_quietly(command("makensis", ["-V1", "-INPUTCHARSET", "UTF8"]).arg(&script))?;
-            return Ok(examples.join("everything.exe"));
+        run(&[installer, "--uninstall"])?;
+        for service in ["EverythingDriver", "Everything"] {
+            let state = run(&["sc", "query", service]);
+            ensure!(state.is_err(), "`{service}` is still there:\n{}", state.unwrap_or_default());
         }
-        let text = fs::read_to_string(&script).with_context(|| script.display().to_string())?;
-        fs::write(&script, format!("Target amd64-unicode\n{text}"))?;
-        run_quietly(command("makensis", ["-V1"]).arg(&script))?;
-        Ok(examples.join(format!("{name}.exe")))
+        settle(&prefix)
     }
 
     /// Kills installations, lets the next start mend them, and compares with the pristine prefix.
@@ -204,7 +184,7 @@ impl Proof {
         let (mut killed, mut open) = (0, 0);
         for round in 0..self.kills {
             let mut child = wine(target, [installer, "--silent"]).spawn()?;
-            // The moment comes when so many files of the installation have come to be, or its end does.
+            // The moment comes when the journal has so many bytes, or the installation's end does.
             let mark = u64::from(round * 7 % 23);
             while child.try_wait()?.is_none() && written(target) < mark {
                 thread::yield_now();
@@ -222,7 +202,7 @@ impl Proof {
             });
             open += u32::from(is_open);
             let mended = captured(&mut wine(target, [installer, "--uninstall"]))?;
-            ensure!(mended.status.success(), "round {round}: {}", crate::command::tail(&mended));
+            ensure!(mended.status.success(), "round {round}: {}", tail(&mended));
             settle(target)?;
             expect_same(
                 &format!("round {round}: pristine and mended"),
@@ -234,23 +214,6 @@ impl Proof {
     }
 }
 
-/// Values of every type, whole and odd, and a large one, as regedit reads them.
-fn our_registry() -> Vec<u8> {
-    let mut text = OUR_REGISTRY.replace('\n', "\r\n");
-    text.push_str("\r\n[HKEY_LOCAL_MACHINE\\SOFTWARE\\Everything\\Large]\r\n\"1 MiB\"=hex:00");
-    for number in 1..LARGE {
-        let _ = write!(text, ",{:02x}", (number.wrapping_mul(7) + number / 256) & 0xff);
-        if number % 24 == 0 {
-            text.push_str("\\\r\n  ");
-        }
-    }
-    text.push_str("\r\n");
-    text.encode_utf16().fold(vec![0xff, 0xfe], |mut bytes, word| {
-        bytes.extend(word.to_le_bytes());
-        bytes
-    })
-}
-
 /// How far an installation has come: a number that grows with what it wrote of its journal.
 fn written(prefix: &Path) -> u64 {
     let folder = prefix.join("drive_c/ProgramData/Packhorse/transactions/open-1");
@@ -258,81 +221,4 @@ fn written(prefix: &Path) -> u64 {
         Ok(journal) => 2 + journal.len() / 80,
         Err(_) => u64::from(folder.parent().is_some_and(Path::exists)),
     }
-}
-
-fn wine<'a>(prefix: &Path, words: impl IntoIterator<Item = &'a str>) -> Command {
-    let mut wine = command(WINE, words);
-    wine.env("WINEPREFIX", prefix).env("DISPLAY", SCREEN).env("WINEDEBUG", "-all");
-    wine.env("WINEDLLOVERRIDES", "winemenubuilder.exe=d");
-    wine
-}
-
-/// Ends what runs in a prefix; its registry is on disk then.
-fn settle(prefix: &Path) -> Result<()> {
-    // It answers with an error where nothing runs.
-    captured(command("wineserver", ["-k"]).env("WINEPREFIX", prefix))?;
-    run_quietly(command("wineserver", ["-w"]).env("WINEPREFIX", prefix))
-}
-
-/// All a prefix holds: files by content and time, keys by their values.
-struct Picture(BTreeMap<String, String>);
-
-impl Picture {
-    fn of(prefix: &Path) -> Result<Self> {
-        let mut all = BTreeMap::new();
-        files(&prefix.join("drive_c"), "", &mut all)?;
-        for name in ["system.reg", "user.reg"] {
-            let text = String::from_utf8_lossy(&fs::read(prefix.join(name))?).into_owned();
-            let mut key = String::new();
-            let mut values: BTreeSet<&str> = BTreeSet::new();
-            for line in text.lines().chain(["["]) {
-                if let Some(rest) = line.strip_prefix('[') {
-                    if !key.is_empty() {
-                        let values = std::mem::take(&mut values);
-                        all.insert(key, values.into_iter().collect::<Vec<_>>().join("\n"));
-                    }
-                    let end = rest.rfind(']').unwrap_or(0);
-                    key = if end == 0 { String::new() } else { format!("{name} {}", &rest[..end]) };
-                } else if !line.is_empty() && !line.starts_with("#time") {
-                    values.insert(line);
-                }
-            }
-        }
-        all.retain(|place, _| !NOISE.iter().any(|noise| place.contains(noise)));
-        Ok(Self(all))
-    }
-}
-
-fn files(folder: &Path, place: &str, all: &mut BTreeMap<String, String>) -> Result<()> {
-    for entry in fs::read_dir(folder)? {
-        let entry = entry?;
-        let place = format!("{place}/{}", entry.file_name().to_string_lossy());
-        let known = entry.path().symlink_metadata()?;
-        if known.is_dir() {
-            all.insert(place.clone(), "folder".to_owned());
-            files(&entry.path(), &place, all)?;
-        } else if known.is_file() {
-            let hash = blake3::hash(&fs::read(entry.path())?);
-            let time = (known.mtime(), known.mtime_nsec() / 100);
-            all.insert(place, format!("{hash} {time:?}"));
-        }
-    }
-    Ok(())
-}
-
-fn expect_same(what: &str, one: &Picture, other: &Picture) -> Result<()> {
-    let places: BTreeSet<&String> = one.0.keys().chain(other.0.keys()).collect();
-    let differ: Vec<String> = places
-        .into_iter()
-        .filter(|place| one.0.get(*place) != other.0.get(*place))
-        .map(|place| format!("{place}: {:?} != {:?}", one.0.get(place), other.0.get(place)))
-        .collect();
-    if differ.is_empty() {
-        return Ok(());
-    }
-    bail!(
-        "{what} differ at {} places:\n{}",
-        differ.len(),
-        differ[..differ.len().min(10)].join("\n")
-    )
 }

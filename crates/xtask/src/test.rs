@@ -6,7 +6,7 @@ use anyhow::{Context as _, Result};
 
 use crate::{
     command::{self, command},
-    debian, prove, workspace,
+    debian, prove, prove_windows, windows, workspace,
 };
 
 #[derive(clap::Args)]
@@ -18,12 +18,14 @@ pub(crate) struct Args {
 }
 
 /// What the tests start besides our own programs.
-const NEEDS: [debian::Need; 9] = [
+const NEEDS: [debian::Need; 11] = [
     ("cc", "gcc"),
     ("git", "git"),
     ("ip", "iproute2"),
     ("nginx", "nginx-light"),
     ("openssl", "openssl"),
+    ("pg_createcluster", "postgresql"),
+    ("promtool", "prometheus"),
     ("setfacl", "acl"),
     ("setfattr", "attr"),
     ("tar", "tar"),
@@ -34,9 +36,13 @@ pub(crate) fn run(args: &Args) -> Result<()> {
     debian::ensure(&NEEDS)?;
     if !args.without_proof {
         debian::ensure(&prove::NEEDS)?;
+        debian::ensure_files(&prove_windows::NEEDS)?;
     }
     stage("format", &["fmt", "--all", "--check"])?;
     stage("tidy", &["xtask", "tidy"])?;
+    // Everything after carries it.
+    println!("== the program in front of Windows installers");
+    windows::stub()?;
     let lints = ["clippy", "--workspace", "--all-targets", "--quiet", "--", "-D", "warnings"];
     stage("lints", &lints)?;
     if debian::is_on_path("cargo-nextest") {
@@ -51,7 +57,9 @@ pub(crate) fn run(args: &Args) -> Result<()> {
     }
     println!("== shortened proof on real software");
     prove::run(&prove::Args::short()).context("the shortened proof")?;
-    prove::store::run(&prove::store::Args::short()).context("the shortened proof of the store")
+    prove::store::run(&prove::store::Args::short()).context("the shortened proof of the store")?;
+    println!("== shortened proof on Windows installers");
+    prove_windows::prove(&prove_windows::Args::short()).context("the shortened proof on Windows")
 }
 
 fn stage(name: &str, words: &[&str]) -> Result<()> {

@@ -1,6 +1,5 @@
 ; An installer that does all an installer may do to the registry, and much of what it may do besides.
 ; Built and run by `cargo xtask prove windows`.
-Target amd64-unicode
 Name "Everything"
 OutFile "everything.exe"
 RequestExecutionLevel admin
@@ -11,7 +10,9 @@ Section
   SetRegView 64
   SetShellVarContext all
   SetOutPath "$INSTDIR\bin"
-  File /oname=service.exe "example2.exe"
+  File "service.exe"
+  SetOutPath "$SYSDIR\drivers"
+  File /oname=everything.sys "driver.sys"
   SetOutPath "$INSTDIR"
   File "everything.reg"
   ExecWait 'regedit /S "$INSTDIR\everything.reg"'
@@ -39,7 +40,10 @@ Section
   WriteRegStr HKLM "SYSTEM\CurrentControlSet\Control\Session Manager\Environment" "EVERYTHING_HOME" "$INSTDIR"
 
   ; A service, told to the service manager, and what must not travel with it (Q192868).
-  ExecWait 'sc create Everything binPath= "$\"$INSTDIR\bin\service.exe$\" --service" start= auto DisplayName= "Everything of the proof"'
+  ExecWait 'sc create Everything binPath= "\"$INSTDIR\bin\service.exe\" --service" start= auto DisplayName= "Everything of the proof"'
+  ExecWait 'sc create EverythingDriver type= kernel start= demand binPath= "$SYSDIR\drivers\everything.sys" DisplayName= "The driver of the proof"'
+  WriteRegStr HKLM "SYSTEM\CurrentControlSet\Services\EverythingDriver\Enum" "0" "Root\LEGACY_EVERYTHING\0000"
+  WriteRegDWORD HKLM "SYSTEM\CurrentControlSet\Services\EverythingDriver\Enum" "Count" 1
   WriteRegBin HKLM "SYSTEM\CurrentControlSet\Services\Everything\Security" "Security" 0100148090000000
   WriteRegStr HKLM "SYSTEM\CurrentControlSet\Services\Everything\Parameters" "Folder" "$INSTDIR"
 

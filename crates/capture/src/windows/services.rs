@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use model::{RegistryKey, RegistryValue, ServiceStart, Setting, SetupStep};
 
-use super::{Folders, KeyChange, same};
+use super::{KeyChange, Places, same};
 use crate::{Draft, Understood};
 
 const SERVICES: &str = r"HKLM\SYSTEM\CurrentControlSet\Services";
@@ -12,7 +12,7 @@ const SERVICES: &str = r"HKLM\SYSTEM\CurrentControlSet\Services";
 /// New services become steps of their own; what a service keeps below its key stays in the registry.
 pub(super) fn take(
     keys: &mut BTreeMap<RegistryKey, KeyChange>,
-    folders: &Folders,
+    places: &Places,
     draft: &mut Draft,
 ) -> Vec<SetupStep> {
     let Ok(services) = RegistryKey::new(SERVICES) else { return Vec::new() };
@@ -34,10 +34,10 @@ pub(super) fn take(
             Some(u32::from_le_bytes(bytes))
         };
         let (Some(kind), false) = (number("Type"), text("ImagePath").is_empty()) else { continue };
-        let account = text("ObjectName");
+        let account = places.identity.account(text("ObjectName"));
         steps.push(SetupStep {
             name: key.name().into(),
-            program: folders.within(&text("ImagePath")),
+            program: places.within(&text("ImagePath")),
             kind: if [16, 32, 1, 2].contains(&kind) { kind } else { 16 },
             start: match number("Start") {
                 Some(0) => ServiceStart::Boot,

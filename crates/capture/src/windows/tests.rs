@@ -83,3 +83,164 @@ fn keys_stand_by_what_they_mean() {
         assert!(understood.contains(&said), "{understood:?}");
     }
 }
+
+/// The registry of a reference machine: its name, its identifier.
+const MACHINE: &str = concat!(
+    "[System\\\\CurrentControlSet\\\\Control\\\\ComputerName\\\\ComputerName]\n\"ComputerName\"=\"BUILDER7\"\n",
+    "[System\\\\CurrentControlSet\\\\Services\\\\Tcpip\\\\Parameters]\n",
+    "[Software\\\\Microsoft\\\\Cryptography]\n\"MachineGuid\"=\"c0ffee00-1234-4abc-8def-001122334455\"\n",
+);
+
+fn on_reference(after: &str) -> Draft {
+    captured(MACHINE, &format!("{MACHINE}{after}"))
+}
+
+/// A service and a driver service, with what the reference machine's service manager keeps of them.
+#[test]
+fn q192868_services_travel_without_what_belongs_to_the_machine() {
+    let draft = on_reference(concat!(
+        "[System\\\\CurrentControlSet\\\\Services\\\\App]\n\"Type\"=dword:00000010\n\"Start\"=dword:00000002\n",
+        "\"ImagePath\"=str(2):\"C:\\\\Program Files\\\\App\\\\app.exe\"\n\"ObjectName\"=\"BUILDER7\\\\app\"\n",
+        "[System\\\\CurrentControlSet\\\\Services\\\\App\\\\Security]\n\"Security\"=hex:01,00,14,80\n",
+        "[System\\\\CurrentControlSet\\\\Services\\\\AppDrv]\n\"Type\"=dword:00000001\n\"Start\"=dword:00000003\n",
+        "\"ImagePath\"=str(2):\"C:\\\\windows\\\\system32\\\\drivers\\\\appdrv.sys\"\n",
+        "[System\\\\CurrentControlSet\\\\Services\\\\AppDrv\\\\Enum]\n\"0\"=\"Root\\\\LEGACY_APPDRV\\\\0000\"\n\"Count\"=dword:00000001\n",
+        "[System\\\\CurrentControlSet\\\\Services\\\\AppDrv\\\\Security]\n\"Security\"=hex:01,00,14,80\n",
+    ));
+    let services: Vec<_> = draft
+        .script
+        .steps
+        .iter()
+        .map(|step| match &step.kind {
+            StepKind::Setup(setup) => (&*setup.name, setup.kind, setup.account.as_str()),
+            other => panic!("{other:?}"),
+        })
+        .collect();
+    assert_eq!(services, [("App", 16, r".\app"), ("AppDrv", 1, "")]);
+    let left_out: Vec<&str> = draft.report.excluded.iter().map(|one| one.rule.as_str()).collect();
+    assert_eq!(
+        left_out,
+        [
+            r"windows-registry.toml:HKLM\SYSTEM\CurrentControlSet\Services\*\Security",
+            r"windows-registry.toml:HKLM\SYSTEM\CurrentControlSet\Services\*\Enum",
+        ]
+    );
+}
+
+#[test]
+fn the_machines_name_becomes_a_variable() {
+    let draft = on_reference(
+        "[Software\\\\App]\n\"Server\"=\"http://builder7:80/C:\\\\windows/BUILDER77\"\n",
+    );
+    let wanted = r"http://${machine.hostname}:80/${windows}/BUILDER77".parse().unwrap();
+    assert_eq!(only_edit(&draft), ("Server".to_owned(), ValueEdit::Text(wanted)));
+}
+
+#[test]
+fn accounts_and_identifiers_of_the_machine_never_travel() {
+    let draft = on_reference(concat!(
+        "[Software\\\\App]\n\"Kept\"=\"S-1-5-18\"\n",
+        "\"Owner\"=\"S-1-5-21-1004336348-1177238915-682003330-1017\"\n",
+        "\"S-1-5-21-1-2-3-500\"=dword:00000001\n",
+        "\"Id\"=\"{C0FFEE00-1234-4ABC-8DEF-001122334455}\"\n",
+        "\"Bytes\"=hex:53,00,2d,00,31,00,2d,00,35,00,2d,00,32,00,31,00,2d,00,37,00\n",
+        "\"List\"=str(7):\"a\\0S-1-5-21-1-2-3-500\\0\"\n",
+        "[Software\\\\App\\\\S-1-5-21-1-2-3-500]\n\"x\"=\"1\"\n",
+        "[System\\\\CurrentControlSet\\\\Services\\\\Tcpip\\\\Parameters]\n\"DhcpNameServer\"=\"10.0.2.3\"\n",
+        "\"DhcpDomain\"=\"house.example\"\n",
+    ));
+    let (name, _) = only_edit(&draft);
+    assert_eq!((name.as_str(), draft.script.steps.len()), ("Kept", 1));
+    let excluded: Vec<(usize, &str)> =
+        draft.report.excluded.iter().map(|one| (one.paths.len(), &*one.reason)).collect();
+    assert_eq!(
+        excluded,
+        [
+            (2, "what a server leased to the reference machine"),
+            (1, "it holds the identifier of the reference machine"),
+            (6, "it holds the number of an account of the reference machine"),
+        ]
+    );
+}
+
+/// The script an installer came to, written and read again.
+fn reopened(draft: &Draft) -> script::Script {
+    let text = script::print(&draft.script);
+    script::parse(&text).unwrap_or_else(|problems| panic!("{problems:?}"))
+}
+
+fn values_of(script: &script::Script) -> Vec<(String, ValueEdit)> {
+    let steps = script.steps.iter().filter_map(|step| match &step.kind {
+        StepKind::Registry(step) => Some(step),
+        _ => None,
+    });
+    steps
+        .flat_map(|step| step.values.iter().map(|(name, edit)| (name.to_string(), edit.clone())))
+        .collect()
+}
+
+/// All strings of a list travel, not the first alone.
+#[test]
+fn q174328_lists_keep_all_their_strings() {
+    let mut text = "[Software\\\\App]\n".to_owned();
+    let mut wanted = Vec::new();
+    for index in 0..20 {
+        let count = [1, 2, 6, 500][index % 4];
+        let strings: Vec<String> = (0..count).map(|at| format!("string {index}.{at}")).collect();
+        let escaped: String = strings.iter().map(|one| format!("{one}\\0")).collect();
+        text.push_str(&format!("\"list {index:02}\"=str(7):\"{escaped}\"\n"));
+        let templates = strings.into_iter().map(Template::literal).collect();
+        wanted.push((format!("list {index:02}"), ValueEdit::List(templates)));
+    }
+    let service = "[System\\\\CurrentControlSet\\\\Services\\\\Other]\n\"DependOnService\"=str(7):";
+    let had = format!("{service}\"a\\0b\\0\"\n");
+    let has = format!("{service}\"a\\0b\\0c\\0d\\0e\\0f\\0\"\n");
+    let draft = captured(&had, &format!("{text}{has}"));
+    let list = ["a", "b", "c", "d", "e", "f"].map(Template::literal).to_vec();
+    wanted.push(("DependOnService".to_owned(), ValueEdit::List(list)));
+    assert_eq!(values_of(&reopened(&draft)), wanted);
+}
+
+/// No length is too long for a script.
+#[test]
+fn q240783_large_values_survive_the_script() {
+    use std::fmt::Write as _;
+    let kib = 1 << 10;
+    let mut text = "[Software\\\\App]\n".to_owned();
+    let mut lengths = Vec::new();
+    for length in [64 * kib - 1, 64 * kib, 64 * kib + 1, kib * kib] {
+        for kind in [3, 7, 1] {
+            let _ = write!(text, "\"{kind} {length}\"=hex({kind}):61");
+            for at in 1..length {
+                let _ = write!(text, ",{:02x}", (at * 7 + at / 251) & 0xff);
+            }
+            text.push('\n');
+            lengths.push(length);
+        }
+    }
+    let draft = captured("", &text);
+    let before = values_of(&draft.script);
+    assert_eq!(before.len(), 12);
+    assert_eq!(values_of(&reopened(&draft)), before);
+}
+
+/// What is one user's is whoever's installs, and nothing says whose it was.
+#[test]
+fn q198750_the_packagers_own_parts_say_nothing_of_the_packager() {
+    let mut registry = Registry::default();
+    let mut text = "WINE REGISTRY Version 2\n[Software\\\\App]\n".to_owned();
+    for index in 0..25 {
+        text.push_str(&format!(
+            "\"{index:02}\"=\"C:\\\\users\\\\smith\\\\AppData\\\\Roaming\\\\App\\\\{index}\"\n"
+        ));
+    }
+    registry.read("HKCU", &text).unwrap();
+    let mut draft = Machines::default().draft();
+    draft.script.architecture = Architecture::Any;
+    let facts = Facts { user: Some("smith".into()), ..facts() };
+    add_registry(&mut draft, &Registry::default(), &registry, &facts);
+    let text = script::print(&draft.script);
+    assert!(!text.contains("smith") && !text.contains("S-1-5-21"), "{text}");
+    assert!(text.contains(r"${app-data}\App\24"), "{text}");
+    assert_eq!(values_of(&draft.script).len(), 25);
+}

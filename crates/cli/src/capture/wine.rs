@@ -11,7 +11,10 @@ use capture::{CapturedFiles, Change, ChangeSet, Registry, Side};
 use machine_linux::session::{KEEP, Session, SnapshotSettings};
 use model::{Entry, Kind, MachinePath, Owner};
 
-use super::{Answer, CaptureError, Run, Summary, count, fresh_folder, leave, options, spinner};
+use super::{
+    Answer, CaptureError, Run, Summary, count, fresh_folder, leave, options, spinner,
+    waiting::{self, Ended},
+};
 use crate::project::{self, Captured};
 
 /// Where the prefix's files are on the machine it shows.
@@ -31,6 +34,15 @@ pub(super) enum WineError {
     /// Wine is missing.
     #[error("there is no Wine on this machine: `apt-get install wine wine64`")]
     Missing,
+    /// Nobody answers it.
+    #[error(
+        "the installer did nothing for {seconds} s and was ended; it seems to wait for a person: give it its switch for a \
+         silent installation (`/S`, `/VERYSILENT`, `/qn`), or leave `--give-up-when-idle` out and answer it on its screen"
+    )]
+    Waits {
+        /// How long.
+        seconds: u32,
+    },
     /// A file of the prefix cannot be read.
     #[error("cannot read `{}`", path.display())]
     Read {
@@ -85,14 +97,15 @@ pub(super) fn run(prefix: &Path, run: Run) -> Result<Answer, CaptureError> {
     if std::env::var_os("WINEDEBUG").is_none() {
         program.env("WINEDEBUG", "-all");
     }
-    let status = program.status().map_err(|reason| CaptureError::Start {
-        command: run
-            .command
-            .first()
-            .map(|one| one.to_string_lossy().into_owned())
-            .unwrap_or_default(),
-        reason,
-    })?;
+    let status = match watched(&mut program, &prefix, &run) {
+        Ok(status) => status,
+        Err(error) => {
+            if temporary {
+                session.discard().map_err(|reason| CaptureError::Discard { folder, reason })?;
+            }
+            return Err(error);
+        }
+    };
     session.note_exit(status.code().unwrap_or(-1))?;
     settle(&prefix)?;
     finish(&prefix, session, &run, temporary)
@@ -128,6 +141,34 @@ fn finish(
         summary.project = Some(folder.clone());
     }
     leave(finished, temporary && run.into.output.is_some(), summary, report)
+}
+
+/// Runs the installer to its end, and says when it seems to wait for a person.
+fn watched(
+    program: &mut Command,
+    prefix: &Path,
+    run: &Run,
+) -> Result<std::process::ExitStatus, CaptureError> {
+    let name = run.command.first().map(|one| one.to_string_lossy().into_owned());
+    let unstarted =
+        |reason| CaptureError::Start { command: name.clone().unwrap_or_default(), reason };
+    let mut child = program.spawn().map_err(unstarted)?;
+    let ended = waiting::wait(&mut child, prefix, run.give_up_when_idle, |seconds| {
+        eprintln!(
+            "warning: the installer has done nothing for {seconds} s; it may wait for a person: answer it on its screen, or \
+             end it and give it its switch for a silent installation (`/S`, `/VERYSILENT`, `/qn`)"
+        );
+    });
+    match ended.map_err(unstarted)? {
+        Ended::By(status) => Ok(status),
+        Ended::Idle(seconds) => {
+            // All of the prefix: what the installer started waits too.
+            let killed = Command::new("wineserver").arg("-k").env("WINEPREFIX", prefix).status();
+            killed.map_err(unstarted)?;
+            child.wait().map_err(unstarted)?;
+            Err(WineError::Waits { seconds }.into())
+        }
+    }
 }
 
 /// Waits until nothing of Wine runs in the prefix any more: only then are its files what they will be.

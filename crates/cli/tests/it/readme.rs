@@ -12,3 +12,8 @@ fn the_procedures_of_trust_are_true() {
     // No root that this machine has pinned takes part.
     cases.env("PACKHORSE_CONFIG", "/nonexistent").case("tests/it/trust.md").run();
 }
+
+#[test]
+fn what_is_said_of_sites_is_true() {
+    trycmd::TestCases::new().case("tests/it/sites.md").run();
+}

@@ -6,3 +6,4 @@ mod damage;
 mod fixtures;
 mod payload;
 mod round_trip;
+mod signature;

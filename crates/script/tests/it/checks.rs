@@ -152,3 +152,21 @@ fn an_unwritten_detection_is_noted() {
     assert_eq!(found[0].severity, Severity::Note);
     insta::assert_snapshot!(found[0], @"program `install`: nothing says how to tell from outside that the package is installed");
 }
+
+/// An account's number is one machine's, in text and in bytes (Q198750).
+#[test]
+fn accounts_of_one_machine_are_refused() {
+    let step = |key: &str, values: &str| {
+        format!("[[step]]\nedit-registry = 'HKLM\\SOFTWARE\\{key}'\nvalues = {{ {values} }}\n")
+    };
+    let everybodys = steps(&step("X", "a = \"S-1-5-18\", b = \"S-1-5-32-544\""));
+    assert!(!everybodys.contains(" error "), "{everybodys}");
+    let found = [
+        step("X", "a = \"owner s-1-5-21-1-2-3-500\""),
+        step("S-1-5-21-1-2-3-500", "a = \"b\""),
+        step("X", "a = { type = 3, data = \"532d312d352d32312d37\" }"),
+        step("X", "a = { type = 3, data = \"0053002d0031002d0035002d00320031002d00\" }"),
+    ]
+    .map(|text| steps(&text).lines().filter(|line| line.contains(" error ")).count());
+    assert_eq!(found, [1; 4]);
+}

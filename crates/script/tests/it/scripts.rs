@@ -514,6 +514,7 @@ pub(crate) fn script() -> impl Strategy<Value = Script> {
                     steps,
                     programs,
                     export: model::Export::default(),
+                    icon: None,
                 }
             },
         )

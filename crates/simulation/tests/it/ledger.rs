@@ -431,3 +431,118 @@ fn q184489_while_a_point_is_refreshed_it_shows_the_old_or_the_new() {
     }
     is_right(&mut world);
 }
+
+#[test]
+fn i25_a_closing_window_pauses_and_a_resume_loses_at_most_one_unit() {
+    let mut world = tree(1, 1);
+    let child = world.machines[0].site.child_id(&policy::SiteCode::new("S1").unwrap()).unwrap();
+    let address = |schedule| Address { schedule, rate: UNIT, streams: 4, unit: UNIT };
+    let closed = Schedule::new(jiff::tz::TimeZone::UTC, Hours::new([0; 168]).unwrap());
+    publish(&mut world, "a", 40);
+    assign_everywhere(&mut world, "a");
+    let mut pauses = 0;
+    while world.machines[1].master_of("a").is_none() {
+        world.machines[0].sender.set_address(Moment(0), child, address(Schedule::always()));
+        run(&mut world, 7_000);
+        world.machines[0].sender.set_address(Moment(0), child, address(closed.clone()));
+        let sent: u64 = world.units_sent.values().sum();
+        run(&mut world, 10 * MINUTE);
+        // What was on its way when it closed still arrives; nothing begins.
+        let after: u64 = world.units_sent.values().sum();
+        assert!(after <= sent + 1, "{} units came through a closed window", after - sent);
+        let site = &world.machines[1].site;
+        let cell = site.place(PlaceId::OWN).unwrap().cell(policy::PackageId(0)).unwrap();
+        assert_ne!(cell.phase, policy::Phase::Failed, "a closed window is no failure");
+        pauses += 1;
+        assert!(pauses < 100, "it never comes to its end");
+    }
+    let sent: u64 = world.units_sent.values().sum();
+    assert!(pauses > 3 && sent <= 40 + pauses, "{sent} units for 40, with {pauses} pauses");
+    run(&mut world, HOUR);
+    is_right(&mut world);
+}
+
+#[test]
+fn i10_what_is_said_again_makes_no_work() {
+    let mut world = tree(2, 2);
+    publish(&mut world, "a", 2);
+    assign_everywhere(&mut world, "a");
+    world.event(0, Event::Join { group: "g".into(), point: world.all_points()[0].clone() });
+    world.event(0, Event::AssignGroup { package: name("a"), group: "g".into() });
+    world.event(0, Event::Prioritise { package: name("a"), priority: 3 });
+    run(&mut world, 2 * HOUR);
+    is_right(&mut world);
+    let points = world.all_points();
+    let again = [
+        Event::Assign { package: name("a"), points: points.clone() },
+        Event::Join { group: "g".into(), point: points[0].clone() },
+        Event::AssignGroup { package: name("a"), group: "g".into() },
+        Event::AddPoint { name: "d0".into(), features: Features(0xFF) },
+        // Out of a group, and still there by name.
+        Event::Leave { group: "g".into(), point: points[0].clone() },
+        Event::UnassignGroup { package: name("a"), group: "g".into() },
+        Event::Unassign { package: name("a"), points: Vec::new() },
+        Event::RetryNow(policy::RetryScope::All),
+        Event::Timer,
+    ];
+    for event in again {
+        let text = format!("{event:?}");
+        let effects = world.event(0, event);
+        let works = |effect: &Effect| matches!(effect, Effect::Start(_) | Effect::Cancel { .. });
+        assert!(!effects.iter().any(works), "{text}: {effects:?}");
+        assert_eq!(world.machines[0].site.live_jobs(), 0, "{text}");
+    }
+    let (sent, attempts) = (world.units_sent.clone(), world.checks.attempts);
+    run(&mut world, HOUR);
+    assert_eq!((world.units_sent.clone(), world.checks.attempts), (sent, attempts));
+    is_right(&mut world);
+}
+
+#[test]
+fn a_code_that_is_in_the_tree_already_is_set_aside() {
+    let mut world = tree(2, 1);
+    publish(&mut world, "a", 2);
+    assign_everywhere(&mut world, "a");
+    run(&mut world, HOUR);
+    let code = |code: &str| policy::SiteCode::new(code).unwrap();
+    let mut exchange = world.machines[2].site.exchange();
+    exchange.report.below = Some([code("S1"), code("TOP"), code("S9")].into());
+    let own = world.machines[0].site.child_id(&code("S1"));
+    let quarantined = world.checks.quarantined;
+    world.event(0, Event::FromChild { from: code("S2"), exchange });
+    assert_eq!(world.checks.quarantined - quarantined, 2, "one is elsewhere, one is above");
+    let top = &world.machines[0].site;
+    assert_eq!(top.child_id(&code("S1")), own, "who was there stays");
+    assert_eq!(top.child_id(&code("S9")), top.child_id(&code("S2")), "who is new is believed");
+    run(&mut world, HOUR);
+    assert_eq!(tally(&world, "a").done, 3);
+}
+
+#[test]
+fn the_top_learns_of_sites_far_below_and_that_they_are_no_longer() {
+    let mut world = tree(1, 1);
+    let code = |code: &str| policy::SiteCode::new(code).unwrap();
+    world.event(1, Event::AddChild { code: code("FAR"), reach: policy::Reach::Pull });
+    run(&mut world, HOUR);
+    let top = &world.machines[0].site;
+    assert_eq!(top.child_id(&code("FAR")), top.child_id(&code("S1")));
+    publish(&mut world, "a", 1);
+    let point = PointName { site: code("FAR"), name: "x".into() };
+    world.event(0, Event::Assign { package: name("a"), points: vec![point] });
+    run(&mut world, HOUR);
+    assert!(world.machines[1].master_of("a").is_some(), "it is on its way to there");
+    world.event(1, Event::RemoveChild(code("FAR")));
+    run(&mut world, HOUR);
+    assert_eq!(world.machines[0].site.child_id(&code("FAR")), None);
+    assert!(world.machines[1].master_of("a").is_none(), "nobody there wants it any more");
+    assert!(world.machines[0].site.live_jobs() == 0 && world.machines[1].site.live_jobs() == 0);
+    let ring = world.machines[1].site.next(
+        policy::Now { at: Moment(u64::MAX / 2), dice: 0 },
+        Event::AddChild { code: code("TOP"), reach: policy::Reach::Pull },
+    );
+    assert_eq!(ring, Err(policy::Refused::Ring(code("TOP"))));
+    let attach = Event::Attach(code("S9"));
+    let second =
+        world.machines[1].site.next(policy::Now { at: Moment(u64::MAX / 2), dice: 0 }, attach);
+    assert_eq!(second, Err(policy::Refused::HasParent(code("TOP"))));
+}

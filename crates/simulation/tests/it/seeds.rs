@@ -1,4 +1,4 @@
-use simulation::run_seed;
+use simulation::{run_seed, run_seed_in_step};
 
 #[test]
 fn a_thousand_histories_come_right() {
@@ -24,5 +24,16 @@ fn a_thousand_histories_come_right() {
 fn one_seed_is_one_history() {
     for seed in [3, 77] {
         assert_eq!(run_seed(seed, true).transcript, run_seed(seed, true).transcript);
+    }
+}
+
+#[test]
+fn i24_no_decision_compares_the_clocks_of_two_machines() {
+    for seed in 0..40 {
+        let (apart, agree) = (run_seed(seed, false), run_seed_in_step(seed));
+        let what = |history: &simulation::History| {
+            (history.broken.clone(), history.events, history.attempts, history.units)
+        };
+        assert_eq!(what(&apart), what(&agree), "seed {seed}");
     }
 }

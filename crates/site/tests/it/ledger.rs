@@ -123,3 +123,48 @@ fn q281754_publishing_the_same_again_does_nothing() {
     assert_eq!(after.packages[0].number, before.packages[0].number);
     assert_eq!(record(), written, "no byte was written");
 }
+
+#[test]
+fn q184512_what_is_there_already_is_not_written_again() {
+    let world = World::new();
+    let point = world.add("a");
+    world.publish("redis", "1");
+    world.publish("other", "1");
+    world.assign("redis", &["a"]);
+    world.assign("other", &["a"]);
+    world.settled();
+    let inodes = |folder: &std::path::Path| {
+        let mut found = std::collections::BTreeMap::new();
+        let mut folders = vec![folder.to_owned()];
+        while let Some(folder) = folders.pop() {
+            for entry in std::fs::read_dir(&folder).unwrap().map(Result::unwrap) {
+                if entry.path().is_dir() {
+                    folders.push(entry.path());
+                } else {
+                    let file = entry.metadata().unwrap();
+                    let what =
+                        (std::os::unix::fs::MetadataExt::ino(&file), file.modified().unwrap());
+                    found.insert(entry.path(), what);
+                }
+            }
+        }
+        found
+    };
+    let objects = ["packs", "manifests"].map(|kind| inodes(&point.join(kind)));
+    assert!(objects.iter().all(|kind| !kind.is_empty()));
+    world.publish("redis", "2");
+    world.settled();
+    let now = ["packs", "manifests"].map(|kind| inodes(&point.join(kind)));
+    for (before, now) in objects.iter().zip(&now) {
+        let kept = before.iter().all(|(path, what)| now.get(path) == Some(what));
+        assert!(kept, "objects that were whole are the same files as before");
+    }
+    let new: u64 = now
+        .iter()
+        .flat_map(|kind| kind.keys())
+        .filter(|path| !objects.iter().any(|kind| kind.contains_key(*path)))
+        .map(|path| std::fs::metadata(path).unwrap().len())
+        .sum();
+    let whole = std::fs::metadata(world.path("redis-2.package")).unwrap().len();
+    assert!(new <= whole + 20_000, "{new} bytes for a package of {whole}");
+}

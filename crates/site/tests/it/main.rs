@@ -2,8 +2,10 @@
 
 #![expect(clippy::unwrap_used, reason = "helpers of tests are tests")]
 
+mod courier;
 mod ledger;
 mod lifecycle;
 mod process;
 mod storage;
+mod tree;
 mod world;

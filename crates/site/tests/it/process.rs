@@ -1,6 +1,7 @@
 //! A site as a process of its own, killed at any instant.
 
 use std::{
+    net::SocketAddr,
     path::Path,
     process::{Child, Command, Stdio},
     time::{Duration, Instant},
@@ -12,31 +13,47 @@ use site::{Client, Folder, Status};
 use crate::world::{held, name, package_file};
 
 const DATA: &str = "PACKHORSE_TEST_SITE";
+const LINK: &str = "PACKHORSE_TEST_LINK";
 
 /// Not a test of its own: what the process below runs.
 #[test]
 fn serves_if_asked_to() {
     if let Some(data) = std::env::var_os(DATA) {
-        site::serve(Folder::new(Path::new(&data)), "127.0.0.1:0".parse().unwrap()).unwrap();
+        let link = std::env::var(LINK).ok().map(|link| link.parse().unwrap());
+        let listen = site::Listen { api: "127.0.0.1:0".parse().unwrap(), link };
+        site::serve(Folder::new(Path::new(&data)), listen).unwrap();
     }
 }
 
-struct Process(Child);
+pub(crate) struct Process(Child);
 
 impl Process {
     fn start(folder: &Folder) -> Self {
+        Self::start_with(folder, None)
+    }
+
+    /// The same, listening for children.
+    pub(crate) fn start_with(folder: &Folder, link: Option<SocketAddr>) -> Self {
         let _ = std::fs::remove_file(folder.address());
-        let child = Command::new(std::env::current_exe().unwrap())
+        let log = folder.path().with_extension("log");
+        let log = std::fs::OpenOptions::new().create(true).append(true).open(log).unwrap();
+        let mut command = Command::new(std::env::current_exe().unwrap());
+        command
             .args(["--exact", "process::serves_if_asked_to", "--nocapture"])
             .env(DATA, folder.path())
             .stdout(Stdio::null())
-            .stderr(Stdio::null())
-            .spawn()
-            .unwrap();
-        Self(child)
+            .stderr(log);
+        if let Some(link) = link {
+            command.env(LINK, link.to_string());
+        }
+        Self(command.spawn().unwrap())
     }
 
-    fn kill(mut self) {
+    pub(crate) fn signal(&self, signal: rustix::process::Signal) {
+        rustix::process::kill_process(rustix::process::Pid::from_child(&self.0), signal).unwrap();
+    }
+
+    pub(crate) fn kill(mut self) {
         self.0.kill().unwrap();
         self.0.wait().unwrap();
     }
@@ -49,22 +66,22 @@ impl Drop for Process {
     }
 }
 
-fn wait<T>(what: &str, mut ask: impl FnMut() -> Option<T>) -> T {
+pub(crate) fn wait<T>(what: &str, mut ask: impl FnMut() -> Option<T>) -> T {
     let began = Instant::now();
     loop {
         if let Some(answer) = ask() {
             return answer;
         }
         assert!(began.elapsed() < Duration::from_mins(1), "{what}");
-        std::thread::yield_now();
+        std::thread::park_timeout(Duration::from_millis(2));
     }
 }
 
-fn client(folder: &Folder) -> Client {
+pub(crate) fn client(folder: &Folder) -> Client {
     wait("the site listens", || Client::local(folder).ok().filter(|client| client.status().is_ok()))
 }
 
-fn settled(client: &Client) -> Status {
+pub(crate) fn settled(client: &Client) -> Status {
     wait("all is done", || client.status().ok().filter(Status::is_settled))
 }
 
@@ -72,7 +89,7 @@ fn settled(client: &Client) -> Status {
 fn killed_at_any_instant_it_converges_when_it_is_started_again() {
     let home = tempfile::tempdir().unwrap();
     let folder = Folder::new(&home.path().join("site"));
-    site::init(&folder, "TOP").unwrap();
+    site::init(&folder, "TOP", None).unwrap();
     let points = ["a", "b", "c"].map(|point| home.path().join(point));
     let mut process = Process::start(&folder);
     let mut asked = client(&folder);
@@ -115,14 +132,72 @@ fn killed_at_any_instant_it_converges_when_it_is_started_again() {
     assert_eq!(site::check(&folder).unwrap(), Vec::<String>::new());
 }
 
+/// Whichever is killed, the other goes on: a lease ends by the database's clock, and the tables are the same.
+#[test]
+fn two_processes_on_one_database_are_one_site() {
+    let database = testkit::PostgresServer::start().unwrap();
+    let home = tempfile::tempdir().unwrap();
+    let folder = Folder::new(&home.path().join("site"));
+    std::fs::create_dir(folder.path()).unwrap();
+    std::fs::write(folder.path().join("site.toml"), "lease = 15\n").unwrap();
+    site::init(&folder, "TOP", Some(&database.database("top").unwrap())).unwrap();
+    let busy = home.path().join("a");
+    let start = || {
+        let process = Process::start(&folder);
+        let client = client(&folder);
+        (process, client)
+    };
+    let mut one = start();
+    let mut other = start();
+    one.1.add_point("a", &busy.to_string_lossy()).unwrap();
+    assert_eq!(other.1.status().unwrap().points.len(), 1, "what one was told, the other knows");
+    for round in 1..=2_u32 {
+        let version = round.to_string();
+        let file = package_file(home.path(), "redis", &version);
+        let (process, asked) = one;
+        asked.publish(&file, false).unwrap();
+        asked.assign(&name("redis"), &["a".to_owned()], true).unwrap();
+        // In the middle of an attempt, or just after.
+        std::thread::park_timeout(Duration::from_millis(u64::from(round) * 10));
+        process.kill();
+        let status = settled(&other.1);
+        assert_eq!(status.packages[0].version.as_deref(), Some(version.as_str()));
+        let (observed, seen) = held(&busy, "redis");
+        assert!(matches!(observed, Observed::Holds(_)), "round {round}: {observed:?}");
+        assert_eq!(seen.as_deref(), Some(version.as_str()));
+        let local = Client::local(&folder).unwrap().status();
+        assert!(local.is_ok(), "the command finds the one that lives");
+        one = other;
+        other = start();
+    }
+    drop((one, other));
+    // The same tables, in a file: what was done is not done again, and no number is given twice.
+    let before = folder.status().unwrap();
+    site::backup(&folder, &home.path().join("backup.db")).unwrap();
+    site::migrate(&folder, Some("sqlite")).unwrap();
+    assert!(folder.settings().unwrap().database.is_none());
+    assert_eq!(folder.status().unwrap(), before);
+    let (process, asked) = start();
+    asked.publish(&package_file(home.path(), "redis", "9"), false).unwrap();
+    assert_eq!(settled(&asked).packages[0].number, "v3");
+    drop(process);
+    assert_eq!(site::restore(&folder, &home.path().join("backup.db")).unwrap(), 1);
+    site::migrate(&folder, Some(&database.database("again").unwrap())).unwrap();
+    assert_eq!(folder.status().unwrap().epoch, 1);
+    assert_eq!(site::check(&folder).unwrap(), Vec::<String>::new());
+}
+
 #[test]
 fn sigterm_ends_it_and_a_second_one_beside_it_is_refused() {
     let home = tempfile::tempdir().unwrap();
     let folder = Folder::new(&home.path().join("site"));
-    site::init(&folder, "TOP").unwrap();
+    site::init(&folder, "TOP", None).unwrap();
     let mut process = Process::start(&folder);
     let asked = client(&folder);
-    let busy = site::serve(folder.clone(), "127.0.0.1:0".parse().unwrap());
+    let busy = site::serve(
+        folder.clone(),
+        site::Listen { api: "127.0.0.1:0".parse().unwrap(), link: None },
+    );
     assert!(matches!(busy, Err(site::SiteError::InUse { .. })), "{busy:?}");
     let id = rustix::process::Pid::from_child(&process.0);
     rustix::process::kill_process(id, rustix::process::Signal::TERM).unwrap();
@@ -135,7 +210,7 @@ fn sigterm_ends_it_and_a_second_one_beside_it_is_refused() {
 fn without_the_token_nothing_changes() {
     let home = tempfile::tempdir().unwrap();
     let folder = Folder::new(&home.path().join("site"));
-    site::init(&folder, "TOP").unwrap();
+    site::init(&folder, "TOP", None).unwrap();
     let _process = Process::start(&folder);
     client(&folder);
     let address = std::fs::read_to_string(folder.address()).unwrap();

@@ -7,6 +7,7 @@ mod damage;
 mod installing;
 mod on_linux;
 mod random;
+mod registry;
 mod rolling_back;
 mod root;
 mod shared;

@@ -1,0 +1,314 @@
+//! What children call: enrolment, exchange, news, content. HTTP/2 inside TLS, and who has no certificate is told so.
+
+use std::{collections::HashMap, sync::Arc, time::Duration};
+
+use axum::{
+    Extension, Json, Router,
+    body::Body,
+    extract::{DefaultBodyLimit, Path, Query, State},
+    http::{HeaderMap, StatusCode, header},
+    response::{IntoResponse, Response},
+    routing::{get, post},
+};
+use hyper_util::{
+    rt::{TokioExecutor, TokioIo, TokioTimer},
+    server::conn::auto::Builder,
+    service::TowerToHyperService,
+};
+use model::{Hash, PackageName};
+use policy::{Exchange, SiteCode, Stamp};
+use serde::Deserialize;
+use serde_json::json;
+use tokio::{net::TcpListener, sync::watch, task::JoinSet};
+use tokio_rustls::TlsAcceptor;
+
+use crate::{
+    Server, SiteError,
+    authority::{Peer, peer},
+    copy::sentence,
+    enrol::Enrolment,
+    feeding::{Feeding, NotYet},
+    server::log,
+    wire::{Held, VERSION},
+};
+
+/// A long poll is answered after this, news or not.
+const POLL: Duration = Duration::from_secs(50);
+/// What is not here yet is waited for so long before the child is told so.
+const PATIENCE: Duration = Duration::from_secs(5);
+/// A report is no longer than this, in bytes.
+const LONGEST: usize = 256 << 20;
+/// A pause after a fault of our own.
+const BREATH: Duration = Duration::from_millis(100);
+/// A child that does not shake hands within this is none.
+const GREETING: Duration = Duration::from_secs(10);
+
+/// Children as they are on the wire right now.
+#[derive(Debug, Default)]
+pub(crate) struct Children {
+    lines: HashMap<SiteCode, ChildLine>,
+}
+
+/// One of them.
+#[derive(Debug)]
+pub(crate) struct ChildLine {
+    wake: watch::Sender<u64>,
+    /// When it was last heard of.
+    pub(crate) heard: Option<std::time::Instant>,
+}
+
+impl Default for ChildLine {
+    fn default() -> Self {
+        Self { wake: watch::Sender::new(0), heard: None }
+    }
+}
+
+impl Children {
+    /// There is news for a child.
+    pub(crate) fn wake(&mut self, code: &SiteCode) {
+        let line = self.lines.entry(code.clone()).or_default();
+        line.wake.send_modify(|count| *count += 1);
+    }
+
+    /// There may be news for every child.
+    pub(crate) fn wake_all(&mut self) {
+        for line in self.lines.values() {
+            line.wake.send_modify(|count| *count += 1);
+        }
+    }
+
+    fn heard(&mut self, code: &SiteCode) -> watch::Receiver<u64> {
+        let line = self.lines.entry(code.clone()).or_default();
+        line.heard = Some(std::time::Instant::now());
+        line.wake.subscribe()
+    }
+
+    /// Seconds since a child was heard of by this process; whether it waits on the line now.
+    pub(crate) fn seen(&self, code: &SiteCode) -> Option<(u64, bool)> {
+        let line = self.lines.get(code)?;
+        Some((line.heard?.elapsed().as_secs(), line.wake.receiver_count() > 0))
+    }
+}
+
+struct Refusal(StatusCode, serde_json::Value);
+
+impl IntoResponse for Refusal {
+    fn into_response(self) -> Response {
+        (self.0, Json(self.1)).into_response()
+    }
+}
+
+fn refuse(status: StatusCode, why: &str) -> Refusal {
+    Refusal(status, json!({ "error": why }))
+}
+
+impl From<SiteError> for Refusal {
+    fn from(error: SiteError) -> Self {
+        let status = match error {
+            SiteError::Refused(_) | SiteError::Said { conflict: true, .. } => StatusCode::CONFLICT,
+            _ => StatusCode::INTERNAL_SERVER_ERROR,
+        };
+        refuse(status, &sentence(&error))
+    }
+}
+
+type App = Arc<Server>;
+type Caller = Extension<Option<Peer>>;
+
+/// All that is answered to children.
+fn router(server: App) -> Router {
+    let routes = Router::new()
+        .route("/enrolment", post(enrol))
+        .route("/exchange", post(exchange))
+        .route("/news", get(news))
+        .route("/packages/{name}/{identity}", get(release))
+        .route("/packages/{name}/{identity}/objects/{object}", get(object))
+        .fallback(|| async { refuse(StatusCode::BAD_REQUEST, "no such request in this version") })
+        .layer(DefaultBodyLimit::max(LONGEST));
+    Router::new()
+        .nest(&format!("/link/{VERSION}"), routes)
+        .fallback(|| async {
+            let why =
+                format!("this site speaks version {VERSION} of the line: use the same Packhorse");
+            refuse(StatusCode::BAD_REQUEST, &why)
+        })
+        .with_state(server)
+}
+
+/// Listens for children until the task ends.
+pub(crate) async fn listen(server: App, listener: TcpListener) -> Result<(), SiteError> {
+    let acceptor = TlsAcceptor::from(Arc::new(server.authority().server_config()?));
+    let mut lines = JoinSet::new();
+    loop {
+        while lines.try_join_next().is_some() {}
+        let stream = match listener.accept().await {
+            Ok((stream, _)) => stream,
+            Err(error) => {
+                // Out of files, most likely: others hang up, and it goes on.
+                log("failed", &json!({ "error": error.to_string() }));
+                tokio::time::sleep(BREATH).await;
+                continue;
+            }
+        };
+        let (acceptor, app) = (acceptor.clone(), router(Arc::clone(&server)));
+        lines.spawn(async move {
+            let _ = stream.set_nodelay(true);
+            let Ok(Ok(stream)) = tokio::time::timeout(GREETING, acceptor.accept(stream)).await
+            else {
+                return;
+            };
+            let caller =
+                stream.get_ref().1.peer_certificates().and_then(|chain| peer(chain.first()?));
+            let service = TowerToHyperService::new(app.layer(Extension(caller)));
+            let mut builder = Builder::new(TokioExecutor::new()).http2_only();
+            builder
+                .http2()
+                .timer(TokioTimer::new())
+                .keep_alive_interval(Duration::from_secs(20))
+                .keep_alive_timeout(Duration::from_secs(20));
+            let _ = builder.serve_connection(TokioIo::new(stream), service).await;
+        });
+    }
+}
+
+/// Runs what blocks where it may.
+async fn blocking<T: Send + 'static>(
+    work: impl FnOnce() -> Result<T, SiteError> + Send + 'static,
+) -> Result<T, Refusal> {
+    match tokio::task::spawn_blocking(work).await {
+        Ok(result) => result.map_err(Refusal::from),
+        Err(_) => Err(refuse(StatusCode::INTERNAL_SERVER_ERROR, "a fault of the parent")),
+    }
+}
+
+/// The child that calls, if its key still counts.
+fn known(server: &App, caller: Option<Peer>) -> Result<SiteCode, Refusal> {
+    let Some(peer) = caller else {
+        let why = "only children with a certificate of this site are answered: `packhorse site attach` gets one";
+        return Err(refuse(StatusCode::UNAUTHORIZED, why));
+    };
+    if server.is_child(&peer) {
+        return Ok(peer.code);
+    }
+    let why = format!(
+        "the key of `{0}` does not count here any more: `packhorse site child token {0}` at the parent, then `packhorse site attach`",
+        peer.code
+    );
+    Err(refuse(StatusCode::FORBIDDEN, &why))
+}
+
+async fn enrol(
+    State(server): State<App>,
+    Json(asked): Json<Enrolment>,
+) -> Result<Response, Refusal> {
+    let enrolled = blocking(move || server.enrol(&asked)).await?;
+    Ok(Json(enrolled).into_response())
+}
+
+async fn exchange(
+    State(server): State<App>,
+    Extension(caller): Caller,
+    Json(exchange): Json<Exchange>,
+) -> Result<Response, Refusal> {
+    let child = known(&server, caller)?;
+    drop(server.children().heard(&child));
+    let feed = blocking(move || server.exchange(child, exchange)).await?;
+    Ok(Json(feed).into_response())
+}
+
+async fn news(
+    State(server): State<App>,
+    Extension(caller): Caller,
+    Query(seen): Query<Stamp>,
+) -> Result<Response, Refusal> {
+    let child = known(&server, caller)?;
+    let mut wake = server.children().heard(&child);
+    let news = server.feed_stamp() != seen
+        || tokio::select! {
+            _ = wake.changed() => true,
+            () = tokio::time::sleep(POLL) => false,
+            () = server.stopped() => false,
+        };
+    Ok(Json(json!({ "news": news })).into_response())
+}
+
+#[derive(Debug, Deserialize)]
+struct Doubt {
+    #[serde(default)]
+    doubt: bool,
+}
+
+fn names(name: &str, hash: &str) -> Result<(PackageName, Hash), Refusal> {
+    let name = PackageName::new(name)
+        .map_err(|error| refuse(StatusCode::BAD_REQUEST, &error.to_string()))?;
+    let hash: Hash =
+        hash.parse().map_err(|_| refuse(StatusCode::BAD_REQUEST, "that is no hash"))?;
+    Ok((name, hash))
+}
+
+fn not_yet(server: &App, why: NotYet) -> Refusal {
+    match why {
+        NotYet::Gone => refuse(
+            StatusCode::GONE,
+            &format!("`{}` does not have that any more, or it is not for this site", server.code()),
+        ),
+        NotYet::Content => {
+            let held = Held::from(policy::Hold::Content);
+            Refusal(StatusCode::SERVICE_UNAVAILABLE, json!({ "error": held.why, "held": held }))
+        }
+    }
+}
+
+/// What a release consists of, as soon as this site knows.
+async fn release(
+    State(server): State<App>,
+    Extension(caller): Caller,
+    Path((name, identity)): Path<(String, String)>,
+    Query(Doubt { doubt }): Query<Doubt>,
+) -> Result<Response, Refusal> {
+    let child = known(&server, caller)?;
+    let (name, identity) = names(&name, &identity)?;
+    let mut grown = server.incoming().watch();
+    let patience = tokio::time::sleep(PATIENCE);
+    tokio::pin!(patience);
+    loop {
+        let (one, other, package) = (Arc::clone(&server), child.clone(), name.clone());
+        let found = blocking(move || Ok(one.offered(&other, &package, identity, doubt))).await?;
+        match found {
+            Ok(index) => return Ok(index.to_bytes().into_response()),
+            Err(NotYet::Gone) => return Err(not_yet(&server, NotYet::Gone)),
+            Err(NotYet::Content) => {}
+        }
+        tokio::select! {
+            _ = grown.changed() => {}
+            () = &mut patience => return Err(not_yet(&server, NotYet::Content)),
+        }
+    }
+}
+
+/// An object from a byte on, in frames, as fast as the child's address allows.
+async fn object(
+    State(server): State<App>,
+    Extension(caller): Caller,
+    Path((name, identity, object)): Path<(String, String, String)>,
+    headers: HeaderMap,
+) -> Result<Response, Refusal> {
+    let child = known(&server, caller)?;
+    let (name, identity) = names(&name, &identity)?;
+    let object: Hash =
+        object.parse().map_err(|_| refuse(StatusCode::BAD_REQUEST, "that is no hash"))?;
+    let from = match headers.get(header::RANGE).map(|range| range.to_str()) {
+        None => 0,
+        Some(range) => range
+            .ok()
+            .and_then(|range| range.strip_prefix("bytes=")?.strip_suffix('-')?.parse().ok())
+            .ok_or_else(|| refuse(StatusCode::RANGE_NOT_SATISFIABLE, "say `bytes=N-`"))?,
+    };
+    let server_here = Arc::clone(&server);
+    let feeding =
+        blocking(move || Ok(Feeding::new(server_here, &child, (name, identity), object, from)))
+            .await?
+            .map_err(|why| not_yet(&server, why))?;
+    let frames = futures_util::stream::try_unfold(feeding, Feeding::next);
+    Ok(Body::from_stream(frames).into_response())
+}

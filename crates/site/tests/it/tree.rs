@@ -1,0 +1,280 @@
+//! Sites as processes of their own: a parent, its child, and that one's child, over real lines.
+
+use std::{
+    net::{SocketAddr, TcpListener},
+    path::{Path, PathBuf},
+    time::{Duration, Instant},
+};
+
+use policy::Observed;
+use rustix::process::Signal;
+use site::{AddressSettings, Client, Folder, Status};
+use testkit::Sample;
+
+use crate::{
+    process::{Process, client, wait},
+    world::{held, name},
+};
+
+/// One site, running or not.
+struct Member {
+    folder: Folder,
+    link: SocketAddr,
+    process: Option<Process>,
+}
+
+impl Member {
+    fn new(home: &Path, code: &str) -> Self {
+        let folder = Folder::new(&home.join(code));
+        site::init(&folder, code, None).unwrap();
+        let link = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+        Self { folder, link, process: None }
+    }
+
+    fn start(&mut self) -> Client {
+        self.process = Some(Process::start_with(&self.folder, Some(self.link)));
+        client(&self.folder)
+    }
+
+    fn kill(&mut self) {
+        self.process.take().unwrap().kill();
+    }
+
+    fn client(&self) -> Client {
+        client(&self.folder)
+    }
+
+    /// A child of this one, enrolled and not running yet.
+    fn child(&self, home: &Path, code: &str, address: AddressSettings) -> Self {
+        let child = Self::new(home, code);
+        let token = self.client().add_child(code, address).unwrap();
+        let path = write(home, &token);
+        assert_eq!(
+            site::attach(&child.folder, Some(&self.link.to_string()), &path).unwrap(),
+            token.parent
+        );
+        child
+    }
+}
+
+fn write(home: &Path, token: &site::Token) -> PathBuf {
+    let path = home.join(format!("{}.token", token.child));
+    std::fs::write(&path, serde_json::to_vec(token).unwrap()).unwrap();
+    path
+}
+
+/// A package whose content no compression makes smaller.
+pub(crate) fn package_file(home: &Path, package: &str, version: &str, bytes: usize) -> PathBuf {
+    let mut sample = Sample::new(package, version);
+    let tree = sample.tree("/opt");
+    sample.directory(tree, package);
+    let mut content = Vec::with_capacity(bytes + 32);
+    let mut hash = model::Hash::of(format!("{package} {version}").as_bytes());
+    while content.len() < bytes {
+        content.extend(hash.0);
+        hash = model::Hash::of(&hash.0);
+    }
+    sample.file(tree, &format!("{package}/data"), &content);
+    let path = home.join(format!("{package}-{version}.package"));
+    std::fs::write(&path, sample.bytes()).unwrap();
+    path
+}
+
+fn rate(rate: u64) -> AddressSettings {
+    AddressSettings { rate: Some(rate), ..AddressSettings::default() }
+}
+
+fn is_there(point: &Path, package: &str, version: &str) -> bool {
+    let (observed, seen) = held(point, package);
+    matches!(observed, Observed::Holds(_)) && seen.as_deref() == Some(version)
+}
+
+fn assign(at: &Client, package: &str, point: &str) {
+    let points = [point.to_owned()];
+    // A site far below is known as soon as those between have said so.
+    wait("the point can be reached", || at.assign(&name(package), &points, true).ok());
+}
+
+fn done(at: &Client, package: &str) -> Option<Status> {
+    let status = at.status().ok().filter(Status::is_settled)?;
+    let package = status.packages.iter().find(|one| one.name == name(package))?;
+    (package.tally.wanted > 0 && package.tally.done == package.tally.wanted).then_some(status)
+}
+
+#[test]
+fn what_is_published_at_the_top_is_at_the_bottom_whoever_is_killed() {
+    let temp = tempfile::tempdir().unwrap();
+    let home = temp.path();
+    let mut top = Member::new(home, "TOP");
+    top.start();
+    let mut middle = top.child(home, "MIDDLE", rate(4_000_000));
+    middle.start();
+    let mut leaf = middle.child(home, "LEAF", rate(4_000_000));
+    let office = home.join("office");
+    leaf.start().add_point("office", &office.to_string_lossy()).unwrap();
+    let first = package_file(home, "redis", "0", 500_000);
+    top.client().publish(&first, false).unwrap();
+    assign(&top.client(), "redis", "LEAF/office");
+    for round in 1..=9_u32 {
+        let version = round.to_string();
+        let file = package_file(home, "redis", &version, 1_500_000);
+        top.client().publish(&file, false).unwrap();
+        // Killed while content travels, each round another one, and a little later.
+        let began = Instant::now();
+        let victim = match round % 3 {
+            0 => &mut top,
+            1 => &mut middle,
+            _ => &mut leaf,
+        };
+        wait("a moment passes", || {
+            (began.elapsed() > Duration::from_millis(u64::from(round) * 60)).then_some(())
+        });
+        victim.kill();
+        victim.start();
+        for site in [&top, &middle, &leaf] {
+            site.client().retry(None, None).unwrap();
+        }
+        wait("it arrives", || is_there(&office, "redis", &version).then_some(()));
+    }
+    let status = wait("the top knows", || done(&top.client(), "redis"));
+    assert_eq!(status.children[0].below, ["LEAF"]);
+    for site in [&top, &middle, &leaf] {
+        assert_eq!(site::check(&site.folder).unwrap(), Vec::<String>::new());
+    }
+    top.client().retire(&name("redis")).unwrap();
+    wait("it is gone everywhere", || {
+        let gone = |site: &Member| site.client().status().is_ok_and(|s| s.packages.is_empty());
+        [&top, &middle, &leaf].into_iter().all(gone).then_some(())
+    });
+    assert_eq!(held(&office, "redis").0, Observed::Absent);
+}
+
+#[test]
+fn who_was_killed_goes_on_where_it_was_and_loses_at_most_one_unit() {
+    let temp = tempfile::tempdir().unwrap();
+    let home = temp.path();
+    let mut top = Member::new(home, "TOP");
+    top.start();
+    let speed = 600_000;
+    let mut child = top.child(home, "CHILD", rate(speed));
+    let asked = child.start();
+    let office = home.join("office");
+    asked.add_point("office", &office.to_string_lossy()).unwrap();
+    let size = 6_000_000;
+    top.client().publish(&package_file(home, "redis", "1", size), false).unwrap();
+    assign(&top.client(), "redis", "CHILD/office");
+    let (mut cuts, mut had) = (0, 0);
+    while cuts < 3 {
+        // A slow machine may have all of it before anybody looks: then it is not cut again.
+        let done = wait("a part is there", || {
+            let status = child.client().status().ok()?;
+            let master = &status.packages.first()?.master;
+            let part = master.transfer.map(|one| one.done).filter(|done| *done > had + 1_000_000);
+            part.map(Some).or((master.state == "done").then_some(None))
+        });
+        let Some(done) = done else { break };
+        (cuts, had) = (cuts + 1, done);
+        child.kill();
+        child.start();
+        child.client().retry(None, None).unwrap();
+    }
+    assert!(cuts > 0, "nothing was cut");
+    wait("it arrives", || is_there(&office, "redis", "1").then_some(()));
+    let sent = top.client().status().unwrap().children[0].sent;
+    // Half a second's bytes are one unit: what was on its way at each cut, and no more.
+    let most = size as u64 + 100_000 + cuts * (speed / 2);
+    let metrics = top.client().status().unwrap().to_metrics();
+    let counted = format!("packhorse_child_sent_bytes_total{{child=\"CHILD\"}} {sent}\n");
+    assert!(metrics.contains(&counted), "{metrics}");
+    assert!((size as u64..=most).contains(&sent), "{sent} bytes were sent, {most} are fine");
+}
+
+#[test]
+fn a_child_that_is_dead_or_closed_starves_no_other() {
+    let temp = tempfile::tempdir().unwrap();
+    let home = temp.path();
+    let mut top = Member::new(home, "TOP");
+    top.start();
+    let closed =
+        AddressSettings { hours: vec!["mon-sun 0-24 0%".to_owned()], ..AddressSettings::default() };
+    let mut frozen = top.child(home, "FROZEN", rate(1_000_000));
+    let mut shut = top.child(home, "SHUT", closed);
+    let mut well = top.child(home, "WELL", AddressSettings::default());
+    for site in [&mut frozen, &mut shut, &mut well] {
+        let point = site.folder.path().with_extension("point");
+        site.start().add_point("office", &point.to_string_lossy()).unwrap();
+    }
+    let point = |site: &Member| site.folder.path().with_extension("point");
+    for package in ["a", "b", "c"] {
+        top.client().publish(&package_file(home, package, "1", 2_000_000), false).unwrap();
+        for code in ["FROZEN", "SHUT", "WELL"] {
+            assign(&top.client(), package, &format!("{code}/office"));
+        }
+        if package == "a" {
+            wait("something comes", || {
+                let status = frozen.client().status().ok()?;
+                status.packages.first()?.master.transfer.filter(|one| one.done > 0)
+            });
+            frozen.process.as_ref().unwrap().signal(Signal::STOP);
+        }
+    }
+    for package in ["a", "b", "c"] {
+        wait("it arrives", || is_there(&point(&well), package, "1").then_some(()));
+    }
+    let why = wait("the closed one says why", || {
+        let status = shut.client().status().ok()?;
+        status.packages.first()?.master.reason.clone().filter(|why| why.contains("is closed"))
+    });
+    assert!(!why.is_empty() && held(&point(&shut), "a").0 == Observed::Absent);
+    // What changes is felt by transfers that wait.
+    let code = policy::SiteCode::new("SHUT").unwrap();
+    top.client().set_address(code.as_str(), &AddressSettings::default()).unwrap();
+    frozen.process.as_ref().unwrap().signal(Signal::CONT);
+    top.client().set_address("FROZEN", &AddressSettings::default()).unwrap();
+    for site in [&shut, &frozen] {
+        for package in ["a", "b", "c"] {
+            wait("it arrives", || is_there(&point(site), package, "1").then_some(()));
+        }
+    }
+}
+
+#[test]
+fn only_who_was_invited_is_a_child_and_only_once() {
+    let temp = tempfile::tempdir().unwrap();
+    let home = temp.path();
+    let mut top = Member::new(home, "TOP");
+    top.start();
+    let link = top.link.to_string();
+    let attach = |site: &Member, token: &site::Token| {
+        site::attach(&site.folder, Some(&link), &write(home, token))
+            .map_err(|error| error.to_string())
+    };
+    let token = top.client().add_child("CHILD", AddressSettings::default()).unwrap();
+    let twice = top.client().add_child("CHILD", AddressSettings::default()).unwrap_err();
+    assert!(twice.to_string().contains("exists already"), "{twice}");
+    let (mut child, other) = (Member::new(home, "CHILD"), Member::new(home, "OTHER"));
+    assert!(attach(&other, &token).unwrap_err().contains("the token is for `CHILD`"));
+    let forged = site::Token { secret: "0".repeat(64), ..token.clone() };
+    assert!(attach(&child, &forged).unwrap_err().contains("does not count here"));
+    // Whoever answers there with another authority is not the parent.
+    let mut stranger = Member::new(&home.join("stranger"), "TOP");
+    stranger.link = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+    stranger.start();
+    let elsewhere =
+        site::attach(&child.folder, Some(&stranger.link.to_string()), &write(home, &token))
+            .unwrap_err();
+    assert!(elsewhere.to_string().contains("is not the parent"), "{elsewhere}");
+    attach(&child, &token).unwrap();
+    attach(&child, &token).expect("the same again, for an answer may be lost");
+    let thief = Member::new(&home.join("thief"), "CHILD");
+    assert!(attach(&thief, &token).unwrap_err().contains("was used already"));
+    // A ring is refused by who would close it.
+    child.start();
+    let ring = child.client().add_child("TOP", AddressSettings::default()).unwrap_err();
+    assert!(ring.to_string().contains("has no rings"), "{ring}");
+    wait("it is on the line", || top.client().status().ok().filter(|s| s.children[0].connected));
+    // Who is no child any more is told so, and what to do.
+    top.client().remove_child("CHILD").unwrap();
+    let why = wait("it is told", || child.client().status().ok()?.parent?.why);
+    assert!(why.contains("does not count here any more"), "{why}");
+}

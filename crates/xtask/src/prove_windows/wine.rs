@@ -1,0 +1,132 @@
+//! Wine: a screen nobody looks at, prefixes made in no time, programs that end in time.
+
+use std::{
+    fs::{self, File},
+    path::{Path, PathBuf},
+    process::{Child, Command, ExitStatus, Stdio},
+};
+
+use anyhow::{Context as _, Result, bail, ensure};
+use rustix::{
+    event::{PollFd, PollFlags, Timespec, poll},
+    process::{Pid, PidfdFlags, pidfd_open},
+};
+
+use crate::command::{captured, command, run_quietly, words};
+
+pub(super) const WINE: &str = "/usr/lib/wine/wine64";
+/// The screen nobody looks at.
+pub(super) const SCREEN: &str = ":97";
+/// Seconds a program may take. Everything here is silent: one that takes longer waits for a person.
+const LIMIT: u32 = 600;
+/// A function Wine 8 lacks and Rust's standard library needs; it is never shipped.
+const MISSING: &str = "#include <windows.h>\nBOOLEAN NTAPI SystemFunction036(PVOID, ULONG);\n\
+    __declspec(dllexport) BOOL WINAPI ProcessPrng(PBYTE data, SIZE_T length) {\n\
+    return SystemFunction036(data, (ULONG)length);\n}\n";
+
+/// A screen, gone with this.
+pub(super) struct Screen(Child);
+
+impl Screen {
+    pub(super) fn open() -> Result<Self> {
+        Ok(Self(command("Xvfb", [SCREEN]).stderr(Stdio::null()).spawn()?))
+    }
+}
+
+impl Drop for Screen {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
+/// A pristine prefix, and copies of it.
+pub(super) struct Prefixes {
+    folder: PathBuf,
+}
+
+impl Prefixes {
+    /// Makes the pristine one below `folder`.
+    pub(super) fn new(folder: &Path) -> Result<Self> {
+        let all = Self { folder: folder.to_owned() };
+        let source = folder.join("missing.c");
+        fs::write(&source, MISSING)?;
+        let library = folder.join("bcryptprimitives.dll");
+        run_quietly(
+            command("x86_64-w64-mingw32-gcc", ["-shared", "-O2", "-o"])
+                .arg(&library)
+                .arg(&source)
+                .arg("-ladvapi32"),
+        )?;
+        let base = all.base();
+        fs::create_dir(&base)?;
+        run_in(&base, ["wineboot", "-i"])?;
+        settle(&base)?;
+        fs::copy(library, base.join("drive_c/windows/system32/bcryptprimitives.dll"))?;
+        // What every later start does too.
+        run_in(&base, ["cmd", "/c", "ver"])?;
+        settle(&base)?;
+        Ok(all)
+    }
+
+    /// The pristine one.
+    pub(super) fn base(&self) -> PathBuf {
+        self.folder.join("base")
+    }
+
+    /// A copy.
+    pub(super) fn fresh(&self, name: &str) -> Result<PathBuf> {
+        let prefix = self.folder.join(name);
+        if prefix.exists() {
+            fs::remove_dir_all(&prefix)?;
+        }
+        run_quietly(command("cp", ["-a"]).arg(self.base()).arg(&prefix))?;
+        Ok(prefix)
+    }
+}
+
+/// A Windows program in a prefix, not yet started.
+pub(super) fn wine<'a>(prefix: &Path, words: impl IntoIterator<Item = &'a str>) -> Command {
+    let mut wine = command(WINE, words);
+    wine.env("WINEPREFIX", prefix).env("DISPLAY", SCREEN).env("WINEDEBUG", "-all");
+    wine.env("WINEDLLOVERRIDES", "winemenubuilder.exe=d");
+    wine
+}
+
+/// Runs a Windows program that must succeed, and in time.
+pub(super) fn run_in<'a>(prefix: &Path, line: impl IntoIterator<Item = &'a str>) -> Result<()> {
+    let mut program = wine(prefix, line);
+    let said = prefix.with_extension("said");
+    let file = File::create(&said)?;
+    let text = words(&program);
+    program.stdin(Stdio::null()).stdout(file.try_clone()?).stderr(file);
+    let mut child = program.spawn().with_context(|| format!("cannot start `{text}`"))?;
+    let Some(status) = wait(&mut child, LIMIT)? else {
+        settle(prefix)?;
+        child.wait()?;
+        bail!("`{text}` was ended after {LIMIT} s: it seems to wait for a person");
+    };
+    let said = fs::read(&said)?;
+    ensure!(status.success(), "`{text}`: {status}\n{}", String::from_utf8_lossy(&said));
+    Ok(())
+}
+
+/// How a program ended; `None` when it still runs after so many seconds.
+fn wait(child: &mut Child, seconds: u32) -> Result<Option<ExitStatus>> {
+    let process = pidfd_open(Pid::from_child(child), PidfdFlags::empty())?;
+    let second = Timespec { tv_sec: 1, tv_nsec: 0 };
+    // By the second: a machine that is put to sleep on the way takes nothing from the program's time.
+    for _ in 0..seconds {
+        if poll(&mut [PollFd::new(&process, PollFlags::IN)], Some(&second))? > 0 {
+            return Ok(Some(child.wait()?));
+        }
+    }
+    Ok(None)
+}
+
+/// Ends what runs in a prefix; its registry is on disk then.
+pub(super) fn settle(prefix: &Path) -> Result<()> {
+    // It answers with an error where nothing runs.
+    captured(command("wineserver", ["-k"]).env("WINEPREFIX", prefix))?;
+    run_quietly(command("wineserver", ["-w"]).env("WINEPREFIX", prefix))
+}
