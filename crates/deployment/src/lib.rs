@@ -14,6 +14,7 @@
 
 #![forbid(unsafe_code)]
 
+mod author;
 mod check_in;
 #[cfg(feature = "collections")]
 mod collection;
@@ -38,6 +39,7 @@ mod window;
 mod wire;
 mod words;
 
+pub use author::{Finding, review};
 pub use check_in::{Pace, PaceEvent};
 #[cfg(feature = "collections")]
 pub use collection::{

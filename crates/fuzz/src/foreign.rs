@@ -3,7 +3,9 @@
 use std::{convert::Infallible, io, io::Cursor, io::Read as _};
 
 use content::{Catalogue, Data, DeltaReader, Index, OutlineNode, Release};
+use deployment::{ClientId, InventoryReport, PolicyDocument};
 use model::Hash;
+use policy::SiteCode;
 use trust::{PublicKey, SigningKey, Trusted, Want};
 
 /// A root that is pinned, and to whose repository the corpus belongs.
@@ -61,6 +63,36 @@ pub(crate) fn delta(bytes: &[u8]) {
         if left == 0 {
             return;
         }
+    }
+}
+
+/// A policy document as it came, and with a hash that fits, below its checksum.
+pub(crate) fn policy(bytes: &[u8]) {
+    let Ok(site) = SiteCode::new("HQ") else { return };
+    let client = ClientId(std::array::from_fn(|at| u8::try_from(at).unwrap_or(0)));
+    let _ = PolicyDocument::read(bytes, client, &site);
+    let (Some(head), Some(body)) = (bytes.get(..12), bytes.get(44..)) else { return };
+    let fitting = [head, &Hash::of(body).0, body].concat();
+    if let Ok(document) = PolicyDocument::read(&fitting, client, &site) {
+        let again = PolicyDocument::read(&document.write(), client, &site);
+        let again = again.map(|again| (again.deployments, again.windows));
+        assert_eq!(
+            again.ok(),
+            Some((document.deployments, document.windows)),
+            "written and read again"
+        );
+    }
+}
+
+/// An inventory's report as it came, and below its checksum.
+pub(crate) fn inventory(bytes: &[u8]) {
+    drop(InventoryReport::read(bytes));
+    if let Ok(report) = minicbor::decode::<InventoryReport>(bytes) {
+        assert_eq!(
+            InventoryReport::read(&report.write()).ok(),
+            Some(report),
+            "written and read again"
+        );
     }
 }
 

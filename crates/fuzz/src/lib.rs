@@ -22,7 +22,7 @@ use testkit::SimDisk;
 pub type Target = fn(&[u8]);
 
 /// Every target by its name, which is also that of its corpus folder.
-pub const TARGETS: [(&str, Target); 18] = [
+pub const TARGETS: [(&str, Target); 20] = [
     ("package", package_file),
     ("header", header),
     ("receipt", receipt),
@@ -41,6 +41,8 @@ pub const TARGETS: [(&str, Target); 18] = [
     ("deb", foreign::deb),
     ("rpm", foreign::rpm),
     ("trust", foreign::trust_metadata),
+    ("policy", foreign::policy),
+    ("inventory", foreign::inventory),
 ];
 
 /// A package file or installer: opened, verified, and read although it may be damaged.

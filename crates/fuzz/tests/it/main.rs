@@ -55,6 +55,7 @@ fn corpus(name: &str) -> Vec<(PathBuf, Vec<u8>)> {
             here.join("../install/tests/fixtures/state-1/transactions/1"),
         ],
         "index" | "manifest" | "delta" => vec![here.join("../content/tests/fixtures")],
+        "policy" => vec![here.join("../deployment/tests/it/fixtures")],
         "rules" => vec![here.join("../capture/rules")],
         _ => Vec::new(),
     };
