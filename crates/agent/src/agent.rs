@@ -4,15 +4,21 @@ mod choose;
 mod document;
 mod hands;
 mod report;
+mod room;
+mod speak;
 mod wait;
 
 use std::{
-    collections::VecDeque, ffi::OsString, fs::File, io, os::fd::OwnedFd, path::PathBuf,
-    time::Duration,
+    collections::{BTreeSet, VecDeque},
+    ffi::OsString,
+    fs::File,
+    io,
+    os::fd::OwnedFd,
+    path::PathBuf,
 };
 
 use deployment::{Memory, PolicyDocument, Question, Truth};
-use running::{Book, Event, Happened, Now, Proof, Run, RunId, Said, Seen, Stage, Word};
+use running::{Book, Event, Happened, Now, Proof, Run, RunId, Seen, Stage};
 use rustix::fs::inotify;
 
 use crate::{
@@ -20,26 +26,26 @@ use crate::{
     bell::{Answers, Bell, bell},
     clock,
     control::Control,
+    durable,
     identity::{Identity, IdentityError, identity},
     journal::{Journal, JournalError},
     launch::Keeper,
     lock::{Only, TakeError, become_only},
     notify::Manager,
     others::Busy,
-    signals,
+    sessions, signals,
     site::Site,
-    site_line::{PARCEL, SiteAnswer, SiteLine},
+    site_line::{SiteAnswer, SiteLine},
     state::StateFolder,
     timer::Timer,
     upgrade::Home,
 };
 
 pub use report::Status;
+pub(crate) use report::text_of;
 
 /// Messages that wait take no more than this, in bytes; results stay all the same.
 const MESSAGES: usize = 8 << 20;
-/// A site that does not answer is asked again after so many milliseconds at most, and half of it at least.
-const PATIENCE: u64 = 60_000;
 /// A runner that did not begin by then will not, in milliseconds.
 const BEGINNING: u64 = 30_000;
 /// A detection rule that has no answer by then has none, in milliseconds.
@@ -82,6 +88,17 @@ pub enum AgentError {
     },
 }
 
+impl AgentError {
+    /// Whether there is no room on the disk.
+    pub fn is_full(&self) -> bool {
+        match self {
+            Self::Journal(error) => error.is_full(),
+            Self::Machine { source, .. } => durable::is_full(source),
+            Self::Taken(_) | Self::Identity(_) => false,
+        }
+    }
+}
+
 fn machine(doing: &'static str) -> impl Fn(io::Error) -> AgentError {
     move |source| AgentError::Machine { doing, source }
 }
@@ -118,7 +135,6 @@ struct Looking {
 pub struct Agent {
     state: StateFolder,
     root: PathBuf,
-    program: PathBuf,
     keeper: Keeper,
     once: bool,
     _only: Only,
@@ -127,13 +143,19 @@ pub struct Agent {
     book: Book,
     document: Option<PolicyDocument>,
     memory: Memory,
+    /// What was refused of the last documents, so that it is told once.
+    refused: BTreeSet<String>,
     notes: Vec<String>,
     bell: Bell<Answer>,
     answers: Answers<Answer>,
+    /// Answers that came and were not taken in yet.
+    came: VecDeque<Answer>,
     site: SiteLine,
     points: Vec<String>,
     /// When to ask the site again, on the steady clock.
     ask_at: u64,
+    /// Whether it is to be asked at once when it has answered.
+    is_asked_again: bool,
     /// When it was asked last, and what stood in the way.
     asked: Option<(u64, Option<String>)>,
     failures: u32,
@@ -141,6 +163,10 @@ pub struct Agent {
     active: Option<Active>,
     looking: Option<Looking>,
     blocked: Option<(Busy, Now)>,
+    /// Nothing begins before, on the steady clock.
+    not_before: u64,
+    /// The disk is full, and nothing is decided.
+    full: Option<room::Full>,
     agenda: choose::Agenda,
     timer: Timer,
     /// Windows and starts are by clocks: what was decided by another time is decided again.
@@ -176,17 +202,18 @@ impl Agent {
             let number = inotify::add_watch(&watch, folder, what).ok()?;
             Some((number, file.file_name()?.to_owned()))
         });
+        // Who comes and goes may be what something waits for.
+        let coming = inotify::WatchFlags::MOVED_TO | inotify::WatchFlags::DELETE;
+        let _ = inotify::add_watch(&watch, root.join(sessions::FOLDER), coming);
         let points = site.points();
         let site = SiteLine::open(site, bell.clone(), Answer::Site)
             .map_err(machine("starting a thread"))?;
         let control =
             Control::listen(&state.socket()).map_err(machine("listening at the agent's socket"))?;
-        let program = std::env::current_exe().map_err(machine("finding our own program"))?;
         let (document, memory, unread) = document::load(&state, &identity);
         let mut agent = Self {
             state,
             root,
-            program,
             keeper,
             once,
             _only: only,
@@ -195,18 +222,23 @@ impl Agent {
             book: history.book,
             document,
             memory,
+            refused: BTreeSet::new(),
             notes: history.notes,
             bell,
             answers,
+            came: VecDeque::new(),
             site,
             points,
             ask_at: clock::steady(),
+            is_asked_again: false,
             asked: None,
             failures: 0,
             events: VecDeque::new(),
             active: None,
             looking: None,
             blocked: None,
+            not_before: 0,
+            full: None,
             agenda: choose::Agenda::default(),
             timer: Timer::sleepless().map_err(machine("making a timer"))?,
             clock_set: Timer::clock_was_set().map_err(machine("watching the clock"))?,
@@ -232,17 +264,32 @@ impl Agent {
         self.manager.ready();
         self.prove_life(Proof::Local);
         loop {
-            self.settle()?;
-            self.tell_verdict()?;
-            // Nothing is cut off by an upgrade: it waits until nothing runs (Q283130).
-            let is_free = self.book.under_way().is_none();
-            self.is_ending |= is_free && self.home.as_ref().is_some_and(Home::is_wanted);
-            if self.is_ending || (self.once && self.is_idle()) {
-                self.manager.stopping();
-                return Ok(());
+            match self.turn() {
+                Ok(false) => {}
+                Ok(true) => {
+                    self.manager.stopping();
+                    return Ok(());
+                }
+                Err(error) => self.wait_for_room(error)?,
             }
-            self.sleep()?;
         }
+    }
+
+    /// Does what can be done and sleeps until something happens; whether this is the end.
+    fn turn(&mut self) -> Result<bool, AgentError> {
+        if self.full.is_some() {
+            return self.turn_without_room();
+        }
+        self.settle()?;
+        self.tell_verdict()?;
+        // Nothing is cut off by an upgrade: it waits until nothing runs (Q283130).
+        let is_free = self.book.under_way().is_none();
+        self.is_ending |= is_free && self.home.as_ref().is_some_and(Home::is_wanted);
+        if self.is_ending || (self.once && self.is_idle()) {
+            return Ok(true);
+        }
+        self.sleep()?;
+        Ok(false)
     }
 
     /// Does everything that can be done now.
@@ -255,7 +302,7 @@ impl Agent {
             if self.active.as_ref().is_some_and(|active| active.process.is_none()) {
                 self.take_active()?;
             }
-            self.speak();
+            self.speak()?;
             self.choose()?;
             if self.events.is_empty() {
                 break;
@@ -290,7 +337,7 @@ impl Agent {
             let found = if run.may_run() {
                 let attempt = Attempt::new(&self.state.runs(), &id, run.attempt);
                 Some(
-                    hands::find(&attempt, self.codes(&id))
+                    hands::find(&attempt, self.codes(&run))
                         .map_err(machine("finding out what became of a run"))?,
                 )
             } else {
@@ -332,107 +379,5 @@ impl Agent {
         }
         let surplus = self.notes.len().saturating_sub(KEPT);
         self.notes.drain(..surplus);
-    }
-
-    /// Asks the site what is due, delivers what waits.
-    fn speak(&mut self) {
-        if self.site.is_busy() {
-            return;
-        }
-        if self.ask_at <= clock::steady() {
-            self.site.check_in(self.document.as_ref().map(|document| document.stamp));
-            return;
-        }
-        // One that did not answer is not asked again and again.
-        let messages: Vec<_> = self.book.messages().take(PARCEL).cloned().collect();
-        if self.failures == 0 && !messages.is_empty() && self.asked.is_some() {
-            self.site.deliver(messages);
-        }
-    }
-
-    fn answered(&mut self, answer: SiteAnswer) -> Result<(), AgentError> {
-        self.site.answered();
-        let now = clock::steady();
-        let settings =
-            self.document.as_ref().map(|document| document.settings.clone()).unwrap_or_default();
-        let every = Duration::from_secs(settings.check_in.into());
-        match answer {
-            SiteAnswer::CheckedIn(Ok(check_in)) => {
-                self.failures = 0;
-                self.asked = Some((now, None));
-                let next = check_in.next.unwrap_or(every);
-                self.ask_at = now + u64::try_from(next.as_millis()).unwrap_or(u64::MAX).max(1000);
-                self.agenda.ask_again();
-                self.heard(check_in.heard)?;
-                if let Some(sent) = check_in.document {
-                    self.take_document(sent)?;
-                }
-                self.prove_life(Proof::Site);
-            }
-            SiteAnswer::Delivered(Ok(through)) => {
-                self.failures = 0;
-                let entry = self.book.delivered(through);
-                self.write((entry, Vec::new()))?;
-            }
-            SiteAnswer::CheckedIn(Err(error)) | SiteAnswer::Delivered(Err(error)) => {
-                self.failures = self.failures.saturating_add(1);
-                let every = u64::try_from(every.as_millis()).unwrap_or(u64::MAX);
-                let top = (PATIENCE << self.failures.min(10)).min(every.max(PATIENCE));
-                let after = match &error {
-                    crate::site::SiteError::Unreachable { retry_after: Some(after), .. } => {
-                        u64::try_from(after.as_millis()).unwrap_or(u64::MAX)
-                    }
-                    _ => top / 2 + clock::dice() % (top / 2),
-                };
-                self.ask_at = now.saturating_add(after);
-                self.asked = Some((now, Some(error.to_string())));
-            }
-        }
-        Ok(())
-    }
-
-    /// The site knows more of us than we do: our history is an older one that was put back.
-    fn heard(&mut self, heard: Option<(u64, u64)>) -> Result<(), AgentError> {
-        let (given, _) = self.book.sequences();
-        let Some((_, heard)) =
-            heard.filter(|(series, heard)| *series == self.book.series() && *heard > given)
-        else {
-            return Ok(());
-        };
-        let cause = format!(
-            "the site has message {heard} of this machine, and its history ends at {given}"
-        );
-        let entry = self.book.lost(&cause, clock::dice(), clock::now(), clock::wall());
-        self.write((entry, Vec::new()))
-    }
-
-    /// Shows the guardian that this version lives.
-    fn prove_life(&mut self, proof: Proof) {
-        let Some(home) = self.home.clone() else { return };
-        if let Err(error) = home.prove(proof) {
-            self.note(format!("the guardian cannot be told that we live: {error}"));
-        }
-    }
-
-    /// What came of an upgrade is told, once it is over.
-    fn tell_verdict(&mut self) -> Result<(), AgentError> {
-        let Some(home) = self.home.clone() else { return Ok(()) };
-        let Some(verdict) = home.verdict() else { return Ok(()) };
-        let (word, next) = if verdict.is_at_work {
-            (Word::Upgraded, "")
-        } else {
-            (Word::UpgradeTakenBack, "the version before goes on")
-        };
-        let said = Said {
-            word,
-            run: None,
-            attempt: 0,
-            cause: verdict.to_string().into(),
-            evidence: verdict.to.digest.to_string().into(),
-            next: next.into(),
-        };
-        let entry = self.book.tell(said, clock::now(), clock::wall());
-        self.write((entry, Vec::new()))?;
-        home.forget_verdict().map_err(machine("forgetting what came of an upgrade"))
     }
 }

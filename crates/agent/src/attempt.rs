@@ -219,6 +219,16 @@ impl Attempt {
         self.path("output")
     }
 
+    /// There is no room for what it wrote.
+    pub fn forget_output(&self) -> io::Result<()> {
+        // Cut, and not removed: it may be open, and would keep its room.
+        match OpenOptions::new().write(true).open(self.output()) {
+            Ok(file) => file.set_len(0),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
+            Err(error) => Err(error),
+        }
+    }
+
     /// Removes the folder: first out of sight, then what is in it.
     pub fn remove(&self) -> io::Result<()> {
         let mut name = self.folder.file_name().unwrap_or_default().as_bytes().to_vec();

@@ -13,7 +13,8 @@ use serde_json::Value;
 
 use crate::{
     AdoptError, Agent, AgentError, Attempt, FolderSite, Journal, Keeper, Request, Settings,
-    StateFolder, Status, TakeError, ask, journal, launch, package_work, runner, upgrade::Home,
+    StateFolder, Status, TakeError, agent::text_of, ask, journal, launch, package_work, runner,
+    upgrade::Home,
 };
 
 /// Runs on a machine what is deployed to it, once, and says what happened.
@@ -23,7 +24,7 @@ use crate::{
     version,
     after_help = "Examples:\n  packhorse-agent run --policy /srv/policy.json --point /srv/packages\n  \
 packhorse-agent status\n  packhorse-agent check-in\n\n\
-Exit codes: 0 done, 1 failed, 2 usage, 4 something waits for a decision, 6 another agent runs"
+Exit codes: 0 done, 1 failed, 2 usage, 4 something waits for a decision, 6 another agent runs,\n7 no space"
 )]
 struct Arguments {
     #[command(subcommand)]
@@ -160,15 +161,38 @@ pub fn main() -> ExitCode {
     }
 }
 
+impl Run {
+    /// What is run has another current folder: paths are made whole here.
+    fn settings(&self) -> io::Result<Settings> {
+        let whole = |path: &PathBuf| std::path::absolute(path);
+        let state = whole(&self.state)?;
+        let messages = match &self.messages {
+            Some(messages) => whole(messages)?,
+            None => state.join("messages.jsonl"),
+        };
+        let point = |location: &String| -> io::Result<String> {
+            let is_folder = !location.contains("://");
+            let path = is_folder.then(|| std::path::absolute(location)).transpose()?;
+            Ok(path.map_or_else(|| location.clone(), |path| path.to_string_lossy().into_owned()))
+        };
+        let points = self.point.iter().map(point).collect::<io::Result<_>>()?;
+        Ok(Settings {
+            site: Box::new(FolderSite::new(whole(&self.policy)?, messages, points)),
+            state: StateFolder::at(&state),
+            root: whole(&self.root)?,
+            keeper: Keeper::here(),
+            once: self.once,
+        })
+    }
+}
+
 fn run(args: &Run) -> ExitCode {
-    let state = StateFolder::at(&args.state);
-    let messages = args.messages.clone().unwrap_or_else(|| args.state.join("messages.jsonl"));
-    let settings = Settings {
-        site: Box::new(FolderSite::new(args.policy.clone(), messages, args.point.clone())),
-        state,
-        root: args.root.clone(),
-        keeper: Keeper::here(),
-        once: args.once,
+    let settings = match args.settings() {
+        Ok(settings) => settings,
+        Err(error) => {
+            complain(&error);
+            return Exit::Usage.into();
+        }
     };
     let worked = Agent::open(settings).and_then(|mut agent| {
         agent.work()?;
@@ -187,6 +211,7 @@ fn run(args: &Run) -> ExitCode {
             complain(&error);
             match error {
                 AgentError::Taken(TakeError::Taken { .. }) => Exit::InUse.into(),
+                error if error.is_full() => Exit::NoSpace.into(),
                 _ => Exit::Failed.into(),
             }
         }
@@ -197,14 +222,20 @@ fn status(args: &Ask) -> ExitCode {
     let state = StateFolder::at(&args.state);
     let status = match ask(&state.socket(), &Request::Status) {
         Ok(value) => serde_json::from_value(value).unwrap_or_default(),
-        // Nobody answers: what is on disk does.
-        Err(_) => match journal::look(&state.history()) {
-            Ok(book) => Status::of_book(&book),
+        // Nobody is there to answer: what is on disk does.
+        Err(error) if is_nobody(&error) => match journal::look(&state.history()) {
+            Ok(book) if book.number() > 0 => Status::of_book(&book),
+            Ok(_) => {
+                let place = args.state.display();
+                say(&format!("no agent was ever at work with its state in `{place}`"));
+                return Exit::Failed.into();
+            }
             Err(error) => {
                 complain(&error);
                 return Exit::Failed.into();
             }
         },
+        Err(error) => return no_answer(&state, &error),
     };
     if args.json {
         print(&format!("{}\n", serde_json::to_string(&status).unwrap_or_default()));
@@ -259,14 +290,10 @@ fn self_test() -> ExitCode {
 
 /// Asks the agent for something, and says what it answered.
 fn tell(args: &Ask, request: &Request) -> ExitCode {
-    let socket = StateFolder::at(&args.state).socket();
-    let value = match ask(&socket, request) {
+    let state = StateFolder::at(&args.state);
+    let value = match ask(&state.socket(), request) {
         Ok(value) => value,
-        Err(error) => {
-            let text = format!("no agent answers at `{}`: {error}\n", socket.display());
-            let _ = io::stderr().write_all(text.as_bytes());
-            return Exit::Failed.into();
-        }
+        Err(error) => return no_answer(&state, &error),
     };
     let word = |name: &str| value[name].as_str().map(str::to_owned);
     let (text, exit) = match (word("done"), word("refused")) {
@@ -276,6 +303,20 @@ fn tell(args: &Ask, request: &Request) -> ExitCode {
     };
     print(&if args.json { format!("{value}\n") } else { format!("{text}\n") });
     exit.into()
+}
+
+fn is_nobody(error: &io::Error) -> bool {
+    matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::ConnectionRefused)
+}
+
+fn no_answer(state: &StateFolder, error: &io::Error) -> ExitCode {
+    let hint = match error.kind() {
+        io::ErrorKind::PermissionDenied => "; only root may ask it",
+        _ if is_nobody(error) => "; `packhorse-agent run` starts one",
+        _ => "",
+    };
+    say(&format!("no agent answers at `{}`: {error}{hint}", state.socket().display()));
+    Exit::Failed.into()
 }
 
 fn pretty(value: &Value) -> String {
@@ -300,13 +341,11 @@ fn hidden(done: io::Result<()>) -> ExitCode {
 }
 
 fn complain(error: &dyn std::error::Error) {
-    let mut text = format!("packhorse-agent: {error}");
-    let mut cause = error.source();
-    while let Some(next) = cause {
-        text += &format!(": {next}");
-        cause = next.source();
-    }
-    let _ = writeln!(io::stderr(), "{text}");
+    say(&text_of(error));
+}
+
+fn say(text: &str) {
+    let _ = writeln!(io::stderr(), "packhorse-agent: {text}");
 }
 
 /// A reader that went away is no reason to fail.

@@ -17,6 +17,8 @@ use serde_json::Value;
 
 /// Whoever asks and then says nothing is not waited for longer than this.
 const PATIENCE: Duration = Duration::from_millis(500);
+/// An agent that does not answer by then is stuck.
+const LATE: Duration = Duration::from_secs(30);
 /// A request is no longer than this, in bytes.
 const LONGEST: u64 = 64 << 10;
 
@@ -119,6 +121,8 @@ impl AsFd for Control {
 /// Asks the agent at a socket.
 pub fn ask(path: &Path, request: &Request) -> io::Result<Value> {
     let mut stream = UnixStream::connect(path)?;
+    stream.set_read_timeout(Some(LATE))?;
+    stream.set_write_timeout(Some(LATE))?;
     writeln!(stream, "{}", serde_json::to_string(request).map_err(io::Error::other)?)?;
     let mut line = String::new();
     BufReader::new(stream).read_line(&mut line)?;

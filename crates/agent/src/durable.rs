@@ -15,10 +15,19 @@ pub(crate) fn write(path: &Path, bytes: &[u8]) -> io::Result<()> {
     let beside = folder.join(name);
     let mut file =
         OpenOptions::new().create(true).truncate(true).write(true).mode(0o600).open(&beside)?;
-    file.write_all(bytes)?;
-    file.sync_all()?;
-    fs::rename(&beside, path)?;
+    let written = file.write_all(bytes).and_then(|()| file.sync_all());
+    let placed = written.and_then(|()| fs::rename(&beside, path));
+    if placed.is_err() {
+        // On a full disk it would be in the way.
+        let _ = fs::remove_file(&beside);
+    }
+    placed?;
     sync_folder(folder)
+}
+
+/// Whether there is no room, or no more of it for us.
+pub(crate) fn is_full(error: &io::Error) -> bool {
+    matches!(error.kind(), io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded)
 }
 
 /// Makes the names in a folder durable.

@@ -23,6 +23,8 @@ const LONGEST: u32 = 64 << 20;
 #[derive(Debug)]
 pub struct Journal {
     copies: [Copy; 2],
+    /// From which length on it may be worth writing anew, in bytes.
+    look_at: u64,
 }
 
 #[derive(Debug)]
@@ -65,6 +67,13 @@ pub enum JournalError {
         /// Its format.
         found: u32,
     },
+}
+
+impl JournalError {
+    /// Whether there is no room on the disk.
+    pub fn is_full(&self) -> bool {
+        matches!(self, Self::Disk { source, .. } if durable::is_full(source))
+    }
 }
 
 impl Journal {
@@ -111,23 +120,28 @@ impl Journal {
             _ => fresh(path, &book),
         };
         let copies = [copy(&paths[0])?, copy(&paths[1])?];
-        Ok((Self { copies }, History { book, notes, lost }))
+        Ok((Self { copies, look_at: LONG }, History { book, notes, lost }))
     }
 
     /// Appends an entry to both copies. It is durable in both before this returns.
     pub fn append(&mut self, entry: &Entry) -> Result<(), JournalError> {
         let bytes = frame(entry);
-        for copy in &mut self.copies {
-            let written = copy.file.write_all(&bytes).and_then(|()| copy.file.sync_data());
-            if let Err(source) = written {
-                // What follows half an entry would be lost.
-                let _ = copy.file.set_len(copy.length);
-                return Err(JournalError::Disk {
-                    doing: "writing",
-                    path: copy.path.clone(),
-                    source,
-                });
+        let disk = |doing, path: &Path| {
+            let path = path.to_owned();
+            move |source| JournalError::Disk { doing, path, source }
+        };
+        let written = self.copies.iter_mut().try_for_each(|Copy { path, file, .. }| {
+            let written = file.write_all(&bytes).and_then(|()| file.sync_data());
+            written.map_err(disk("writing", path))
+        });
+        if written.is_err() {
+            // It never was, in either: what followed half an entry would be lost, and its number comes again.
+            for Copy { path, file, length } in &self.copies {
+                file.set_len(*length).map_err(disk("shortening", path))?;
             }
+            return written;
+        }
+        for copy in &mut self.copies {
             copy.length += bytes.len() as u64;
         }
         Ok(())
@@ -135,11 +149,16 @@ impl Journal {
 
     /// Writes the history anew if that makes it much shorter. One copy is whole at any time.
     pub fn shorten(&mut self, book: &Book) -> Result<bool, JournalError> {
-        let whole = frame(&book.whole()).len() as u64;
         let length = self.copies[0].length;
-        if length < LONG || whole * 2 > length {
+        if length < self.look_at {
             return Ok(false);
         }
+        if frame(&book.whole()).len() as u64 * 2 > length {
+            // It is as long as it must be: not worth a look before it has grown.
+            self.look_at = length + LONG;
+            return Ok(false);
+        }
+        self.look_at = LONG;
         for index in 0..2 {
             let path = self.copies[index].path.clone();
             self.copies[index] = fresh(&path, book)?;

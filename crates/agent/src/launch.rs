@@ -2,7 +2,8 @@
 //! parent of.
 
 use std::{
-    env, io,
+    fs, io,
+    os::unix::fs::MetadataExt as _,
     path::{Path, PathBuf},
     process::{Command, Stdio},
 };
@@ -10,6 +11,9 @@ use std::{
 use zbus::{Connection, Variant};
 
 use crate::attempt::Attempt;
+
+/// What a process is run from, as itself sees it.
+pub(crate) const OWN: &str = "/proc/self/exe";
 
 /// Who looks after runners.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -29,7 +33,7 @@ impl Keeper {
 
     /// Has the runner of an attempt started. That it began shows in its folder, not here.
     pub fn launch(self, attempt: &Attempt) -> io::Result<()> {
-        let program = own_program()?;
+        let program = own_program();
         match self {
             Self::Systemd => in_unit(&program, attempt),
             Self::Nobody => detached(&program, attempt),
@@ -42,11 +46,16 @@ impl Keeper {
     }
 }
 
-/// The file we run from, even if another one has its name by now.
-fn own_program() -> io::Result<PathBuf> {
-    let link = PathBuf::from("/proc/self/exe");
-    let path = std::fs::read_link(&link)?;
-    Ok(if path.exists() { path } else { env::current_exe()? })
+/// The file we run from by its name; `None` if it was removed, or another one has its name by now.
+pub(crate) fn own_name() -> Option<PathBuf> {
+    let path = fs::read_link(OWN).ok()?;
+    let (own, named) = (fs::metadata(OWN).ok()?, fs::metadata(&path).ok()?);
+    ((own.dev(), own.ino()) == (named.dev(), named.ino())).then_some(path)
+}
+
+/// The file we run from. What was replaced meanwhile the kernel still has, as long as we live.
+fn own_program() -> PathBuf {
+    own_name().unwrap_or_else(|| format!("/proc/{}/exe", std::process::id()).into())
 }
 
 /// Started by a process that ends at once, so that it has no parent that would wait for it.
@@ -60,7 +69,7 @@ fn detached(program: &Path, attempt: &Attempt) -> io::Result<()> {
 
 /// The process in between.
 pub(crate) fn detach(attempt: &Attempt) -> io::Result<()> {
-    let mut command = Command::new(own_program()?);
+    let mut command = Command::new(own_program());
     command.arg("__runner").arg(attempt.folder());
     command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null()).spawn().map(drop)
 }

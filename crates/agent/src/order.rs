@@ -3,7 +3,8 @@
 use std::path::Path;
 
 use deployment::{
-    Action, CommandLine, Deployment, ExitMap, Meaning, PackageAction, RestartRule, RunAs,
+    Action, CommandLine, Deployment, ExitFamily, ExitMap, Meaning, PackageAction, RestartRule,
+    RunAs,
 };
 use model::{Comparison, Condition, ExitMeaning, Fact, Hash, Template, Value};
 use running::{End, Order, Pauses, Rerun, RunId};
@@ -21,18 +22,17 @@ pub(crate) struct Here<'a> {
     pub(crate) root: &'a Path,
     pub(crate) program: &'a Path,
     pub(crate) points: &'a [String],
+    /// Variables that reaching a distribution point needs.
+    pub(crate) reach: &'a [(String, String)],
     pub(crate) cache: u64,
 }
 
-/// The order of a deployment. `action` is what is done instead of its program.
-pub(crate) fn order(deployment: &Deployment, action: Option<&Action>, id: RunId) -> Order {
+/// The order of a deployment: `action` is done.
+pub(crate) fn order(deployment: &Deployment, action: &Action, id: RunId) -> Order {
     let program = &deployment.program;
-    let action = action.unwrap_or(&program.action);
-    let mut of = minicbor::to_vec(action).unwrap_or_default();
-    of.extend(minicbor::to_vec(&deployment.package).unwrap_or_default());
     let seconds = |seconds: u32| u64::from(seconds) * 1000;
     Order {
-        digest: Hash::of(&of),
+        digest: digest(deployment, action),
         // Our own engine leads whatever a cut leaves to one end or the other.
         rerun: if program.rerunnable || matches!(action, Action::Package(_)) {
             Rerun::Safe
@@ -51,19 +51,36 @@ pub(crate) fn order(deployment: &Deployment, action: Option<&Action>, id: RunId)
     }
 }
 
+/// What is done, and with what, as one digest.
+pub(crate) fn digest(deployment: &Deployment, action: &Action) -> Hash {
+    let mut of = minicbor::to_vec(action).unwrap_or_default();
+    of.extend(minicbor::to_vec(&deployment.package).unwrap_or_default());
+    Hash::of(&of)
+}
+
+/// What the codes of an action mean: those of our own engine are its own, whatever its author left unsaid.
+pub(crate) fn codes(deployment: &Deployment, action: &Action) -> ExitMap {
+    let program = &deployment.program;
+    let said =
+        if *action == program.action { program.exit_codes.clone() } else { ExitMap::default() };
+    match action {
+        Action::Package(_) => ExitMap { family: ExitFamily::Packhorse, ..said },
+        Action::Command(_) => said,
+    }
+}
+
 /// So where it is done: what its author says, else what our own engine knows.
 pub(crate) fn detection(deployment: &Deployment, action: &Action) -> Option<Condition> {
     if *action == deployment.program.action && deployment.program.detection.is_some() {
         return deployment.program.detection.clone();
     }
     let installed = || Value::Fact(Fact::Installed(deployment.package.name.as_str().into()));
-    let text = |text: &str| Value::Text(Template::literal(text));
+    let version = |text: &str| Value::Version(Box::new(Value::Text(Template::literal(text))));
     match action {
         Action::Package(PackageAction::Install) => {
-            let version = deployment.package.version.as_str();
-            Some(equal(installed(), text(version)))
+            Some(equal(installed(), version(deployment.package.version.as_str())))
         }
-        Action::Package(PackageAction::Uninstall) => Some(equal(installed(), text(""))),
+        Action::Package(PackageAction::Uninstall) => Some(equal(installed(), version(""))),
         Action::Package(PackageAction::Repair) | Action::Command(_) => None,
     }
 }
@@ -75,20 +92,22 @@ fn equal(left: Value, right: Value) -> Condition {
 /// What is run. An account we cannot be, or a program there is none of, is said and not guessed.
 pub(crate) fn work(
     deployment: &Deployment,
-    action: Option<&Action>,
+    action: &Action,
     here: &Here<'_>,
 ) -> Result<Work, String> {
     let program = &deployment.program;
     if program.run_as == RunAs::User {
         return Err("programs on a user's account are not run by this version".to_owned());
     }
-    let command = match action.unwrap_or(&program.action) {
+    let command = match action {
         Action::Command(CommandLine::Direct(words)) => words.clone(),
         Action::Command(CommandLine::Shell(line)) => {
             vec!["/bin/sh".to_owned(), "-c".to_owned(), line.clone()]
         }
         Action::Package(what) => package(deployment, *what, here),
     };
+    // Foreign programs are none of those who may know how a distribution point is reached.
+    let reach = if matches!(action, Action::Package(_)) { here.reach } else { &[] };
     if command.iter().any(|word| word.contains('\0')) {
         return Err("its command line holds a byte of 0".to_owned());
     }
@@ -100,7 +119,11 @@ pub(crate) fn work(
     ];
     Ok(Work {
         command,
-        environment: environment.map(|(name, value)| (name.to_owned(), value.to_owned())).to_vec(),
+        environment: environment
+            .map(|(name, value)| (name.to_owned(), value.to_owned()))
+            .into_iter()
+            .chain(reach.iter().cloned())
+            .collect(),
         limit: program.limit,
         grace: GRACE,
         folder: "/".to_owned(),

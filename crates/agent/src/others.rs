@@ -71,9 +71,10 @@ pub fn busy(root: &Path) -> Option<Busy> {
         let path = root.join(path);
         // What is not there, or what we may not lock, is nothing we could wait for.
         let Ok(file) = OpenOptions::new().read(true).write(true).open(&path) else { continue };
-        if matches!(record_lock(&file, false), Ok(false)) {
-            let process = record_holder(&file).or_else(|| lock::holder(&file));
-            return Some(Busy::of(what, path, process));
+        match in_the_way(&file) {
+            Holder::Nobody => {}
+            Holder::Process(process) => return Some(Busy::of(what, path, Some(process))),
+            Holder::Unnamed => return Some(Busy::of(what, path, lock::holder(&file))),
         }
     }
     let path = root.join(THERE.0);
@@ -88,36 +89,48 @@ pub fn wait(busy: &Busy) -> io::Result<()> {
         return wait_until_gone(busy);
     }
     let file = OpenOptions::new().read(true).write(true).open(&busy.path)?;
-    record_lock(&file, true).map(drop)
+    wait_for_lock(&file)
 }
 
-/// An open-file-description lock on the whole file, which meets the record locks of others: fcntl(2). Answers whether it was had.
+/// Waits for an open-file-description lock on the whole file, which meets the record locks of others: fcntl(2).
 #[expect(unsafe_code, reason = "rustix has no open-file-description locks")]
-fn record_lock(file: &File, wait: bool) -> io::Result<bool> {
+fn wait_for_lock(file: &File) -> io::Result<()> {
     let request = whole_file();
-    let command = if wait { libc::F_OFD_SETLKW } else { libc::F_OFD_SETLK };
     loop {
         // SAFETY: the descriptor is open as long as `file`, and the kernel reads one `flock` structure.
-        let answer = unsafe { libc::fcntl(file.as_raw_fd(), command, &raw const request) };
+        let answer =
+            unsafe { libc::fcntl(file.as_raw_fd(), libc::F_OFD_SETLKW, &raw const request) };
         if answer == 0 {
-            return Ok(true);
+            return Ok(());
         }
         let error = io::Error::last_os_error();
-        match error.raw_os_error() {
-            Some(libc::EAGAIN | libc::EACCES) if !wait => return Ok(false),
-            Some(libc::EINTR) => {}
-            _ => return Err(error),
+        if error.kind() != io::ErrorKind::Interrupted {
+            return Err(error);
         }
     }
 }
 
-/// Who holds a record lock on the file, if it is a process; other locks of the kind have no holder.
+/// Whose lock on the file ours would have to wait for. Nothing is locked for this: whoever comes at that moment and does not
+/// wait is not sent away.
 #[expect(unsafe_code, reason = "rustix has no open-file-description locks")]
-fn record_holder(file: &File) -> Option<u32> {
+fn in_the_way(file: &File) -> Holder {
     let mut request = whole_file();
     // SAFETY: the descriptor is open as long as `file`, and the kernel writes one `flock` structure.
     let answer = unsafe { libc::fcntl(file.as_raw_fd(), libc::F_OFD_GETLK, &raw mut request) };
-    u32::try_from(request.l_pid).ok().filter(|pid| answer == 0 && *pid > 0)
+    let is_held = answer == 0 && i32::from(request.l_type) != libc::F_UNLCK;
+    match u32::try_from(request.l_pid) {
+        _ if !is_held => Holder::Nobody,
+        Ok(process) if process > 0 => Holder::Process(process),
+        _ => Holder::Unnamed,
+    }
+}
+
+/// Whose a lock is that ours would have to wait for.
+enum Holder {
+    Nobody,
+    Process(u32),
+    /// Of an open file description, which processes may share.
+    Unnamed,
 }
 
 #[expect(clippy::cast_possible_truncation, reason = "the constants are small, the fields short")]

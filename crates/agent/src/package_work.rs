@@ -14,7 +14,7 @@ use operate::{Exit, InstallSettings, Report, Show, Target};
 use package::{Header, PackageReader, Record};
 use store::{Cache, FetchOptions, Installed, Point, Ready, TrustSettings, Wanted};
 
-use crate::by_hand::ANY;
+use crate::{by_hand::ANY, content::Watched};
 
 /// What is to be done with a package.
 #[derive(clap::Args)]
@@ -49,7 +49,7 @@ pub(crate) fn run(work: &PackageWork) -> Report {
 
 /// From the first point that has it. What one point cannot give, the next is asked for.
 fn install(target: &mut Target, work: &PackageWork, show: &mut Show) -> Report {
-    let mut report = Report::new(Exit::Failed, "no distribution point is known");
+    let mut last = Report::new(Exit::Failed, "no distribution point is known");
     let mut notes = Vec::new();
     for location in &work.point {
         match from_point(target, work, location, show) {
@@ -57,20 +57,32 @@ fn install(target: &mut Target, work: &PackageWork, show: &mut Show) -> Report {
                 report.notes.splice(0..0, notes);
                 return report;
             }
-            Err(error) => {
-                let (exit, error) = *error;
-                report = Report::of_error(exit, &*error as &(dyn Error + 'static));
-                notes.push(format!("`{location}`: {}", report.message));
+            Err(report) => {
+                notes.push(format!("`{location}`: {}", sentence(&report)));
+                last = *report;
             }
         }
     }
-    report
+    // The last one says it itself.
+    notes.pop();
+    last.notes.splice(0..0, notes);
+    last
 }
 
-type Failure = Box<(Exit, Box<dyn Error>)>;
+fn sentence(report: &Report) -> String {
+    let words = std::iter::once(&report.message).chain(&report.causes);
+    words.map(String::as_str).collect::<Vec<_>>().join(": ")
+}
 
-fn failure(exit: Exit) -> impl Fn(Box<dyn Error>) -> Failure {
-    move |error| Box::new((exit, error))
+/// What came of it where another point may do better.
+type Failure = Box<Report>;
+
+fn failed<E: Error + 'static>(error: E) -> Failure {
+    Box::new(Report::of_error(Exit::Failed, &error))
+}
+
+fn damaged<E: Error + 'static>(error: E) -> Failure {
+    Box::new(Report::of_error(Exit::Damaged, &error))
 }
 
 fn from_point(
@@ -79,15 +91,19 @@ fn from_point(
     location: &str,
     show: &mut Show,
 ) -> Result<Report, Failure> {
-    let failed = |error: Box<dyn Error>| failure(Exit::Failed)(error);
-    let point = Point::open(location, std::env::vars()).map_err(|error| failed(error.into()))?;
+    // Opening a point makes the folder of one that is to be published to. One to read from is there, or not mounted.
+    if !location.contains("://") && !Path::new(location).is_dir() {
+        let text = format!("the distribution point `{location}` is not there");
+        return Err(Box::new(Report::new(Exit::Failed, text)));
+    }
+    let point = Point::open(location, std::env::vars()).map_err(failed)?;
     let folder = target.machine.root().join(Cache::FOLDER);
-    let cache = Cache::open(&folder, work.cache_limit).map_err(|error| failed(error.into()))?;
+    let cache = Cache::open(&folder, work.cache_limit).map_err(failed)?;
     let options = FetchOptions {
         version: Some(Version::new(work.version.as_str()))
             .filter(|version| !version.as_str().is_empty()),
         cache: Some(cache),
-        trust: trust(&work.root).map_err(|error| failed(error.into()))?,
+        trust: trust(&work.root).map_err(failed)?,
         ..FetchOptions::default()
     };
     let mut wanted = {
@@ -97,8 +113,7 @@ fn from_point(
             .as_ref()
             .zip(place.as_ref())
             .map(|(here, place)| Installed { version: here.version.clone(), place });
-        store::wanted(&point, &work.package, &options, installed.as_ref())
-            .map_err(|error| failed(error.into()))?
+        store::wanted(&point, &work.package, &options, installed.as_ref()).map_err(failed)?
     };
     let identity = wanted.release().identity;
     if work.identity != ANY && identity != work.identity {
@@ -106,17 +121,16 @@ fn from_point(
             "`{location}` has another {} {} than was deployed: {identity} instead of {}",
             work.package, work.version, work.identity
         );
-        return Err(failure(Exit::Damaged)(text.into()));
+        return Err(Box::new(Report::new(Exit::Damaged, text)));
     }
     // What is older than what is here was deployed all the same.
     let again = work.what == "repair";
     let settings = InstallSettings { downgrade: true, again, ..InstallSettings::default() };
-    let mut report =
-        perform(target, &mut wanted, &settings, show).map_err(|error| failed(error))?;
+    let mut report = perform(target, &mut wanted, &settings, show)?;
     let came = wanted.counted();
     report.notes.push(format!("{} bytes received in {} requests", came.bytes, came.requests));
     report.notes.extend(wanted.notes());
-    if matches!(report.result, Exit::Done | Exit::Restart | Exit::Leftovers | Exit::Nothing) {
+    if is_there(report.result) {
         // What stays in the cache is no reason to have failed.
         if let Err(error) = wanted.tidy() {
             report.notes.push(error.to_string());
@@ -125,23 +139,27 @@ fn from_point(
     Ok(report)
 }
 
+fn is_there(exit: Exit) -> bool {
+    matches!(exit, Exit::Done | Exit::Restart | Exit::Leftovers | Exit::Nothing)
+}
+
 fn perform(
     target: &mut Target,
     wanted: &mut Wanted<'_>,
     settings: &InstallSettings,
     show: &mut Show,
-) -> Result<Report, Box<dyn Error>> {
-    match wanted.ready()? {
-        Ready::Streamed(assembly) => Ok(operate::install_payload(target, assembly, settings, show)),
+) -> Result<Report, Failure> {
+    match wanted.ready().map_err(failed)? {
+        Ready::Streamed(assembly) => {
+            let mut watched = Watched::new(assembly);
+            let report = operate::install_payload(target, &mut watched, settings, show);
+            let is_contents = watched.has_failed() && !is_there(report.result);
+            if is_contents { Err(Box::new(report)) } else { Ok(report) }
+        }
         Ready::File(path) => {
-            let damaged = |error: &(dyn Error + 'static)| Report::of_error(Exit::Damaged, error);
-            let mut package = match PackageReader::open(File::open(&path)?) {
-                Ok(package) => package,
-                Err(error) => return Ok(damaged(&error)),
-            };
-            if let Err(error) = package.verify(&mut |_, _| {}) {
-                return Ok(damaged(&error));
-            }
+            let file = File::open(&path).map_err(failed)?;
+            let mut package = PackageReader::open(file).map_err(damaged)?;
+            package.verify(&mut |_, _| {}).map_err(damaged)?;
             Ok(operate::install_package(target, &mut package, settings, show))
         }
     }

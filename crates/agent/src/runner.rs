@@ -24,7 +24,7 @@ use rustix::{
 
 use crate::{
     attempt::{Attempt, Claim, Ending, Exit, Stop, Work},
-    clock, process, signals,
+    clock, durable, process, signals,
     timer::Timer,
 };
 use cgroup::Group;
@@ -33,6 +33,8 @@ use tree::Tree;
 
 /// Of how many later failures a word is left.
 const LATER: usize = 8;
+/// Between two looks for room on a full disk: twice as long each time.
+const PATIENCE: (Duration, Duration) = (Duration::from_millis(100), Duration::from_secs(60));
 /// Between two looks at processes that were killed and are still there.
 const BREATH: Duration = Duration::from_millis(20);
 
@@ -57,9 +59,29 @@ pub(crate) fn run(attempt: &Attempt) -> io::Result<()> {
         stopped: None,
     };
     let ending = runner.to_the_end(&work)?;
-    attempt.leave_word(&ending)?;
+    leave_word(attempt, ending)?;
     drop(alive);
     Ok(())
+}
+
+/// Leaves word of the end. Where there is no room for it, what the program wrote goes first; then room is waited for.
+fn leave_word(attempt: &Attempt, mut ending: Ending) -> io::Result<()> {
+    let mut pause = PATIENCE.0;
+    loop {
+        match attempt.leave_word(&ending) {
+            Err(error) if durable::is_full(&error) && !ending.output.is_empty() => {
+                ending.output = Vec::new();
+                attempt.forget_output()?;
+            }
+            Err(error) if durable::is_full(&error) => {
+                let timer = Timer::steady()?;
+                timer.set(Some(pause));
+                let _ = poll(&mut [PollFd::new(&timer, PollFlags::IN)], None);
+                pause = (pause * 2).min(PATIENCE.1);
+            }
+            left => return left,
+        }
+    }
 }
 
 struct Runner<'a> {

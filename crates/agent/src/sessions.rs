@@ -5,10 +5,12 @@ use std::{fs, path::Path};
 use deployment::Session;
 use jiff::Timestamp;
 
+/// Where sessions are, below the root: a file each, replaced when something changes.
+pub(crate) const FOLDER: &str = "run/systemd/sessions";
+
 /// Who is logged on; `None` where it cannot be found out.
 pub(crate) fn sessions(root: &Path) -> Option<Vec<Session>> {
-    let folder = root.join("run/systemd/sessions");
-    let entries = fs::read_dir(folder).ok()?;
+    let entries = fs::read_dir(root.join(FOLDER)).ok()?;
     let mut all = Vec::new();
     for entry in entries.flatten() {
         // Sockets and fifos of sessions stand beside their files.

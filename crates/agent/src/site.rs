@@ -27,21 +27,13 @@ pub trait Site: Send {
 /// The answer to a check-in.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct CheckIn {
-    /// The policy document, if it is newer than what is known: its bytes, or itself where the site is a folder.
-    pub document: Option<Sent>,
+    /// The policy document as it came, if it is newer than what is known: as sites write it (docs/formats/policy.md), or JSON by
+    /// hand.
+    pub document: Option<Vec<u8>>,
     /// The last message of a series the site has of this client: the series, its sequence number.
     pub heard: Option<(u64, u64)>,
     /// When to ask again.
     pub next: Option<Duration>,
-}
-
-/// A policy document as it came.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Sent {
-    /// To be read.
-    Bytes(Vec<u8>),
-    /// Written by hand.
-    ByHand(String),
 }
 
 /// The site did not do it. What is known stays in force.

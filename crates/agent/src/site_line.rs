@@ -60,12 +60,18 @@ impl SiteLine {
         self.is_busy
     }
 
-    pub(crate) fn check_in(&mut self, known: Option<Stamp>) {
-        self.is_busy = self.requests.send(Request::CheckIn(known)).is_ok();
+    pub(crate) fn check_in(&mut self, known: Option<Stamp>) -> io::Result<()> {
+        self.send(Request::CheckIn(known))
     }
 
-    pub(crate) fn deliver(&mut self, messages: Vec<Message>) {
-        self.is_busy = self.requests.send(Request::Deliver(messages)).is_ok();
+    pub(crate) fn deliver(&mut self, messages: Vec<Message>) -> io::Result<()> {
+        self.send(Request::Deliver(messages))
+    }
+
+    fn send(&mut self, request: Request) -> io::Result<()> {
+        let sent = self.requests.send(request);
+        self.is_busy = sent.is_ok();
+        sent.map_err(|_| io::Error::other("the thread that speaks with the site is gone"))
     }
 
     /// The answer came.

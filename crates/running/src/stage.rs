@@ -294,7 +294,7 @@ impl fmt::Display for End {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Exit { code: Some(code), text, .. } => write!(f, "exit code {code}: {text}"),
-            Self::Exit { code: None, text, .. } => f.write_str(text),
+            Self::Exit { code: None, text, .. } | Self::NotApplicable { text } => f.write_str(text),
             Self::Busy { who } => write!(f, "{who} was at work"),
             Self::Limit { seconds } => {
                 write!(
@@ -308,7 +308,6 @@ impl fmt::Display for End {
             }
             Self::Interrupted { restarted: false } => f.write_str("it ended, and nobody saw how"),
             Self::NotStarted { why } => write!(f, "it could not be started: {why}"),
-            Self::NotApplicable { text } => f.write_str(text),
         }
     }
 }

@@ -36,7 +36,7 @@ pub(super) struct Agenda {
 }
 
 impl Agenda {
-    /// What a run does instead of its deployment's program.
+    /// What a run does instead of its deployment's program, as it was decided last.
     pub(super) fn action(&self, id: &RunId) -> Option<Action> {
         self.items.iter().find(|item| run_id(&item.key) == *id).and_then(|item| item.action.clone())
     }
@@ -141,6 +141,9 @@ impl Agent {
             return Ok(());
         }
         let Some(id) = self.agenda.start.clone() else { return Ok(()) };
+        if self.not_before > clock::steady() {
+            return Ok(());
+        }
         if let Some(busy) = others::busy(&self.root) {
             self.wait_for(busy);
             return Ok(());
@@ -152,7 +155,8 @@ impl Agent {
             self.events.push_back((id, event, Vec::new()));
             return Ok(());
         }
-        let order = order::order(deployment, self.agenda.action(&id).as_ref(), id);
+        let action = self.agenda.action(&id).unwrap_or_else(|| deployment.program.action.clone());
+        let order = order::order(deployment, &action, id);
         match self.book.begin(order, clock::now(), clock::wall()) {
             Ok(begun) => self.write(begun),
             Err(refused) => {
@@ -232,7 +236,9 @@ impl Agent {
             .collect();
         for id in there {
             let Some(deployment) = self.deployment(&id) else { continue };
-            let order = order::order(deployment, self.agenda.action(&id).as_ref(), id);
+            let action =
+                self.agenda.action(&id).unwrap_or_else(|| deployment.program.action.clone());
+            let order = order::order(deployment, &action, id);
             if let Ok(entry) = self.book.there(order, clock::now(), clock::wall()) {
                 self.write(entry)?;
             }

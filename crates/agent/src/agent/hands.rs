@@ -2,14 +2,14 @@
 
 use std::{io, thread};
 
-use deployment::{Action, Deployment, ExitMap};
+use deployment::{Action, Deployment, ExitMap, Withdrawal};
 use running::{Effect, End, Entry, Event, Found, Hands, Run, RunId, Traces};
 use rustix::fs::inotify;
 
 use super::{Active, Agent, AgentError, Answer, Looking, machine};
 use crate::{
     attempt::{Attempt, Ending},
-    clock, detect,
+    clock, detect, durable, launch,
     order::{self, Here},
     process,
 };
@@ -21,6 +21,18 @@ pub(super) fn find(attempt: &Attempt, codes: Codes) -> io::Result<Found> {
     let end = attempt.ending()?.map(|ending| codes.end(&ending));
     let traces = Traces { began: attempt.began()?, is_alive, end };
     Ok(traces.found(clock::boot()))
+}
+
+/// Variables of our own environment that say how distribution points are reached: accounts, proxies, authorities.
+fn reach() -> Vec<(String, String)> {
+    const NAMES: [&str; 5] =
+        ["HTTP_PROXY", "HTTPS_PROXY", "NO_PROXY", "SSL_CERT_FILE", "SSL_CERT_DIR"];
+    let is_one =
+        |name: &str| name.starts_with("AWS_") || NAMES.contains(&&*name.to_ascii_uppercase());
+    // One that is no text is none of these.
+    let all = std::env::vars_os()
+        .filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)));
+    all.filter(|(name, _)| is_one(name)).collect()
 }
 
 /// What ends of a deployment mean.
@@ -48,17 +60,36 @@ impl Agent {
         })
     }
 
-    pub(super) fn codes(&self, id: &RunId) -> Codes {
-        let program = self.deployment(id).map(|deployment| &deployment.program);
+    pub(super) fn codes(&self, run: &Run) -> Codes {
+        let deployment = self.deployment(&run.order.id);
+        let map = deployment.zip(self.action(run));
         Codes {
-            map: program.map(|program| program.exit_codes.clone()).unwrap_or_default(),
-            limit: program.and_then(|program| program.limit),
+            map: map.map(|(one, action)| order::codes(one, &action)).unwrap_or_default(),
+            limit: deployment.and_then(|one| one.program.limit),
         }
     }
 
-    /// What a run does instead of its deployment's program.
-    fn action(&self, id: &RunId) -> Option<Action> {
-        self.agenda.action(id)
+    /// What a run does. What takes something away is found by what was ordered: what is decided now may be something else, or
+    /// may not have been decided yet.
+    fn action(&self, run: &Run) -> Option<Action> {
+        let deployment = self.deployment(&run.order.id)?;
+        if !run.order.id.removal {
+            return Some(deployment.program.action.clone());
+        }
+        let withdrawn = match &deployment.withdrawal {
+            Withdrawal::Run(action) => Some(action),
+            Withdrawal::Leave => None,
+        };
+        let document = self.document.iter().flat_map(|document| &document.deployments);
+        let known = self.memory.values().map(|known| &known.deployment);
+        let in_the_way = document
+            .chain(known)
+            .flat_map(|newer| &newer.supersedes)
+            .filter(|entry| entry.deployment == deployment.id)
+            .filter_map(|entry| entry.first.as_ref());
+        let mut all = withdrawn.into_iter().chain(in_the_way);
+        let is_it = |action: &&Action| order::digest(deployment, action) == run.order.digest;
+        all.find(is_it).cloned().or_else(|| self.agenda.action(&run.order.id))
     }
 
     /// What the program of a run wrote, as far as it is kept.
@@ -92,10 +123,10 @@ impl Agent {
     /// A rule is asked by a thread: it may wait for a disk that does not answer.
     fn look(&mut self, run: &Run) -> io::Result<()> {
         let id = run.order.id.clone();
-        let action = self.action(&id);
-        let rule = self.deployment(&id).and_then(|deployment| {
-            order::detection(deployment, action.as_ref().unwrap_or(&deployment.program.action))
-        });
+        let rule = self
+            .deployment(&id)
+            .zip(self.action(run))
+            .and_then(|(deployment, action)| order::detection(deployment, &action));
         let (root, bell) = (self.root.clone(), self.bell.clone());
         let number = clock::dice();
         self.looking = Some(Looking { id: id.clone(), number, since: clock::steady() });
@@ -113,36 +144,41 @@ impl Agent {
         let attempt = Attempt::new(&self.state.runs(), &id, run.attempt);
         if attempt.folder().exists() {
             // What is there already may have begun: whoever starts it now, it was not we.
-            let found = find(&attempt, self.codes(&id))?;
+            let found = find(&attempt, self.codes(run))?;
             if found != Found::NeverBegan {
                 self.events.push_back((id, Event::Woke(Some(found)), Vec::new()));
                 return Ok(());
             }
             attempt.remove()?;
         }
+        let reach = reach();
+        // The runner is of the version we are, whatever has its name by now.
+        let program = launch::own_name().unwrap_or_else(|| launch::OWN.into());
         let here = Here {
             root: &self.root,
-            program: &self.program,
+            program: &program,
             points: &self.points,
+            reach: &reach,
             cache: self
                 .document
                 .as_ref()
                 .and_then(|document| document.settings.cache)
                 .unwrap_or(store::Cache::LIMIT),
         };
-        let action = self.action(&id);
-        let work = match self.deployment(&id) {
-            Some(deployment) => order::work(deployment, action.as_ref(), &here),
-            None => Err("no document names it any more".to_owned()),
+        let work = match self.deployment(&id).zip(self.action(run)) {
+            Some((deployment, action)) => order::work(deployment, &action, &here),
+            None => Err("no document names what it was to do any more".to_owned()),
         };
-        let begun = match work {
-            Ok(work) => self.permit(&attempt, &work).map_err(|error| error.to_string()),
+        let begun = match work.map(|work| self.permit(&attempt, &work)) {
+            // Nothing of it ran. Room is waited for, and that costs no attempt.
+            Ok(Err(error)) if durable::is_full(&error) => return Err(error),
+            Ok(begun) => begun.map_err(|error| error.to_string()),
             Err(why) => Err(why),
         };
         let watch = match begun {
             Ok(watch) => watch,
             Err(why) => {
-                let found = find(&attempt, self.codes(&id))?;
+                let found = find(&attempt, self.codes(run))?;
                 let event = match found {
                     Found::NeverBegan => Event::Ended(End::NotStarted { why: why.into() }),
                     found => Event::Woke(Some(found)),
@@ -189,7 +225,7 @@ impl Agent {
                 if let Some(began) = attempt.began().map_err(&reading)? {
                     self.events.push_back((id, Event::Launched(began.process), Vec::new()));
                 } else if clock::steady().saturating_sub(active.since) > super::BEGINNING {
-                    let found = find(&attempt, self.codes(&id)).map_err(&reading)?;
+                    let found = find(&attempt, self.codes(run)).map_err(&reading)?;
                     let event = match found {
                         Found::NeverBegan => {
                             Event::Ended(End::NotStarted { why: "its runner did not begin".into() })
@@ -200,7 +236,7 @@ impl Agent {
                 }
             }
             running::Stage::Started { .. } if !is_alive => {
-                let codes = self.codes(&id);
+                let codes = self.codes(run);
                 let (end, output) = match ending {
                     Some(ending) => (codes.end(&ending), ending.output),
                     None => match find(&attempt, codes).map_err(&reading)? {

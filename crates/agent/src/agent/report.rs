@@ -5,7 +5,7 @@ use std::fmt::Write as _;
 use running::{Book, Event, Message, Run, RunId, Stage};
 use serde::{Deserialize, Serialize};
 
-use super::{Agent, AgentError};
+use super::Agent;
 use crate::{
     clock,
     control::{Asked, Request},
@@ -35,6 +35,8 @@ pub struct Status {
     pub policy: Option<String>,
     /// The installer that is waited for, and for how many seconds.
     pub waits_for: Option<(String, u64)>,
+    /// Why nothing is decided: the disk is full, since so many seconds.
+    pub full: Option<(String, u64)>,
     /// What was run, is run, and waits.
     pub runs: Vec<Listed>,
     /// How many messages wait to be delivered.
@@ -138,6 +140,13 @@ impl Status {
                 "the history of runs was lost: what cannot be found waits for a decision"
             );
         }
+        if let Some((why, seconds)) = &self.full {
+            let _ = writeln!(
+                text,
+                "waits for {} for room on the disk: {why}; looks again by itself, or now: packhorse-agent check-in",
+                span(*seconds)
+            );
+        }
         if let Some((who, seconds)) = &self.waits_for {
             let _ = writeln!(text, "waits for {}: {who}; goes on when it ends", span(*seconds));
         }
@@ -173,6 +182,17 @@ fn span(seconds: u64) -> String {
     }
 }
 
+/// An error with its causes, in one sentence.
+pub(crate) fn text_of(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut cause = error.source();
+    while let Some(next) = cause {
+        let _ = write!(text, ": {next}");
+        cause = next.source();
+    }
+    text
+}
+
 impl Agent {
     /// Everything about it.
     pub fn status(&self) -> Status {
@@ -188,6 +208,7 @@ impl Agent {
             unreachable: self.asked.as_ref().and_then(|(_, why)| why.clone()),
             asks_in: self.ask_at.saturating_sub(now) / 1000,
             policy: self.document.as_ref().map(|document| document.stamp.to_string()),
+            full: self.full.as_ref().map(|full| (full.why.clone(), ago(full.since))),
             waits_for: self.blocked.as_ref().map(|(busy, since)| (busy.sentence(), ago(since.at))),
             runs: self.book.runs().map(Listed::of).collect(),
             messages: self.book.messages().count(),
@@ -199,6 +220,7 @@ impl Agent {
     /// What it does, in a few words.
     pub(super) fn doing(&self) -> String {
         match (self.book.under_way(), &self.blocked) {
+            _ if self.full.is_some() => "waits for room on the disk".to_owned(),
             (Some(run), _) => format!("{}: {}", run.order.id, run.stage.word()),
             (None, Some((busy, _))) => busy.sentence(),
             (None, None) => "idle".to_owned(),
@@ -206,7 +228,7 @@ impl Agent {
     }
 
     /// Answers whoever asks.
-    pub(super) fn take_control(&mut self) -> Result<(), AgentError> {
+    pub(super) fn take_control(&mut self) {
         while let Some(Asked { request, answer }) = self.control.next() {
             let said = match request {
                 Request::Status => serde_json::to_value(self.status()).unwrap_or_default(),
@@ -215,22 +237,26 @@ impl Agent {
                     serde_json::to_value(messages).unwrap_or_default()
                 }
                 Request::CheckIn => {
-                    self.ask_at = clock::steady();
+                    self.ask_now();
                     serde_json::json!({ "done": "the site is asked now" })
                 }
                 Request::Again { run } => self.decided(&run, Event::Again),
                 Request::Accept { run } => self.decided(&run, Event::Accept),
                 Request::GiveUp { run } => self.decided(&run, Event::GiveUp),
                 Request::Stop { run } => {
-                    match self.stop(&run, "somebody asked `packhorse-agent stop`")? {
-                        true => serde_json::json!({ "done": format!("`{run}` is being stopped") }),
-                        false => serde_json::json!({ "refused": format!("`{run}` does not run") }),
+                    match self.stop(&run, "somebody asked `packhorse-agent stop`") {
+                        Ok(true) => {
+                            serde_json::json!({ "done": format!("`{run}` is being stopped") })
+                        }
+                        Ok(false) => {
+                            serde_json::json!({ "refused": format!("`{run}` does not run") })
+                        }
+                        Err(error) => serde_json::json!({ "refused": text_of(&error) }),
                     }
                 }
             };
             answer.give(&said);
         }
-        Ok(())
     }
 
     fn decided(&mut self, run: &RunId, event: Event) -> serde_json::Value {
@@ -240,6 +266,10 @@ impl Agent {
             dice: 0,
             detail: Vec::new(),
         };
+        if let Some(full) = &self.full {
+            let why = format!("there is no room on the disk: {}", full.why);
+            return serde_json::json!({ "refused": why });
+        }
         match self.book.next(run, event.clone(), now) {
             Ok(_) => {
                 self.events.push_back((run.clone(), event, Vec::new()));

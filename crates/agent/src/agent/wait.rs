@@ -40,21 +40,16 @@ impl Agent {
             self.take_folders();
         }
         if woken.signals {
-            let came = signals::take(&mut self.signals).map_err(machine("reading signals"))?;
-            self.is_ending |= came
-                .iter()
-                .any(|signal| [libc::SIGTERM, libc::SIGINT].contains(&signal.cast_signed()));
-            if came.contains(&libc::SIGHUP.cast_unsigned()) {
-                self.ask_at = clock::steady();
-            }
+            self.take_signals()?;
         }
         if woken.answers {
-            for answer in self.answers.take() {
-                self.take_answer(answer)?;
-            }
+            self.came.extend(self.answers.take());
+        }
+        while let Some(answer) = self.came.pop_front() {
+            self.take_answer(answer)?;
         }
         if woken.control {
-            self.take_control()?;
+            self.take_control();
         }
         let is_late = self.active.as_ref().is_some_and(|active| active.process.is_none());
         if woken.process || woken.folders || is_late {
@@ -68,12 +63,17 @@ impl Agent {
     fn next(&self) -> Option<Duration> {
         let now = clock::now();
         let mut next = vec![self.ask_at.saturating_sub(now.at)];
-        next.extend(self.agenda.next.map(|next| next.saturating_sub(now.at)));
+        next.extend(Some(self.not_before.saturating_sub(now.at)).filter(|left| *left > 0));
+        // What is past and did not begin a moment ago does not begin at once: nobody spins.
+        let later = |left: u64, later: u64| if left == 0 { later } else { left };
+        next.extend(self.agenda.next.map(|next| later(next.saturating_sub(now.at), 1000)));
         next.extend(
             self.looking.as_ref().map(|looking| (looking.since + LOOKING).saturating_sub(now.at)),
         );
         if let Some(active) = self.active.as_ref().filter(|active| active.process.is_none()) {
-            next.push((active.since + BEGINNING + 1).saturating_sub(now.at));
+            let left = (active.since + BEGINNING + 1).saturating_sub(now.at);
+            // One whose process cannot be watched is looked at.
+            next.push(later(left, LOOKING));
         }
         next.extend(self.manager.every().and_then(|every| u64::try_from(every.as_millis()).ok()));
         // An answer that is awaited rings; asking again before is of no use.
@@ -112,6 +112,16 @@ impl Agent {
         })
     }
 
+    pub(super) fn take_signals(&mut self) -> Result<(), AgentError> {
+        let came = signals::take(&mut self.signals).map_err(machine("reading signals"))?;
+        self.is_ending |=
+            came.iter().any(|signal| [libc::SIGTERM, libc::SIGINT].contains(&signal.cast_signed()));
+        if came.contains(&libc::SIGHUP.cast_unsigned()) {
+            self.ask_now();
+        }
+        Ok(())
+    }
+
     /// A policy that may be newer; an attempt that began or ended.
     fn take_folders(&mut self) {
         let mut block = [std::mem::MaybeUninit::uninit(); 4096];
@@ -124,7 +134,7 @@ impl Agent {
             });
         }
         if is_news {
-            self.ask_at = clock::steady();
+            self.ask_now();
         }
     }
 
@@ -144,6 +154,8 @@ impl Agent {
                 self.blocked = None;
                 if let Err(error) = result {
                     self.note(format!("waiting for another installer stopped: {error}"));
+                    // What cannot be waited for is looked at again later, and not at once for ever.
+                    self.not_before = clock::steady() + LOOKING;
                 }
             }
             Answer::Site(answer) => self.answered(answer)?,

@@ -26,12 +26,9 @@ impl Group {
         let own = fs::read_to_string("/proc/self/cgroup").ok()?;
         let own = own.lines().find_map(|line| line.strip_prefix("0::/"))?;
         let parent = mount.join(own);
-        let folder = parent.join(format!("packhorse-{name}"));
-        match fs::create_dir(&folder) {
-            Ok(()) => {}
-            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
-            Err(_) => return None,
-        }
+        // Other agents on the machine may run something of the same name. One that is there already is none of ours.
+        let folder = parent.join(format!("packhorse-{name}-{}", std::process::id()));
+        fs::create_dir(&folder).ok()?;
         let group = Self { folder, parent };
         // Where we cannot go in and out, it is of no use.
         let can = join(&group.folder).and_then(|()| join(&group.parent)).is_ok();

@@ -7,8 +7,7 @@ use std::{
 use policy::Stamp;
 use running::Message;
 
-use super::{CheckIn, Sent, Site, SiteError};
-use crate::by_hand;
+use super::{CheckIn, Site, SiteError};
 
 /// A site without a server: a file says what is deployed, messages are written to another, packages are in distribution points.
 #[derive(Debug)]
@@ -57,19 +56,12 @@ impl FolderSite {
 }
 
 impl Site for FolderSite {
-    fn check_in(&mut self, known: Option<Stamp>) -> Result<CheckIn, SiteError> {
+    fn check_in(&mut self, _: Option<Stamp>) -> Result<CheckIn, SiteError> {
         let bytes =
             fs::read(&self.policy).map_err(|error| self.unreachable(&self.policy, &error))?;
         let heard = self.last().map_err(|error| self.unreachable(&self.messages, &error))?;
-        let sent = match String::from_utf8(bytes) {
-            Ok(text) if text.trim_start().starts_with('{') => {
-                let is_known = by_hand::stamp(&text).is_some_and(|stamp| Some(stamp) <= known);
-                (!is_known).then_some(Sent::ByHand(text))
-            }
-            Ok(text) => Some(Sent::Bytes(text.into_bytes())),
-            Err(error) => Some(Sent::Bytes(error.into_bytes())),
-        };
-        Ok(CheckIn { document: sent, heard, next: None })
+        // Whoever knows what is in force tells whether it is news: a number that was not raised is a mistake somebody made.
+        Ok(CheckIn { document: Some(bytes), heard, next: None })
     }
 
     fn deliver(&mut self, messages: &[Message]) -> Result<u64, SiteError> {

@@ -100,3 +100,27 @@ fn a_cut_program_that_may_run_again_does_once_more() {
     assert_eq!(lines(&out), 2);
     agent.kill();
 }
+
+/// What is run in the place of a program, too, is what was ordered, whoever was killed in between.
+#[test]
+fn killed_at_any_system_call_what_is_withdrawn_is_taken_away_once() {
+    let mut machine = Machine::new();
+    let (came, went) = (machine.out("came"), machine.out("went"));
+    let away = json!({ "run": { "command": { "shell": format!("echo x >> {went}") } } });
+    machine.deploy(&[with(shell("one", &format!("echo x >> {came}")), "withdrawal", away)]);
+    machine.once(&[]);
+    machine.deploy(&[]);
+    let mut kills: u64 = 0;
+    for turn in 0..60_u64 {
+        let mut command: Command = machine.command(&["--once"]);
+        command.stdout(std::process::Stdio::null()).stderr(std::process::Stdio::null());
+        let status = stop_at(&mut command, 40 + turn * 23, Stop::Kill).unwrap();
+        if status.success() {
+            break;
+        }
+        kills += 1;
+    }
+    machine.once(&[]);
+    assert_eq!((lines(&came), lines(&went)), (1, 1), "after {kills} kills");
+    assert!(kills > 10, "{kills} kills prove little");
+}

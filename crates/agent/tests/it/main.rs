@@ -7,5 +7,6 @@ mod history;
 mod kills;
 mod others;
 mod programs;
+mod room;
 mod support;
 mod work;

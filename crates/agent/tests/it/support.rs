@@ -53,8 +53,15 @@ impl Machine {
 
     /// These deployments are in force from now on.
     pub(crate) fn deploy(&mut self, deployments: &[Value]) {
+        self.deploy_with(deployments, &json!({}));
+    }
+
+    /// These, and more of a document.
+    pub(crate) fn deploy_with(&mut self, deployments: &[Value], more: &Value) {
         self.sequence += 1;
-        let policy = json!({ "sequence": self.sequence, "deployments": deployments });
+        let mut policy = more.clone();
+        policy["sequence"] = json!(self.sequence);
+        policy["deployments"] = json!(deployments);
         let beside = self.path("site/policy.new");
         fs::write(&beside, policy.to_string()).unwrap();
         fs::rename(&beside, self.path("site/policy.json")).unwrap();
