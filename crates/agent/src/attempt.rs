@@ -15,6 +15,9 @@ use rustix::fs::FlockOperation;
 
 use crate::durable;
 
+/// Room kept from the start for the word of the end, in bytes: the word without output, and what a folder grows by.
+const ROOM: usize = 8 << 10;
+
 /// The folder of one attempt.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Attempt {
@@ -134,11 +137,13 @@ impl Attempt {
         self.folder.join(name)
     }
 
-    /// Makes the folder, with what is to be run and the permit. Both are durable before this returns.
+    /// Makes the folder, with what is to be run, room for the word of its end, and the permit. All are durable before this
+    /// returns.
     pub fn permit(&self, work: &Work) -> io::Result<()> {
         fs::create_dir(&self.folder)?;
         let bytes = minicbor::to_vec(work).unwrap_or_default();
         durable::write(&self.path("work"), &bytes)?;
+        durable::write(&self.path("room"), &[0x55; ROOM])?;
         durable::write(&self.path("permit"), b"")?;
         durable::sync_folder(self.folder.parent().unwrap_or(Path::new("/")))
     }
@@ -219,14 +224,17 @@ impl Attempt {
         self.path("output")
     }
 
-    /// There is no room for what it wrote.
-    pub fn forget_output(&self) -> io::Result<()> {
+    /// There is no room for the word of its end with what it wrote: that is forgotten, and the room kept for it is given back.
+    pub fn make_room(&self) -> io::Result<()> {
         // Cut, and not removed: it may be open, and would keep its room.
-        match OpenOptions::new().write(true).open(self.output()) {
-            Ok(file) => file.set_len(0),
-            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
-            Err(error) => Err(error),
+        for path in [self.output(), self.path("room")] {
+            match OpenOptions::new().write(true).open(path) {
+                Ok(file) => file.set_len(0)?,
+                Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+                Err(error) => return Err(error),
+            }
         }
+        Ok(())
     }
 
     /// Removes the folder: first out of sight, then what is in it.

@@ -119,6 +119,7 @@ fn read_one(value: &Value, id: &str) -> Result<Deployment, String> {
         restart: RestartRule::Leave,
         rerunnable: !is_command,
         least_rate: None,
+        grace: None,
     };
     let whole = Deployment::new(id, package, program);
     let mut whole = serde_json::to_value(whole).map_err(|error| error.to_string())?;

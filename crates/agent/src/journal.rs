@@ -110,7 +110,7 @@ impl Journal {
         }
         let is_whole = |kept: &Kept| kept.book == book && kept.note.is_none();
         let whole = [&ahead.path, &behind.path]
-            .map(|path| path.clone())
+            .map(PathBuf::clone)
             .into_iter()
             .zip([ahead.book == book && ahead.note.is_none(), is_whole(&behind)])
             .collect::<std::collections::BTreeMap<_, _>>();

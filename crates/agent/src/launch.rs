@@ -25,7 +25,7 @@ pub enum Keeper {
 }
 
 impl Keeper {
-    /// Who does on this machine: sd_booted(3).
+    /// Who does on this machine: `sd_booted(3)`.
     pub fn here() -> Self {
         let is_booted = Path::new("/run/systemd/system").is_dir();
         if is_booted && rustix::process::geteuid().is_root() { Self::Systemd } else { Self::Nobody }

@@ -13,7 +13,7 @@ use crate::attempt::{Ending, Exit, Stop, Work};
 
 /// Where programs are looked for, and nothing else of our own environment.
 const PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
-/// Seconds a program has to end by itself when it is to be stopped.
+/// Seconds a program has to end by itself when it is to be stopped, where its author says nothing.
 const GRACE: u32 = 10;
 
 /// Where this machine is, and where its packages come from.
@@ -125,7 +125,7 @@ pub(crate) fn work(
             .chain(reach.iter().cloned())
             .collect(),
         limit: program.limit,
-        grace: GRACE,
+        grace: program.grace.unwrap_or(GRACE),
         folder: "/".to_owned(),
     })
 }

@@ -34,7 +34,7 @@ use tree::Tree;
 /// Of how many later failures a word is left.
 const LATER: usize = 8;
 /// Between two looks for room on a full disk: twice as long each time.
-const PATIENCE: (Duration, Duration) = (Duration::from_millis(100), Duration::from_secs(60));
+const PATIENCE: (Duration, Duration) = (Duration::from_millis(100), Duration::from_mins(1));
 /// Between two looks at processes that were killed and are still there.
 const BREATH: Duration = Duration::from_millis(20);
 
@@ -58,20 +58,23 @@ pub(crate) fn run(attempt: &Attempt) -> io::Result<()> {
         later: Vec::new(),
         stopped: None,
     };
-    let ending = runner.to_the_end(&work)?;
+    let ending = runner.run_to_end(&work)?;
     leave_word(attempt, ending)?;
     drop(alive);
     Ok(())
 }
 
-/// Leaves word of the end. Where there is no room for it, what the program wrote goes first; then room is waited for.
+/// Leaves word of the end. Where there is no room for it, it has what was kept for it, and what the program wrote goes; where
+/// somebody else took that at once, room is waited for.
 fn leave_word(attempt: &Attempt, mut ending: Ending) -> io::Result<()> {
     let mut pause = PATIENCE.0;
+    let mut is_made = false;
     loop {
         match attempt.leave_word(&ending) {
-            Err(error) if durable::is_full(&error) && !ending.output.is_empty() => {
+            Err(error) if durable::is_full(&error) && !is_made => {
+                is_made = true;
                 ending.output = Vec::new();
-                attempt.forget_output()?;
+                attempt.make_room()?;
             }
             Err(error) if durable::is_full(&error) => {
                 let timer = Timer::steady()?;
@@ -96,7 +99,7 @@ struct Runner<'a> {
 }
 
 impl Runner<'_> {
-    fn to_the_end(&mut self, work: &Work) -> io::Result<Ending> {
+    fn run_to_end(&mut self, work: &Work) -> io::Result<Ending> {
         let (reader, writer) = io::pipe()?;
         let mut pipe = Some(OwnedFd::from(reader));
         let child = match self.start(work, writer) {

@@ -26,7 +26,7 @@ impl Timer {
         Self::of(TimerfdClockId::Monotonic)
     }
 
-    /// Readable when somebody sets the machine's clock, timerfd_create(2).
+    /// Readable when somebody sets the machine's clock, `timerfd_create(2)`.
     pub(crate) fn clock_was_set() -> io::Result<Self> {
         /// Seconds since 1970: a time that does not come.
         const NEVER: i64 = 1 << 40;

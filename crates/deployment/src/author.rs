@@ -81,7 +81,6 @@ pub fn review(
         let from = one.start.as_ref().and_then(|start| start.instant(zones).ok());
         let from = from.unwrap_or(now).max(now);
         match opening.fit(from, one.program.estimate.unwrap_or(0)) {
-            Fit::Always => {}
             Fit::Never(never) => say(one, true, never.to_string()),
             Fit::Fits(first) if first.from > from => {
                 let text = format!(
@@ -90,7 +89,7 @@ pub fn review(
                 );
                 say(one, false, text);
             }
-            Fit::Fits(_) => {}
+            Fit::Always | Fit::Fits(_) => {}
         }
     }
     findings

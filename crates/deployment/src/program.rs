@@ -58,6 +58,9 @@ pub struct Program {
     /// The least rate in bytes per second its content is fetched at; it waits on slower links.
     #[n(10)]
     pub least_rate: Option<u64>,
+    /// How many seconds it has to end by itself once it is asked to, before it is ended; ten where unsaid.
+    #[n(11)]
+    pub grace: Option<u32>,
 }
 
 /// What is done.
@@ -155,6 +158,7 @@ impl Program {
             restart: RestartRule::Leave,
             rerunnable: false,
             least_rate: None,
+            grace: None,
         }
     }
 }

@@ -76,7 +76,7 @@ impl Agent {
     /// Finds out what became of everything, as after a start.
     fn go_on(&mut self) -> Result<(), AgentError> {
         let probe = self.state.path().join("room");
-        let written = durable::write(&probe, &[0x55; ENOUGH]);
+        let written = durable::write(&probe, &vec![0x55; ENOUGH]);
         let _ = std::fs::remove_file(&probe);
         written.map_err(machine("looking for room on the disk"))?;
         self.events.clear();

@@ -23,14 +23,6 @@ impl FolderSite {
         Self { policy, messages, points }
     }
 
-    fn unreachable(&self, path: &Path, error: &io::Error) -> SiteError {
-        SiteError::Unreachable {
-            address: path.display().to_string(),
-            reason: error.to_string(),
-            retry_after: None,
-        }
-    }
-
     /// The last message that is there whole; what a crash tore off behind it is cut.
     fn last(&self) -> io::Result<Option<(u64, u64)>> {
         let file = match File::open(&self.messages) {
@@ -55,17 +47,24 @@ impl FolderSite {
     }
 }
 
+fn unreachable(path: &Path, error: &io::Error) -> SiteError {
+    SiteError::Unreachable {
+        address: path.display().to_string(),
+        reason: error.to_string(),
+        retry_after: None,
+    }
+}
+
 impl Site for FolderSite {
     fn check_in(&mut self, _: Option<Stamp>) -> Result<CheckIn, SiteError> {
-        let bytes =
-            fs::read(&self.policy).map_err(|error| self.unreachable(&self.policy, &error))?;
-        let heard = self.last().map_err(|error| self.unreachable(&self.messages, &error))?;
+        let bytes = fs::read(&self.policy).map_err(|error| unreachable(&self.policy, &error))?;
+        let heard = self.last().map_err(|error| unreachable(&self.messages, &error))?;
         // Whoever knows what is in force tells whether it is news: a number that was not raised is a mistake somebody made.
         Ok(CheckIn { document: Some(bytes), heard, next: None })
     }
 
     fn deliver(&mut self, messages: &[Message]) -> Result<u64, SiteError> {
-        let refused = |error: io::Error| self.unreachable(&self.messages, &error);
+        let refused = |error: io::Error| unreachable(&self.messages, &error);
         let last = self.last().map_err(refused)?;
         let mut file =
             OpenOptions::new().create(true).append(true).open(&self.messages).map_err(refused)?;
@@ -87,7 +86,7 @@ impl Site for FolderSite {
 
     fn deliver_inventory(&mut self, inventory: &[u8]) -> Result<(), SiteError> {
         let path = self.messages.with_extension("inventory");
-        crate::durable::write(&path, inventory).map_err(|error| self.unreachable(&path, &error))
+        crate::durable::write(&path, inventory).map_err(|error| unreachable(&path, &error))
     }
 
     fn points(&self) -> Vec<String> {

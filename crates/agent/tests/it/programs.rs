@@ -21,6 +21,7 @@ fn q214448_what_never_ends_is_ended_with_all_it_started_and_the_next_go_on() {
     );
     let once = json!({ "first": 1, "longest": 1, "attempts": 1 });
     let stubborn = with(shell("a-stubborn", &stubborn), "program.limit", json!(1));
+    let stubborn = with(stubborn, "program.grace", json!(2));
     let stubborn = with(stubborn, "retry", once.clone());
     let reads = with(call("b-reads", &["cat"]), "program.limit", json!(60));
     let out = machine.out("after");

@@ -17,7 +17,7 @@ use tempfile::TempDir;
 
 pub(crate) const AGENT: &str = env!("CARGO_BIN_EXE_packhorse-agent");
 /// What does not happen by then does not happen.
-const PATIENCE: Duration = Duration::from_secs(120);
+const PATIENCE: Duration = Duration::from_mins(2);
 
 /// A machine with an agent.
 pub(crate) struct Machine {
@@ -129,8 +129,8 @@ impl Machine {
             // Not everything that is waited for shows in a folder.
             let _ = poll(&mut watched, Some(&Timespec { tv_sec: 0, tv_nsec: 50_000_000 }));
             if !watched[0].revents().is_empty() {
-                let mut block = [0; 65_536];
-                let _ = rustix::io::read(&watch, &mut block);
+                let mut block = vec![0; 65_536];
+                let _ = rustix::io::read(&watch, block.as_mut_slice());
             }
         }
     }

@@ -97,7 +97,7 @@ fn a_window_that_cannot_be_read_is_a_window_also_after_a_restart() {
     let mut machine = Machine::new();
     let out = machine.out("ran");
     let one = with(shell("one", &format!("echo x >> {out}")), "windows", json!("inside"));
-    machine.deploy_with(&[one.clone()], &json!({ "windows": [{ "name": "night" }] }));
+    machine.deploy_with(std::slice::from_ref(&one), &json!({ "windows": [{ "name": "night" }] }));
     for _ in 0..3 {
         machine.once(&[]);
         assert_eq!(lines(&out), 0);

@@ -94,6 +94,15 @@ fn the_frozen_document_is_read_and_written_alike() {
     assert_eq!(document().write(), FROZEN);
 }
 
+/// Where it says nothing of a grace, it is written as ever; where it does, that is read back.
+#[test]
+fn a_grace_is_kept() {
+    let mut with_grace = document();
+    with_grace.deployments[2].program.grace = Some(45);
+    assert_ne!(with_grace.write(), FROZEN);
+    assert_eq!(read(&with_grace.write()).unwrap(), with_grace);
+}
+
 #[test]
 fn another_clients_document_is_refused_by_name() {
     let other = "ffffffffffffffffffffffffffffffff".parse().unwrap();

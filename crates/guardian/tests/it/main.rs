@@ -21,7 +21,7 @@ use testkit::{Stop, stop_at};
 
 const GUARDIAN: &str = env!("CARGO_BIN_EXE_packhorse-guardian");
 /// What does not happen by then does not happen.
-const PATIENCE: Duration = Duration::from_secs(60);
+const PATIENCE: Duration = Duration::from_mins(1);
 /// Shows that it lives, first here and then to its site, and goes on.
 const LIVES: &str = "#!/bin/sh\nfor proof in 000 001; do printf \"\\\\$proof\" > $PACKHORSE_GUARDIAN/a.$$; mv $PACKHORSE_GUARDIAN/a.$$ $PACKHORSE_GUARDIAN/alive; done\nexec sleep 1000\n";
 /// Shows that it lives here; its site does not answer.
@@ -79,7 +79,7 @@ impl Home {
             assert!(since.elapsed() < PATIENCE, "{what} did not happen: {:?}", self.upgrade());
             let mut watched = [PollFd::new(&watch, PollFlags::IN)];
             if poll(&mut watched, Some(&Timespec { tv_sec: 0, tv_nsec: 100_000_000 })) != Ok(0) {
-                let _ = rustix::io::read(&watch, &mut [0; 65_536]);
+                let _ = rustix::io::read(&watch, vec![0; 65_536].as_mut_slice());
             }
         }
     }
