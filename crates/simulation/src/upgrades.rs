@@ -106,13 +106,9 @@ impl Machine {
             return Some(UpgradeEvent::Ended);
         }
         match self.quality {
-            Quality::Dies => {
-                self.running = None;
-                Some(UpgradeEvent::Ended)
-            }
             Quality::Hangs => has_limit.then_some(UpgradeEvent::Overdue),
             Quality::DiesLater if dice.chance(50) => Some(UpgradeEvent::Proved(Proof::Local)),
-            Quality::DiesLater => {
+            Quality::Dies | Quality::DiesLater => {
                 self.running = None;
                 Some(UpgradeEvent::Ended)
             }
