@@ -256,7 +256,9 @@ impl Stage {
         for (file, name) in [(&small, "small"), (&newest, "bench")] {
             ensure!(self.publish(file, name)?, "the last version of {name} is not taken");
         }
-        self.tree.must(0, &["retire", "passing"])?;
+        // It may have come to nothing each time.
+        let retired = self.tree.say(0, &["retire", "passing"])?;
+        ensure!(matches!(retired.status.code(), Some(0 | 4)), "{}", tail(&retired));
         for site in 0..self.tree.sites() {
             // It says what is wrong, if anything is; the sites mend it.
             let output = self.tree.say(site, &["verify"])?;
