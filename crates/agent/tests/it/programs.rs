@@ -27,7 +27,7 @@ fn q214448_what_never_ends_is_ended_with_all_it_started_and_the_next_go_on() {
     let out = machine.out("after");
     machine.deploy(&[stubborn, reads, shell("c-after", &format!("echo x >> {out}"))]);
     machine.once(&[]);
-    assert_eq!(processes(&seconds), 0, "survivors");
+    assert_eq!(processes(&seconds), 0, "survivors; told was {:?}", machine.messages());
     assert_eq!(machine.words("a-stubborn"), ["starting", "failed"]);
     let failed =
         machine.messages().into_iter().find(|one| one["said"]["word"] == "failed").unwrap();
