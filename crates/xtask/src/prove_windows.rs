@@ -21,7 +21,7 @@ use crate::{
 };
 use installers::{INSTALLERS, OURS};
 use picture::{Picture, expect_same};
-use wine::{Prefixes, SCREEN, Screen, WINE, run_in, settle, wine};
+use wine::{Prefixes, Screen, WINE, run_in, screen, settle, wine};
 
 /// What the proof needs of the distribution, by its files.
 pub(crate) const NEEDS: [debian::Need; 8] = [
@@ -113,7 +113,7 @@ impl Proof {
         capture.arg("--wine").arg(&reference).arg("-o").arg(&project);
         capture.args(["--give-up-when-idle", IDLE]);
         capture.arg("--session").arg(self.folder.join(format!("session-{name}")));
-        run_quietly(capture.env("DISPLAY", SCREEN).arg("--").arg(&setup).arg("/S"))?;
+        run_quietly(capture.env("DISPLAY", screen()).arg("--").arg(&setup).arg("/S"))?;
         let installer = self.folder.join(format!("{name}.exe"));
         let mut compile = command(self.packhorse.to_str().unwrap_or_default(), ["compile"]);
         run_quietly(compile.arg(&project).args(["--target", "windows", "-o"]).arg(&installer))?;
@@ -159,7 +159,7 @@ impl Proof {
         let prefix = self.prefixes.fresh("elsewhere")?;
         let run = |words: &[&str]| -> Result<String> {
             let mut renamed = command("unshare", ["--uts", "sh", "-c", RENAMED, "sh", WINE]);
-            renamed.args(words).env("WINEPREFIX", &prefix).env("DISPLAY", SCREEN);
+            renamed.args(words).env("WINEPREFIX", &prefix).env("DISPLAY", screen());
             output(renamed.env("WINEDEBUG", "-all"))
         };
         run(&[installer, "--silent"])?;

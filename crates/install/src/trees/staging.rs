@@ -313,8 +313,11 @@ fn make_file<M: Machine + ?Sized>(
     at: &MachinePath,
     meta: &RawMeta,
 ) -> Result<(u64, Hash), InstallError> {
-    let values: Vec<Vec<u8>> =
-        content.substitutions.iter().map(|one| work.expand(&one.with)).collect::<Result<_, _>>()?;
+    let values: Vec<Vec<u8>> = content
+        .substitutions
+        .iter()
+        .map(|one| Ok(one.formed(work.expand(&one.with)?)))
+        .collect::<Result<_, InstallError>>()?;
     let mut written = Written { hasher: Hasher::new(), length: 0 };
     let plain = content.substitutions.is_empty();
     let Work { transaction, progress, counts, .. } = work;

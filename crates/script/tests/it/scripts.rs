@@ -186,6 +186,13 @@ fn comparison() -> BoxedStrategy<Condition> {
                 .prop_filter("a name", |name| !name.is_empty())
                 .prop_map(|name| Value::Fact(Fact::Installed(name.into()))),
             name().prop_map(|name| Value::Fact(Fact::SystemPackage(name))),
+            (self::text(), self::text()).prop_map(|(key, value)| {
+                let template = |text: String| {
+                    if text.is_empty() { Template(Vec::new()) } else { Template::literal(text) }
+                };
+                let registry = Fact::Registry { key: template(key), value: template(value) };
+                Value::Version(Box::new(Value::Fact(registry)))
+            }),
         ]
     };
     let truth = || prop_oneof![any::<bool>().prop_map(Value::Truth), question()];
