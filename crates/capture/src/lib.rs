@@ -7,7 +7,7 @@
 //! - [`Rules`] say which changes are noise; recognisers turn others into steps that say what they
 //!   mean; [`Facts`] say what must not leave the reference machine;
 //! - a [`Draft`] is the script, the payload and the [`Report`] that come out;
-//! - [`wrap`](wrap()) carries an installer that behaves well as it is: told by its [`Maker`], known by its [`Entry`].
+//! - [`wrap`](wrap()) carries an installer that behaves well as it is: told by its [`Maker`], known by its [`Listing`].
 //!
 //! **Invariant:** nothing is dropped from a change set, and nothing is dropped silently from a draft:
 //! every change is carried, understood or left out, and the report says which and why.
@@ -66,4 +66,4 @@ pub use snapshot::{
     SnapshotWriter,
 };
 pub use windows::add_registry;
-pub use wrap::{Entry, Maker, Msi, WrapError, Wrapping, wrap};
+pub use wrap::{Listing, Maker, Msi, WrapError, Wrapping, wrap};

@@ -1,10 +1,10 @@
 //! Installers that behave well are wrapped: carried as they are and run with their silent switches, not captured.
 //!
 //! - [`Maker`] says by its bytes what made an installer, and how such installers are told to be silent;
-//! - [`Entry`] is what it leaves in Programs and Features, which tells whether it is there and how it goes;
+//! - [`Listing`] is what it leaves in Programs and Features, which tells whether it is there and how it goes;
 //! - [`wrap`] makes the script.
 
-mod entry;
+mod listing;
 mod maker;
 
 use std::collections::BTreeMap;
@@ -15,7 +15,7 @@ use model::{
 };
 use script::{Comments, Script, Step, StepKind, TreeSource, TreeStep};
 
-pub use entry::Entry;
+pub use listing::Listing;
 pub use maker::{Maker, Msi};
 
 /// Where wrapped installers stay on a machine: what takes the software off may need them.
@@ -35,7 +35,7 @@ pub struct Wrapping {
     /// What made it.
     pub maker: Maker,
     /// What it leaves in Programs and Features.
-    pub entry: Entry,
+    pub listing: Listing,
 }
 
 /// Why an installer cannot be wrapped.
@@ -50,9 +50,9 @@ pub enum WrapError {
 
 /// The script of a project that carries an installer and runs it.
 pub fn wrap(wrapping: &Wrapping) -> Result<(Script, Comments), WrapError> {
-    let Wrapping { name, version, file, maker, entry } = wrapping;
+    let Wrapping { name, version, file, maker, listing } = wrapping;
     let place = template(&format!("{PLACE}\\{name}\\{file}"));
-    let undo = maker.uninstall(&place, entry).ok_or(WrapError::NoUninstall)?;
+    let undo = maker.uninstall(&place, listing).ok_or(WrapError::NoUninstall)?;
     let run = RunStep {
         command: maker.install(&place),
         at: Hook::Install,
@@ -71,7 +71,7 @@ pub fn wrap(wrapping: &Wrapping) -> Result<(Script, Comments), WrapError> {
         except: Vec::new(),
     };
     let program = Program {
-        detect: Some(detect(entry)),
+        detect: Some(detect(listing)),
         requires: Some(is_windows()),
         exit_codes: run
             .exit_codes
@@ -95,7 +95,7 @@ pub fn wrap(wrapping: &Wrapping) -> Result<(Script, Comments), WrapError> {
         name: name.clone(),
         version: version.clone(),
         architecture: maker.architecture(),
-        summary: entry.display_name.clone(),
+        summary: listing.display_name.clone(),
         configuration: Vec::new(),
         generated: Vec::new(),
         variables: BTreeMap::new(),
@@ -108,16 +108,16 @@ pub fn wrap(wrapping: &Wrapping) -> Result<(Script, Comments), WrapError> {
 }
 
 /// It is there when its entry is, with this version or a newer one where the entry says one.
-fn detect(entry: &Entry) -> Condition {
+fn detect(listing: &Listing) -> Condition {
     let value = |name: &str| {
-        let (key, value) = (Template::literal(entry.key.as_str()), Template::literal(name));
+        let (key, value) = (Template::literal(listing.key.as_str()), Template::literal(name));
         Value::Fact(Fact::Registry { key, value })
     };
     let text = |text: &str| {
         Value::Text(if text.is_empty() { Template::default() } else { Template::literal(text) })
     };
     let version = |value: Value| Value::Version(Box::new(value));
-    if entry.version.is_empty() {
+    if listing.version.is_empty() {
         return Condition::Compare {
             left: value("DisplayName"),
             comparison: Comparison::NotEqual,
@@ -127,7 +127,7 @@ fn detect(entry: &Entry) -> Condition {
     Condition::Compare {
         left: version(value("DisplayVersion")),
         comparison: Comparison::AtLeast,
-        right: version(text(&entry.version)),
+        right: version(text(&listing.version)),
     }
 }
 

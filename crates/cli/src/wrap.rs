@@ -8,7 +8,7 @@ use std::{
     process::ExitCode,
 };
 
-use capture::{Entry, Maker, WrapError, Wrapping};
+use capture::{Listing, Maker, WrapError, Wrapping};
 use model::{PackageName, Version};
 use operate::Exit;
 
@@ -67,16 +67,16 @@ enum WrapCommandError {
         "nothing says what the software leaves in Programs and Features: `--wine PREFIX` runs it there and sees, or say it with \
          `--uninstall-entry KEY --uninstall-command LINE`"
     )]
-    NoEntry,
+    NoListing,
     #[error(
         "`{0}` is no entry of Programs and Features: give its key there, or the last name of it"
     )]
-    Entry(String),
+    Listing(String),
     #[error(
         "it left {} in Programs and Features: say which counts with `--uninstall-entry KEY --uninstall-command LINE`",
         if .0.is_empty() { "nothing".to_owned() } else { .0.join(", ") }
     )]
-    Entries(Vec<String>),
+    Listings(Vec<String>),
     #[error("`{}` in the Wine prefix ended with {code}, and nothing was wrapped", path.display())]
     Failed { path: PathBuf, code: i32 },
     #[error("nothing says the software's {what}: give it with `--{what}`")]
@@ -101,7 +101,7 @@ pub(crate) fn run(args: &Args) -> ExitCode {
     match perform(args) {
         Ok((folder, wrapping)) => {
             let (name, version) = (wrapping.name.to_string(), wrapping.version.to_string());
-            let entry = &wrapping.entry.key;
+            let entry = &wrapping.listing.key;
             if args.json {
                 let answer = serde_json::json!({
                     "project": folder,
@@ -145,10 +145,10 @@ fn perform(args: &Args) -> Result<(PathBuf, Wrapping), WrapCommandError> {
     let maker = Maker::of(&mut file)
         .map_err(unreadable)?
         .ok_or_else(|| WrapCommandError::Unknown(args.setup.clone()))?;
-    let entry = entry_of(args, &maker)?;
+    let listing = listing_of(args, &maker)?;
     let title = match &maker {
         Maker::Msi(msi) => msi.name.as_str(),
-        _ => entry.display_name.as_str(),
+        _ => listing.display_name.as_str(),
     };
     let name = match &args.name {
         Some(name) => name.clone(),
@@ -156,10 +156,10 @@ fn perform(args: &Args) -> Result<(PathBuf, Wrapping), WrapCommandError> {
     };
     let version = match &args.version {
         Some(version) => version.clone(),
-        None if entry.version.is_empty() => {
+        None if listing.version.is_empty() => {
             return Err(WrapCommandError::Unsaid { what: "version" });
         }
-        None => entry.version.clone(),
+        None => listing.version.clone(),
     };
     let said = args.setup.file_name().map(|name| name.to_string_lossy().into_owned());
     let wrapping = Wrapping {
@@ -167,7 +167,7 @@ fn perform(args: &Args) -> Result<(PathBuf, Wrapping), WrapCommandError> {
         file: said.unwrap_or_else(|| "setup.exe".to_owned()),
         name,
         maker,
-        entry,
+        listing,
     };
     let folder = args.output.clone().unwrap_or_else(|| PathBuf::from(wrapping.name.as_str()));
     write(args, &folder, &wrapping)?;
@@ -175,35 +175,35 @@ fn perform(args: &Args) -> Result<(PathBuf, Wrapping), WrapCommandError> {
 }
 
 /// What the software leaves in Programs and Features: it says so itself, somebody does, or it is seen.
-fn entry_of(args: &Args, maker: &Maker) -> Result<Entry, WrapCommandError> {
+fn listing_of(args: &Args, maker: &Maker) -> Result<Listing, WrapCommandError> {
     match maker {
         Maker::Msi(msi) => {
-            let known = Entry::of_product(&msi.product_code, msi.is_64, &msi.name, &msi.version);
-            return known.ok_or_else(|| WrapCommandError::Entry(msi.product_code.clone()));
+            let known = Listing::of_product(&msi.product_code, msi.is_64, &msi.name, &msi.version);
+            return known.ok_or_else(|| WrapCommandError::Listing(msi.product_code.clone()));
         }
         Maker::Burn(id) => {
             let version = args.version.as_deref().unwrap_or_default();
-            let known = Entry::of_product(id, false, "", version);
-            return known.ok_or_else(|| WrapCommandError::Entry(id.clone()));
+            let known = Listing::of_product(id, false, "", version);
+            return known.ok_or_else(|| WrapCommandError::Listing(id.clone()));
         }
         _ => {}
     }
     if let Some(name) = &args.uninstall_entry {
         let command = args.uninstall_command.as_deref().unwrap_or_default();
         let version = args.version.as_deref().unwrap_or_default();
-        return Entry::named(name, command, version)
-            .ok_or_else(|| WrapCommandError::Entry(name.clone()));
+        return Listing::named(name, command, version)
+            .ok_or_else(|| WrapCommandError::Listing(name.clone()));
     }
-    let Some(prefix) = &args.wine else { return Err(WrapCommandError::NoEntry) };
+    let Some(prefix) = &args.wine else { return Err(WrapCommandError::NoListing) };
     let (before, after, code) = registry_around(prefix, &args.setup, maker.switches())?;
     if code != 0 {
         return Err(WrapCommandError::Failed { path: args.setup.clone(), code });
     }
-    let mut made = Entry::made(&before, &after);
+    let mut made = Listing::made(&before, &after);
     match made.len() {
         1 => Ok(made.remove(0)),
-        _ => Err(WrapCommandError::Entries(
-            made.iter().map(|entry| format!("`{}`", entry.key)).collect(),
+        _ => Err(WrapCommandError::Listings(
+            made.iter().map(|one| format!("`{}`", one.key)).collect(),
         )),
     }
 }
@@ -252,10 +252,10 @@ fn write(args: &Args, folder: &Path, wrapping: &Wrapping) -> Result<(), WrapComm
 fn exit_of(error: &WrapCommandError) -> Exit {
     match error {
         WrapCommandError::Unknown(_)
-        | WrapCommandError::NoEntry
-        | WrapCommandError::Entries(_)
+        | WrapCommandError::NoListing
+        | WrapCommandError::Listings(_)
         | WrapCommandError::Wrap(_) => Exit::Decision,
-        WrapCommandError::Unsaid { .. } | WrapCommandError::Entry(_) => Exit::Usage,
+        WrapCommandError::Unsaid { .. } | WrapCommandError::Listing(_) => Exit::Usage,
         _ => Exit::Failed,
     }
 }

@@ -6,7 +6,7 @@ use std::{
 use aho_corasick::AhoCorasick;
 use model::{Architecture, ExitMeaning, Template};
 
-use super::{Entry, after, any, template};
+use super::{Listing, after, any, template};
 
 /// What made an installer, and what it says of itself.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -144,7 +144,7 @@ impl Maker {
     }
 
     /// The command that takes the software off; `None` where nothing says how.
-    pub(super) fn uninstall(&self, place: &Template, entry: &Entry) -> Option<Vec<Template>> {
+    pub(super) fn uninstall(&self, place: &Template, listing: &Listing) -> Option<Vec<Template>> {
         let literal = |words: &[&str]| words.iter().map(|word| Template::literal(*word)).collect();
         let with = |start: Vec<Template>, words: &[&str]| {
             let more: Vec<Template> = literal(words);
@@ -161,20 +161,20 @@ impl Maker {
             }
             // It would go on as a copy of itself and end at once; told where it is, it stays till all is done.
             Self::Nsis => {
-                let program = entry.uninstaller()?;
+                let program = listing.uninstaller()?;
                 let (folder, _) = program.rsplit_once('\\')?;
                 let folder = after("_?=", &template_of(folder));
                 Some(vec![template_of(program), Template::literal("/S"), folder])
             }
             Self::Inno => {
-                let program = template_of(entry.uninstaller()?);
+                let program = template_of(listing.uninstaller()?);
                 Some(with(vec![program], &["/VERYSILENT", "/SUPPRESSMSGBOXES", "/NORESTART"]))
             }
             // Its entry is that of the MSI inside.
             Self::InstallShield => {
-                let code = entry.key.name().to_owned();
+                let code = listing.key.name().to_owned();
                 if !code.starts_with('{') {
-                    return entry.quiet_words();
+                    return listing.quiet_words();
                 }
                 let start = vec![msiexec(), Template::literal("/x"), Template::literal(code)];
                 Some(with(start, &["/qn", "/norestart"]))
@@ -205,7 +205,7 @@ fn msiexec() -> Template {
 
 /// A path of the machine it was found on, its folders made variables.
 fn template_of(path: &str) -> Template {
-    Entry::generalised(path)
+    Listing::generalised(path)
 }
 
 /// The identifier of a bundle, of the section whose name stands at `at`.

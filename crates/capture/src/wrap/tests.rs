@@ -2,7 +2,7 @@ use std::io::Cursor;
 
 use model::{RegistryKey, Version};
 
-use super::{Entry, Maker, Msi, Wrapping, wrap};
+use super::{Listing, Maker, Msi, Wrapping, wrap};
 use crate::Registry;
 
 fn maker(bytes: &[u8]) -> Option<Maker> {
@@ -33,13 +33,13 @@ fn makers_are_told_by_their_bytes() {
     assert_eq!(maker(&burn), Some(Maker::Burn(id)));
 }
 
-fn wrapped(maker: Maker, entry: Entry) -> String {
+fn wrapped(maker: Maker, listing: Listing) -> String {
     let wrapping = Wrapping {
         name: "app".parse().unwrap(),
         version: Version::new("2.5"),
         file: "setup.bin".to_owned(),
         maker,
-        entry,
+        listing,
     };
     let (script, comments) = wrap(&wrapping).unwrap();
     let text = script::print_with_comments(&script, &comments);
@@ -51,8 +51,8 @@ fn wrapped(maker: Maker, entry: Entry) -> String {
 fn an_msi_is_found_by_its_product_code() {
     let code = "{11111111-2222-3333-4444-555555555555}";
     let msi = Msi { product_code: code.to_owned(), is_64: true, ..Msi::default() };
-    let entry = Entry::of_product(code, true, "The App", "2.5.0").unwrap();
-    let text = wrapped(Maker::Msi(msi), entry);
+    let listing = Listing::of_product(code, true, "The App", "2.5.0").unwrap();
+    let text = wrapped(Maker::Msi(msi), listing);
     for said in
         [r"'/x'", code, r"${system}\msiexec.exe", "1618 = \"retry\"", "DisplayVersion", "x86-64"]
     {
@@ -70,9 +70,9 @@ fn an_nsis_uninstaller_is_waited_for() {
              \"DisplayName\"=\"The App\"\n\"UninstallString\"=\"C:\\\\Program Files\\\\The App\\\\un.exe\"\n",
         )
         .unwrap();
-    let made = Entry::made(&Registry::default(), &after);
+    let made = Listing::made(&Registry::default(), &after);
     assert_eq!(made.len(), 1);
-    assert!(Entry::made(&after, &after).is_empty());
+    assert!(Listing::made(&after, &after).is_empty());
     let text = wrapped(Maker::Nsis, made[0].clone());
     assert!(text.contains(r"${program-files}\The App\un.exe"), "{text}");
     assert!(text.contains(r"_?=${program-files}\The App"), "{text}");
@@ -83,14 +83,14 @@ fn an_nsis_uninstaller_is_waited_for() {
 fn what_nobody_can_take_off_is_not_wrapped() {
     let key =
         RegistryKey::new(r"HKLM\SOFTWARE\Microsoft\Windows\CurrentVersion\Uninstall\X").unwrap();
-    let entry = Entry::named(key.as_str(), "", "").unwrap();
+    let listing = Listing::named(key.as_str(), "", "").unwrap();
     let wrapping = Wrapping {
         name: "app".parse().unwrap(),
         version: Version::new("1"),
         file: "setup.exe".to_owned(),
         maker: Maker::Inno,
-        entry,
+        listing,
     };
     assert!(wrap(&wrapping).is_err());
-    assert_eq!(Entry::named(r"HKLM\SOFTWARE\X", "", ""), None);
+    assert_eq!(Listing::named(r"HKLM\SOFTWARE\X", "", ""), None);
 }

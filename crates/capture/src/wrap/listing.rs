@@ -12,7 +12,7 @@ const PLACES: [&str; 4] = [
 
 /// What an installer leaves in Programs and Features.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Entry {
+pub struct Listing {
     /// Its key.
     pub key: RegistryKey,
     /// What people read.
@@ -25,7 +25,7 @@ pub struct Entry {
     pub quiet: String,
 }
 
-impl Entry {
+impl Listing {
     /// The entries of Programs and Features that came to be between two looks at a registry.
     pub fn made(before: &Registry, after: &Registry) -> Vec<Self> {
         let mut made = Vec::new();
@@ -48,7 +48,7 @@ impl Entry {
             });
         }
         // Parts that are not shown belong to one that is.
-        made.retain(|entry| !entry.display_name.is_empty());
+        made.retain(|listing| !listing.display_name.is_empty());
         made
     }
 
