@@ -9,7 +9,7 @@ use std::{
     process::ExitCode,
 };
 
-use ::site::{AddressSettings, Client, Folder, Listen, SiteError, Status, Token};
+use ::site::{AddressSettings, Client, Folder, Listen, SiteError, Status, Token, Trip};
 use ::store::PublishError;
 use model::PackageName;
 use operate::Exit;
@@ -43,16 +43,29 @@ enum Command {
     Init {
         /// Its code: 1 to 32 upper-case letters, digits and hyphens.
         code: String,
+        /// An empty PostgreSQL database, such as `postgres://site@/top?host=/run/postgresql`; without it, a file in the
+        /// site's folder.
+        #[arg(long, value_name = "URL")]
+        database: Option<String>,
     },
-    /// Run it, until SIGTERM.
+    /// Take the tables to the newest schema, or into another database; the site must not run.
+    #[command(
+        after_help = "Example:\n  packhorse site migrate --to 'postgres://site@/top?host=/run/postgresql'"
+    )]
+    Migrate {
+        /// An empty PostgreSQL database, or `sqlite` for a file in the site's folder.
+        #[arg(long, value_name = "URL")]
+        to: Option<String>,
+    },
+    /// Run it, until SIGTERM. On PostgreSQL, several processes may.
     #[command(
         after_help = "Example:\n  packhorse site serve --data /srv/site --listen 127.0.0.1:7480"
     )]
     Serve {
-        /// Where to listen.
-        #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1:7480")]
-        listen: SocketAddr,
-        /// Where to listen for child sites; without it, none can call.
+        /// Where to listen; 127.0.0.1:7480, if `site.toml` says nothing either.
+        #[arg(long, value_name = "ADDRESS")]
+        listen: Option<SocketAddr>,
+        /// Where to listen for child sites; without it, and without `link` in `site.toml`, none can call.
         #[arg(long, value_name = "ADDRESS")]
         link: Option<SocketAddr>,
     },
@@ -62,9 +75,9 @@ enum Command {
 4 the parent refuses, 6 this site runs"
     )]
     Attach {
-        /// Where the parent listens for children.
+        /// Where the parent listens for children; several with commas. Without it, a courier goes between them.
         #[arg(long, value_name = "ADDRESS")]
-        parent: String,
+        parent: Option<String>,
         /// What `packhorse site child add` wrote.
         #[arg(long, value_name = "FILE")]
         token: PathBuf,
@@ -143,11 +156,43 @@ enum Command {
     /// Read every copy and compare; what is damaged is mended.
     #[command(after_help = "Example:\n  packhorse site verify")]
     Verify,
+    /// Exchange with sites without a line, by a medium somebody carries.
+    #[command(after_help = "Example:\n  packhorse site courier export --to /media/stick BERLIN")]
+    Courier {
+        #[command(subcommand)]
+        command: Courier,
+    },
     /// Look after distribution points.
     #[command(after_help = "Example:\n  packhorse site dp add berlin /srv/packages")]
     Dp {
         #[command(subcommand)]
         command: Dp,
+    },
+}
+
+#[derive(clap::Subcommand)]
+enum Courier {
+    /// Write what children lack, and this site's report to its parent.
+    #[command(
+        after_help = "Example:\n  packhorse site courier export --to /media/stick BERLIN\n\nExit codes: 0 done, 1 failed, 7 the medium is full, \
+8 something was left out"
+    )]
+    Export {
+        /// A folder of the medium.
+        #[arg(long, value_name = "DIR")]
+        to: PathBuf,
+        /// For these children; for all of them and the parent, if nobody is named.
+        child: Vec<String>,
+    },
+    /// Take in what is there for this site; twice is once.
+    #[command(
+        after_help = "Example:\n  packhorse site courier import --from /media/stick\n\nExit codes: 0 done, 1 failed, 4 set aside, 8 something \
+was damaged, 9 nothing for this site"
+    )]
+    Import {
+        /// A folder of the medium.
+        #[arg(long, value_name = "DIR")]
+        from: PathBuf,
     },
 }
 
@@ -276,7 +321,7 @@ fn failure(error: SiteError) -> Failure {
         | SiteError::Location { .. }
         | SiteError::Refused(_)
         | SiteError::Said { conflict: true, .. } => Exit::Decision,
-        SiteError::Code(_) | SiteError::Token { .. } => Exit::Usage,
+        SiteError::Code(_) | SiteError::Token { .. } | SiteError::Settings { .. } => Exit::Usage,
         SiteError::Publish(PublishError::Open { .. } | PublishError::Read { .. }) => Exit::Damaged,
         SiteError::InUse { .. } | SiteError::Listen { .. } => Exit::InUse,
         SiteError::File { source, .. } if source.kind() == std::io::ErrorKind::StorageFull => {
@@ -295,16 +340,28 @@ fn answer(args: &Args) -> Result<Answer, SiteError> {
     let folder = Folder::new(&args.data);
     let client = || Client::local(&folder);
     Ok(match &args.command {
-        Command::Init { code } => {
-            ::site::init(&folder, code)?;
+        Command::Migrate { to } => {
+            ::site::migrate(&folder, to.as_deref())?;
+            done(match to {
+                None => "the tables have the newest schema\n".to_owned(),
+                Some(to) if to == "sqlite" => {
+                    "the tables are in the site's folder now\n".to_owned()
+                }
+                Some(_) => "the tables are in the other database now\n".to_owned(),
+            })
+        }
+        Command::Init { code, database } => {
+            ::site::init(&folder, code, database.as_deref())?;
             done(format!("{}: site {code}\n", args.data.display()))
         }
         Command::Serve { listen, link } => {
-            ::site::serve(folder, Listen { api: *listen, link: *link })?;
+            let settings = folder.settings()?;
+            let api = listen.unwrap_or(settings.listen());
+            ::site::serve(folder, Listen { api, link: link.or(settings.link) })?;
             done(String::new())
         }
         Command::Attach { parent, token } => {
-            let code = ::site::attach(&folder, parent, token)?;
+            let code = ::site::attach(&folder, parent.as_deref(), token)?;
             done(format!("this site is a child of `{code}`\n"))
         }
         Command::Child { command } => child(&folder, command)?,
@@ -355,8 +412,30 @@ fn answer(args: &Args) -> Result<Answer, SiteError> {
             client()?.retry(dp.as_deref(), package.as_ref())?;
             done("tried again now\n".to_owned())
         }
+        Command::Courier { command } => trips(match command {
+            Courier::Export { to, child } => client()?.courier_export(to, child)?,
+            Courier::Import { from } => client()?.courier_import(from)?,
+        }),
         Command::Dp { command } => point(&folder, command)?,
     })
+}
+
+fn trips(trips: Vec<Trip>) -> Answer {
+    let lines = trips.iter().map(|trip| {
+        let Trip { child, way, packages, objects, bytes, already, left } = trip;
+        let left: String = left.iter().map(|line| format!("  left out: {line}\n")).collect();
+        format!(
+            "{child}, {way}: {packages} packages, {objects} objects of {bytes} bytes, {already} were there\n{left}"
+        )
+    });
+    let text =
+        if trips.is_empty() { "nothing for this site\n".to_owned() } else { lines.collect() };
+    let exit = match trips.as_slice() {
+        [] => Exit::Nothing,
+        trips if trips.iter().any(|trip| !trip.left.is_empty()) => Exit::Leftovers,
+        _ => Exit::Done,
+    };
+    Answer { exit, json: json!(trips), text }
 }
 
 fn child(folder: &Folder, command: &Child) -> Result<Answer, SiteError> {

@@ -17,6 +17,8 @@ mod resolve;
 #[cfg(feature = "observe")]
 pub mod facts;
 #[cfg(feature = "observe")]
+pub mod memory;
+#[cfg(feature = "observe")]
 pub mod mounts;
 #[cfg(feature = "observe")]
 pub mod namespaces;

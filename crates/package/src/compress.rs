@@ -1,6 +1,10 @@
 //! Frames, packed (docs/formats/package.md §5).
 
-use std::{io, thread};
+use std::{
+    io,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    thread,
+};
 
 use zstd::{bulk::Compressor, zstd_safe::CParameter};
 
@@ -49,28 +53,64 @@ pub(crate) fn compress(plain: &[u8], settings: Settings) -> io::Result<Vec<u8>> 
     Compressor::new(settings.level)?.compress(plain)
 }
 
-/// Packs content of a lane.
-fn compress_content(plain: Vec<u8>, kind: Kind, settings: Settings) -> io::Result<Vec<u8>> {
-    let filtered = settings.filters(kind);
-    pack_content(plain, kind.window_log(), filtered, kind.level(settings.level))
+pub(crate) fn pack_content(
+    plain: &mut [u8],
+    window_log: u32,
+    filtered: bool,
+    level: i32,
+) -> io::Result<Vec<u8>> {
+    pack_with(&mut Compressor::new(level)?, plain, window_log, filtered, level)
 }
 
-pub(crate) fn pack_content(
-    mut plain: Vec<u8>,
+fn pack_with(
+    compressor: &mut Compressor<'_>,
+    plain: &mut [u8],
     window_log: u32,
     filtered: bool,
     level: i32,
 ) -> io::Result<Vec<u8>> {
     if filtered {
-        calls::encode(&mut plain);
+        calls::encode(plain);
     }
-    let mut compressor = Compressor::new(level)?;
+    compressor.set_compression_level(level)?;
     compressor.set_parameter(CParameter::WindowLog(window_log))?;
     // What repeats far back is found at every level but those that want nothing but speed.
-    if level > 0 {
-        compressor.set_parameter(CParameter::EnableLongDistanceMatching(true))?;
+    compressor.set_parameter(CParameter::EnableLongDistanceMatching(level > 0))?;
+    compressor.compress(plain)
+}
+
+/// What one frame leaves for the next: memory that is given back and asked for again for every frame ends up in pieces, and
+/// a large package would need more of it than a small one.
+#[derive(Clone, Default)]
+pub(crate) struct Leftovers(Arc<Mutex<Kept>>);
+
+#[derive(Default)]
+struct Kept {
+    compressors: Vec<Compressor<'static>>,
+    buffers: Vec<Vec<u8>>,
+}
+
+impl Leftovers {
+    /// An empty buffer.
+    pub(crate) fn buffer(&self) -> Vec<u8> {
+        self.lock().buffers.pop().unwrap_or_default()
     }
-    compressor.compress(&plain)
+
+    fn lock(&self) -> MutexGuard<'_, Kept> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn pack(&self, mut plain: Vec<u8>, kind: Kind, settings: Settings) -> io::Result<Vec<u8>> {
+        let (filtered, level) = (settings.filters(kind), kind.level(settings.level));
+        let kept = self.lock().compressors.pop();
+        let mut compressor = kept.map_or_else(|| Compressor::new(level), Ok)?;
+        let packed = pack_with(&mut compressor, &mut plain, kind.window_log(), filtered, level);
+        plain.clear();
+        let mut kept = self.lock();
+        kept.compressors.push(compressor);
+        kept.buffers.push(plain);
+        packed
+    }
 }
 
 /// A frame of content that is being packed.
@@ -81,9 +121,14 @@ pub(crate) struct Packing {
 }
 
 impl Packing {
-    pub(crate) fn start(plain: Vec<u8>, kind: Kind, settings: Settings) -> Self {
-        let length = plain.len() as u64;
-        let job = thread::spawn(move || compress_content(plain, kind, settings));
+    pub(crate) fn start(
+        plain: Vec<u8>,
+        kind: Kind,
+        settings: Settings,
+        leftovers: &Leftovers,
+    ) -> Self {
+        let (length, leftovers) = (plain.len() as u64, leftovers.clone());
+        let job = thread::spawn(move || leftovers.pack(plain, kind, settings));
         Self { kind, plain: length, job }
     }
 

@@ -82,10 +82,10 @@ impl<R: Read + Seek> FrameContent<R> {
 
 /// Packs a frame as a writer of packages would, for a lane with this window.
 pub fn pack_frame(
-    plain: Vec<u8>,
+    mut plain: Vec<u8>,
     window_log: u32,
     filtered: bool,
     level: i32,
 ) -> io::Result<Vec<u8>> {
-    pack_content(plain, window_log, filtered, level)
+    pack_content(&mut plain, window_log, filtered, level)
 }

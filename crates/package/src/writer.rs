@@ -10,7 +10,7 @@ use crate::{
     Chunk, ChunkSizes, FileContent, Header, Layout, ManifestTree, Node, Record, Settings, Totals,
     chunking::Cutter,
     compare_paths,
-    compress::{Packing, compress},
+    compress::{Leftovers, Packing, compress},
     extents::{Place, WholeHash},
     known::{First, Known, OpenLane},
     lane::Kind,
@@ -82,6 +82,7 @@ pub struct PackageWriter<W> {
     index: Frames,
     queue: VecDeque<Pending>,
     lanes: [OpenLane; Kind::ALL.len()],
+    leftovers: Leftovers,
     leaves: LeafBuilder,
     leaf_bytes: Vec<u8>,
     repeats: Vec<u8>,
@@ -126,6 +127,7 @@ impl<W: Write> PackageWriter<W> {
             index: Frames::default(),
             queue: VecDeque::new(),
             lanes: Default::default(),
+            leftovers: Leftovers::default(),
             leaves: LeafBuilder::default(),
             leaf_bytes: Vec::new(),
             repeats: Vec::new(),
@@ -305,12 +307,13 @@ impl<W: Write> PackageWriter<W> {
 
     fn close_frame(&mut self, kind: Kind) -> Result<(), WriteError> {
         let lane = &mut self.lanes[usize::from(kind.number())];
-        let plain = std::mem::take(&mut lane.bytes);
-        if plain.is_empty() {
+        if lane.bytes.is_empty() {
             return Ok(());
         }
+        let plain = std::mem::replace(&mut lane.bytes, self.leftovers.buffer());
         lane.start += plain.len() as u64;
-        self.enqueue(Pending::Content(Packing::start(plain, kind, self.settings)))
+        let packing = Packing::start(plain, kind, self.settings, &self.leftovers);
+        self.enqueue(Pending::Content(packing))
     }
 
     fn close_list(&mut self, list: List) -> Result<(), WriteError> {

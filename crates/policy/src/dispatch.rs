@@ -505,6 +505,16 @@ impl Site {
         }
     }
 
+    /// Takes over what is known of room at places: rows do not say it.
+    pub fn remember_room(&mut self, other: &Self) {
+        for (id, place) in &mut self.places {
+            let same = other.places.get(id).filter(|other| other.kind == place.kind);
+            if let Some(other) = same {
+                place.free = place.free.or(other.free);
+            }
+        }
+    }
+
     /// When [`crate::Event::Timer`] is to come next, if nothing else happens.
     pub fn next_wake(&self) -> Option<Moment> {
         self.due.first().map(|(due, _)| *due)

@@ -17,7 +17,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::json;
 use tokio::io::AsyncWriteExt;
 
-use crate::{AddressSettings, Server, SiteError, Status, Token, copy::sentence};
+use crate::{AddressSettings, Server, SiteError, Status, Token, Trip, copy::sentence};
 
 /// A point to be added.
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -50,6 +50,15 @@ pub(crate) struct NewChild {
 pub(crate) struct Retry {
     pub(crate) point: Option<String>,
     pub(crate) package: Option<PackageName>,
+}
+
+/// A medium, as a folder of the site's machine, and for whom; for all children, if nobody is named.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Medium {
+    pub(crate) folder: PathBuf,
+    #[serde(default)]
+    pub(crate) children: Vec<String>,
 }
 
 #[derive(Debug, Default, Deserialize)]
@@ -102,6 +111,8 @@ pub(crate) fn router(server: App, token: String) -> Router {
         .route("/v1/children/{code}", axum::routing::delete(remove_child))
         .route("/v1/children/{code}/token", post(new_token))
         .route("/v1/children/{code}/address", axum::routing::put(address))
+        .route("/v1/courier/export", post(courier_export))
+        .route("/v1/courier/import", post(courier_import))
         .route("/v1/retry", post(retry))
         .route("/v1/verify", post(verify))
         .route_layer(middleware::from_fn(move |request: Request, next: Next| {
@@ -245,6 +256,20 @@ async fn address(
     let code = site_code(&code)?;
     blocking(move || server.set_address(&code, &address)).await?;
     Ok(Json(json!({ "done": true })))
+}
+
+async fn courier_export(
+    State(server): State<App>,
+    Json(Medium { folder, children }): Json<Medium>,
+) -> Result<Json<Vec<Trip>>, Refusal> {
+    Ok(Json(blocking(move || server.courier_export(&folder, &children)).await?))
+}
+
+async fn courier_import(
+    State(server): State<App>,
+    Json(Medium { folder, .. }): Json<Medium>,
+) -> Result<Json<Vec<Trip>>, Refusal> {
+    Ok(Json(blocking(move || server.courier_import(&folder)).await?))
 }
 
 async fn retry(

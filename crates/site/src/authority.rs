@@ -8,6 +8,7 @@ use policy::SiteCode;
 use rcgen::{
     BasicConstraints, CertificateParams, DistinguishedName, DnType, ExtendedKeyUsagePurpose, IsCa,
     Issuer, KeyPair, KeyUsagePurpose, PKCS_ECDSA_P256_SHA256, PublicKeyData, SignatureAlgorithm,
+    SigningKey as _,
 };
 use rustls::{
     RootCertStore, ServerConfig,
@@ -120,6 +121,11 @@ impl Authority {
         &self.certificate
     }
 
+    /// Signs a word a courier carries.
+    pub(crate) fn sign(&self, word: &[u8]) -> Result<String, SiteError> {
+        sign(&self.key, word)
+    }
+
     fn issuer(&self) -> Result<Issuer<'_, &KeyPair>, SiteError> {
         Ok(Issuer::new(authority_params(&self.code)?, &self.key))
     }
@@ -154,6 +160,52 @@ impl Authority {
         config.alpn_protocols = vec![b"h2".to_vec()];
         Ok(config)
     }
+}
+
+/// What is signed is never taken for anything else.
+fn purpose(word: &[u8]) -> Vec<u8> {
+    [b"packhorse courier word\n", word].concat()
+}
+
+/// Signs a word a courier carries, with any key of ours; in hexadecimal digits.
+pub(crate) fn sign(key: &KeyPair, word: &[u8]) -> Result<String, SiteError> {
+    let signature = key.sign(&purpose(word))?;
+    Ok(signature.iter().map(|byte| format!("{byte:02x}")).collect())
+}
+
+/// A certificate a key signs for itself: it says whose it claims to be, and nothing more.
+pub(crate) fn own_certificate(code: &SiteCode, key: &KeyPair) -> Result<String, SiteError> {
+    Ok(member_params(code, ExtendedKeyUsagePurpose::ClientAuth)?.self_signed(key)?.pem())
+}
+
+/// Whether a certificate is this site's, for this key.
+pub(crate) fn is_of(certificate: &str, code: &SiteCode, key: &KeyPair) -> bool {
+    let own = PublicKey::parse(&PublicKey::text_of(key)).map(|key| key.fingerprint());
+    let der = CertificateDer::from_pem_slice(certificate.as_bytes()).ok();
+    let peer = der.and_then(|der| peer(&der));
+    peer.is_some_and(|peer| peer.code == *code && Some(peer.key) == own)
+}
+
+fn is_signed(certificate: &CertificateDer<'_>, word: &[u8], signature: &str) -> Option<()> {
+    let digits = signature.as_bytes();
+    let byte = |pair: &[u8]| u8::from_str_radix(std::str::from_utf8(pair).ok()?, 16).ok();
+    let signature: Vec<u8> = digits.chunks(2).map(byte).collect::<Option<_>>()?;
+    let certificate = webpki::EndEntityCert::try_from(certificate).ok()?;
+    let algorithm = webpki::aws_lc_rs::ECDSA_P256_SHA256;
+    certificate.verify_signature(algorithm, &purpose(word), &signature).ok()
+}
+
+/// Who signed a word, if the key in the certificate did.
+pub(crate) fn verify(certificate: &str, word: &[u8], signature: &str) -> Option<Peer> {
+    let der = CertificateDer::from_pem_slice(certificate.as_bytes()).ok()?;
+    is_signed(&der, word, signature)?;
+    peer(&der)
+}
+
+/// Whether an authority signed a word.
+pub(crate) fn verify_authority(certificate: &str, word: &[u8], signature: &str) -> Option<()> {
+    let der = CertificateDer::from_pem_slice(certificate.as_bytes()).ok()?;
+    is_signed(&der, word, signature)
 }
 
 /// Who a verified certificate is of.

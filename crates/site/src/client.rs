@@ -6,8 +6,9 @@ use serde::de::DeserializeOwned;
 use serde_json::Value;
 
 use crate::{
-    AddressSettings, Folder, SiteError, Status, Token,
-    api::{Assignment, NewChild, NewPoint, Retry},
+    AddressSettings, Folder, SiteError, Status, Token, Trip,
+    api::{Assignment, Medium, NewChild, NewPoint, Retry},
+    process::Process,
 };
 
 /// Talks to a site that runs.
@@ -22,6 +23,7 @@ impl Client {
     /// The site in a folder of this machine.
     pub fn local(folder: &Folder) -> Result<Self, SiteError> {
         let path = folder.address();
+        let living = Process::addresses(folder);
         let address = std::fs::read_to_string(&path).map_err(|source| {
             if source.kind() == std::io::ErrorKind::NotFound {
                 SiteError::Said {
@@ -32,7 +34,13 @@ impl Client {
                 SiteError::file("reading", &path)(source)
             }
         })?;
-        Self::new(&format!("http://{}", address.trim()), &folder.token()?)
+        let address = address.trim();
+        // The one that began last may have been killed, and another lives on.
+        let address = match living.first() {
+            Some(other) if !living.iter().any(|living| living == address) => other,
+            _ => address,
+        };
+        Self::new(&format!("http://{address}"), &folder.token()?)
     }
 
     /// The site at a URL, with its token.
@@ -141,6 +149,18 @@ impl Client {
         self.send::<Value>(self.http.put(url).json(&priority)).map(drop)
     }
 
+    /// Writes onto a medium what children lack, and the report to the parent.
+    pub fn courier_export(&self, to: &Path, only: &[String]) -> Result<Vec<Trip>, SiteError> {
+        let medium = Medium { folder: absolute(to)?, children: only.to_vec() };
+        self.send(self.http.post(self.url("courier/export")).json(&medium))
+    }
+
+    /// Takes in whatever a medium has for this site.
+    pub fn courier_import(&self, from: &Path) -> Result<Vec<Trip>, SiteError> {
+        let medium = Medium { folder: absolute(from)?, children: Vec::new() };
+        self.send(self.http.post(self.url("courier/import")).json(&medium))
+    }
+
     /// Tries again at once.
     pub fn retry(
         &self,
@@ -150,4 +170,9 @@ impl Client {
         let retry = Retry { point: point.map(str::to_owned), package: package.cloned() };
         self.send::<Value>(self.http.post(self.url("retry")).json(&retry)).map(drop)
     }
+}
+
+/// The site runs in a folder of its own.
+fn absolute(path: &Path) -> Result<std::path::PathBuf, SiteError> {
+    std::path::absolute(path).map_err(SiteError::file("finding", path))
 }

@@ -3,11 +3,16 @@ use std::{
     time::Instant,
 };
 
-use policy::{Effect, Event, Key, Moment, Now, Settings, Site, SiteCode};
+use policy::{Effect, Event, Key, Moment, Now, Refused, Settings, Site, SiteCode};
 
-use crate::{Change, SiteError, Storage};
+use crate::{Change, SiteError, Storage, Turn, storage::Hearing};
 
-/// Where events become decisions: one transaction each.
+/// What is known by name and changes along with an event.
+pub type Facts = Vec<(String, Option<String>)>;
+/// What follows from an event.
+pub type Decided = Result<Vec<Effect>, Refused>;
+
+/// Where events become decisions: one transaction for those that wait.
 pub struct Desk {
     storage: Box<dyn Storage>,
     settings: Settings,
@@ -32,6 +37,25 @@ impl Desk {
             site.keys().map(|key| Change::Row(key, site.row(key), None)).collect();
         storage.commit(&changes)?;
         Ok(())
+    }
+
+    /// Everything one database has, in place of all that another had.
+    pub(crate) fn copy(from: &mut dyn Storage, to: &mut dyn Storage) -> Result<(), SiteError> {
+        let turn = from.begin()?;
+        let tables = from.tables();
+        from.abandon();
+        let tables = tables?;
+        let site = Site::from_rows(Settings::default(), tables.rows)?;
+        let rows = site.keys().map(|key| {
+            let job = match key {
+                Key::Copy(place, package) => site.job(place, package),
+                _ => None,
+            };
+            Change::Row(key, site.row(key), job)
+        });
+        let facts = tables.facts.into_iter().map(|(name, value)| Change::Fact(name, Some(value)));
+        let changes: Vec<Change> = rows.chain(facts).collect();
+        Ok(to.replace(turn, &changes)?)
     }
 
     /// The site that is in a database.
@@ -87,50 +111,88 @@ impl Desk {
     }
 
     /// The same, with facts that change along.
-    pub fn event_with(
-        &mut self,
-        event: Event,
-        facts: Vec<(String, Option<String>)>,
-    ) -> Result<Vec<Effect>, SiteError> {
-        let turn = self.storage.begin()?;
-        if self.generation != Some(turn.generation) {
-            self.read_again()?;
-        }
-        (self.moment, self.looked) = (turn.moment, Instant::now());
-        let now = Now { at: Moment(turn.moment), dice: dice() };
-        let effects = match self.site.next(now, event) {
-            Ok(effects) => effects,
-            Err(refused) => {
-                self.storage.abandon();
-                return Err(refused.into());
+    pub fn event_with(&mut self, event: Event, facts: Facts) -> Result<Vec<Effect>, SiteError> {
+        let decided = self.events(vec![(event, facts)])?.pop();
+        Ok(decided.unwrap_or(Ok(Vec::new()))?)
+    }
+
+    /// What follows from several events, each on its own, in one transaction. One that is refused changes nothing.
+    pub fn events(&mut self, events: Vec<(Event, Facts)>) -> Result<Vec<Decided>, SiteError> {
+        let turn = self.begin()?;
+        let mut all = Vec::new();
+        let mut known = Vec::new();
+        for (event, facts) in events {
+            let now = Now { at: Moment(turn.moment), dice: dice() };
+            let decided = self.site.next(now, event);
+            if decided.is_ok() {
+                known.extend(facts);
             }
-        };
-        let changes = self.changes(&effects, &facts);
+            all.push(decided);
+        }
+        let changes = self.changes(all.iter().flatten().flatten(), &known);
         if changes.is_empty() {
             self.storage.abandon();
             self.generation = Some(turn.generation);
-            return Ok(effects);
+            return Ok(all);
         }
         // Until it is known to be durable, what is in memory is ahead of the tables.
         self.generation = None;
         self.storage.commit(&changes)?;
         self.generation = Some(turn.generation + 1);
-        self.know(facts);
-        Ok(effects)
+        self.know(known);
+        Ok(all)
     }
 
     /// Facts that change without an event.
     pub fn keep(&mut self, facts: Vec<(String, Option<String>)>) -> Result<(), SiteError> {
+        self.keep_after(|_| Ok(((), facts)))
+    }
+
+    /// The same, where which facts follows from what the tables have, in the same transaction.
+    pub(crate) fn keep_after<T>(
+        &mut self,
+        decide: impl FnOnce(&Self) -> Result<(T, Vec<(String, Option<String>)>), SiteError>,
+    ) -> Result<T, SiteError> {
+        let turn = self.begin()?;
+        let (answer, facts) = match decide(self) {
+            Ok(decided) => decided,
+            Err(error) => {
+                self.storage.abandon();
+                self.generation = Some(turn.generation);
+                return Err(error);
+            }
+        };
+        self.generation = None;
+        self.storage.commit(&self.changes([], &facts))?;
+        self.generation = Some(turn.generation + 1);
+        self.know(facts);
+        Ok(answer)
+    }
+
+    /// Begins a transaction; what others wrote is known then.
+    fn begin(&mut self) -> Result<Turn, SiteError> {
         let turn = self.storage.begin()?;
         if self.generation != Some(turn.generation) {
             self.read_again()?;
         }
         (self.moment, self.looked) = (turn.moment, Instant::now());
-        self.generation = None;
-        self.storage.commit(&self.changes(&[], &facts))?;
-        self.generation = Some(turn.generation + 1);
-        self.know(facts);
-        Ok(())
+        Ok(turn)
+    }
+
+    /// Reads what others wrote, if it is not known yet that the tables are at `generation`; whether it was not.
+    pub(crate) fn catch_up(&mut self, generation: u64) -> Result<bool, SiteError> {
+        if self.generation.is_some_and(|known| known >= generation) {
+            return Ok(false);
+        }
+        let turn = self.begin()?;
+        self.storage.abandon();
+        self.generation = Some(turn.generation);
+        Ok(true)
+    }
+
+    /// A way to hear of what other processes write.
+    pub(crate) fn hearing(&self) -> Option<Box<dyn Hearing>> {
+        self.storage.hearing()
     }
 
     fn know(&mut self, facts: Vec<(String, Option<String>)>) {
@@ -142,9 +204,13 @@ impl Desk {
         }
     }
 
-    fn changes(&self, effects: &[Effect], facts: &[(String, Option<String>)]) -> Vec<Change> {
+    fn changes<'e>(
+        &self,
+        effects: impl IntoIterator<Item = &'e Effect>,
+        facts: &[(String, Option<String>)],
+    ) -> Vec<Change> {
         let keys: BTreeSet<Key> = effects
-            .iter()
+            .into_iter()
             .filter_map(|effect| match effect {
                 Effect::Keep(key) => Some(*key),
                 _ => None,
@@ -168,7 +234,8 @@ impl Desk {
             Ok((site, tables.facts.into_iter().collect()))
         });
         match read {
-            Ok((site, facts)) => {
+            Ok((mut site, facts)) => {
+                site.remember_room(&self.site);
                 (self.site, self.facts) = (site, facts);
                 Ok(())
             }

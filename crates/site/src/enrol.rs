@@ -96,7 +96,7 @@ impl Server {
                 "the token does not count here: `packhorse site child token {child}` makes one"
             ))
         };
-        let mut desk = self.desk();
+        self.desk().keep_after(|desk| {
         direct_child(desk.site(), child).map_err(|_| unknown())?;
         let kept = desk.fact(&format!("token:{child}")).ok_or_else(unknown)?;
         let kept: Kept = serde_json::from_str(kept).map_err(|_| unknown())?;
@@ -120,11 +120,12 @@ impl Server {
         }
         let certificate = self.authority().certify(child, &key)?;
         let spent = Kept { spent: Some(fingerprint.clone()), ..kept };
-        desk.keep(vec![
+        let facts = vec![
             (format!("token:{child}"), serde_json::to_string(&spent).ok()),
             (format!("child:{child}"), Some(fingerprint)),
-        ])?;
-        Ok(Enrolled { certificate })
+        ];
+        Ok((Enrolled { certificate }, facts))
+        })
     }
 }
 
@@ -151,9 +152,9 @@ fn read_token(path: &Path) -> Result<Token, SiteError> {
     Ok(token)
 }
 
-/// Makes the site in a folder a child of the one that made the token. The site must not run. Interrupted anywhere, it
-/// is done again with the same token.
-pub fn attach(folder: &Folder, address: &str, token: &Path) -> Result<SiteCode, SiteError> {
+/// Makes the site in a folder a child of the one that made the token, which is called at `address`; without one, a
+/// courier goes between them. The site must not run. Interrupted anywhere, it is done again with the same token.
+pub fn attach(folder: &Folder, address: Option<&str>, token: &Path) -> Result<SiteCode, SiteError> {
     let _lock = folder.lock()?;
     let token = read_token(token)?;
     let mut desk = folder.desk()?;
@@ -166,12 +167,18 @@ pub fn attach(folder: &Folder, address: &str, token: &Path) -> Result<SiteCode, 
     }
     let own = folder.link();
     let key = authority::key(&own.join("key.pem"))?;
-    let line = Line::new(&token.parent, address, &token.authority, None)?;
-    let asked = Enrolment { child: code, secret: token.secret, key: PublicKey::text_of(&key) };
-    let enrolled = line.enrol(&asked)?;
+    if let Some(address) = address {
+        // A parent of several processes has several addresses.
+        let first = address.split(',').next().unwrap_or(address).trim();
+        let line = Line::new(&token.parent, first, &token.authority, None)?;
+        let asked = Enrolment { child: code, secret: token.secret, key: PublicKey::text_of(&key) };
+        let enrolled = line.enrol(&asked)?;
+        write_durably(&own.join("certificate.pem"), enrolled.certificate.as_bytes(), 0o644)?;
+    } else {
+        write_durably(&own.join("secret"), token.secret.as_bytes(), 0o600)?;
+    }
     write_durably(&own.join("parent.pem"), token.authority.as_bytes(), 0o644)?;
-    write_durably(&own.join("certificate.pem"), enrolled.certificate.as_bytes(), 0o644)?;
-    let fact = ("parent".to_owned(), Some(address.to_owned()));
+    let fact = ("parent".to_owned(), address.map(str::to_owned));
     desk.event_with(Event::Attach(token.parent.clone()), vec![fact])?;
     Ok(token.parent)
 }

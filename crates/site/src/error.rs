@@ -55,6 +55,14 @@ pub enum SiteError {
     /// What lines are secured with.
     #[error("setting up secure lines stopped")]
     Tls(#[from] rustls::Error),
+    /// What is written in `site.toml` cannot be followed.
+    #[error("`{path}` is wrong: {reason}", path = path.display())]
+    Settings {
+        /// Which file.
+        path: PathBuf,
+        /// What is wrong with it.
+        reason: String,
+    },
     /// A file that is no token.
     #[error("`{path}` is no token: {reason}; `packhorse site child token` at the parent makes one", path = path.display())]
     Token {
@@ -100,6 +108,20 @@ pub enum SiteError {
 }
 
 impl SiteError {
+    /// The same, for somebody whose event shared a transaction.
+    pub(crate) fn for_another(&self) -> Self {
+        let mut text = String::new();
+        let mut source = std::error::Error::source(self);
+        if let Self::Storage(error) = self {
+            source = std::error::Error::source(error);
+        }
+        while let Some(next) = source {
+            text += &format!("{}{next}", if text.is_empty() { "" } else { ": " });
+            source = next.source();
+        }
+        StorageError::Database { doing: "a transaction with others", source: text.into() }.into()
+    }
+
     pub(crate) fn file(
         doing: &'static str,
         path: impl Into<PathBuf>,

@@ -3,12 +3,13 @@ use std::{
     io::Write,
     os::unix::fs::OpenOptionsExt,
     path::{Path, PathBuf},
+    time::{Duration, Instant},
 };
 
-use policy::{Event, Settings, SiteCode};
+use policy::SiteCode;
 use rustix::fs::FlockOperation;
 
-use crate::{Desk, SiteError, Sqlite, Status, Storage};
+use crate::{Desk, Postgres, SiteError, SiteSettings, Sqlite, Status, Storage};
 
 /// A site's folder: the database, the store with its own copies, the token, and what must outlive a restore.
 #[derive(Clone, Debug)]
@@ -55,6 +56,11 @@ impl Folder {
         self.0.join("address")
     }
 
+    /// Where processes of this site that are running listen, each named by a lock of its own.
+    pub(crate) fn processes(&self) -> PathBuf {
+        self.0.join("processes")
+    }
+
     /// What a client has to know to change anything.
     pub fn token(&self) -> Result<String, SiteError> {
         let path = self.0.join("token");
@@ -91,15 +97,87 @@ impl Folder {
         }
     }
 
+    /// Takes part in this site as one process of it. On PostgreSQL there may be others.
+    pub(crate) fn enter(&self, settings: &SiteSettings) -> Result<Presence, SiteError> {
+        match self.lock() {
+            Ok(lock) => Ok(Presence { lock, alone: true, shared: settings.database.is_some() }),
+            Err(SiteError::InUse { path }) if settings.database.is_some() => {
+                // Whoever has it alone for a moment has just begun.
+                let began = Instant::now();
+                loop {
+                    let lock = File::open(&path).map_err(SiteError::file("opening", &path))?;
+                    match rustix::fs::flock(&lock, FlockOperation::NonBlockingLockShared) {
+                        Ok(()) => return Ok(Presence { lock, alone: false, shared: true }),
+                        Err(rustix::io::Errno::WOULDBLOCK) if began.elapsed() < ENTRANCE => {
+                            std::thread::park_timeout(Duration::from_millis(50));
+                        }
+                        Err(rustix::io::Errno::WOULDBLOCK) => {
+                            return Err(SiteError::InUse { path });
+                        }
+                        Err(error) => return Err(SiteError::file("locking", path)(error.into())),
+                    }
+                }
+            }
+            Err(error) => Err(error),
+        }
+    }
+
+    /// What is written in `site.toml`.
+    pub fn settings(&self) -> Result<SiteSettings, SiteError> {
+        let path = self.0.join("site.toml");
+        let text = match std::fs::read_to_string(&path) {
+            Ok(text) => text,
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => String::new(),
+            Err(error) => return Err(SiteError::file("reading", path)(error)),
+        };
+        SiteSettings::parse(path, &text)
+    }
+
+    pub(crate) fn write_settings(&self, settings: &SiteSettings) -> Result<(), SiteError> {
+        // It may hold a password.
+        write_durably(&self.0.join("site.toml"), settings.to_text().as_bytes(), 0o600)
+    }
+
+    pub(crate) fn storage(&self, settings: &SiteSettings) -> Result<Box<dyn Storage>, SiteError> {
+        Ok(match &settings.database {
+            Some(url) => Box::new(Postgres::open(url)?),
+            None => Box::new(Sqlite::open(&self.database())?),
+        })
+    }
+
     /// The decisions, from the tables.
     pub fn desk(&self) -> Result<Desk, SiteError> {
-        Desk::open(Box::new(Sqlite::open(&self.database())?), Settings::default())
+        let settings = self.settings()?;
+        Desk::open(self.storage(&settings)?, settings.policy())
     }
 
     /// The status as the tables have it, whether or not the site runs.
     pub fn status(&self) -> Result<Status, SiteError> {
         let desk = self.desk()?;
         Ok(Status::of(desk.site(), desk.moment(), |name| desk.fact(name)))
+    }
+}
+
+/// How long somebody may have the site alone before another process is told that it is in use.
+const ENTRANCE: Duration = Duration::from_secs(10);
+
+/// The part of one process in a site, until it is let go of.
+#[derive(Debug)]
+pub(crate) struct Presence {
+    lock: File,
+    /// Nobody else is there, so that attempts of earlier processes are over.
+    pub(crate) alone: bool,
+    shared: bool,
+}
+
+impl Presence {
+    /// Lets others in, where there may be others.
+    pub(crate) fn open_up(&self) -> Result<(), SiteError> {
+        if !(self.alone && self.shared) {
+            return Ok(());
+        }
+        rustix::fs::flock(&self.lock, FlockOperation::NonBlockingLockShared)
+            .map_err(|error| SiteError::file("sharing", "lock")(error.into()))
     }
 }
 
@@ -117,85 +195,30 @@ pub(crate) fn write_durably(path: &Path, bytes: &[u8], mode: u32) -> Result<(), 
     write().map_err(SiteError::file("writing", path))
 }
 
-/// Makes a folder a site.
-pub fn init(folder: &Folder, code: &str) -> Result<(), SiteError> {
+/// Makes a folder a site, with its tables in `database` if that is said.
+pub fn init(folder: &Folder, code: &str, database: Option<&str>) -> Result<(), SiteError> {
     let code = SiteCode::new(code)?;
     for path in [folder.path().to_owned(), folder.store(), folder.spool()] {
         std::fs::create_dir_all(&path).map_err(SiteError::file("making", &path))?;
     }
     let _lock = folder.lock()?;
-    let mut storage = Sqlite::open(&folder.database())?;
-    Desk::found(&mut storage, code)?;
+    let mut settings = folder.settings()?;
+    if folder.path().join("token").exists() {
+        return Err(SiteError::Exists);
+    }
+    if let Some(url) = database {
+        settings.database = Some(url.to_owned());
+    }
+    let mut storage = folder.storage(&settings)?;
+    if database.is_some() {
+        folder.write_settings(&settings)?;
+    }
+    Desk::found(&mut *storage, code)?;
     let mut secret = [0; 32];
     rustix::rand::getrandom(&mut secret, rustix::rand::GetRandomFlags::empty())
         .map_err(|error| SiteError::file("drawing", folder.path().join("token"))(error.into()))?;
     let secret: String = secret.iter().map(|byte| format!("{byte:02x}")).collect();
     write_durably(&folder.path().join("token"), secret.as_bytes(), 0o600)
-}
-
-/// Reads everything that can be read without the site running; what is wrong, in sentences.
-pub fn check(folder: &Folder) -> Result<Vec<String>, SiteError> {
-    let storage = Sqlite::open(&folder.database())?;
-    let mut wrong = storage.check()?;
-    let desk = folder.desk()?;
-    let epoch = folder.epoch();
-    if desk.site().epoch() < epoch {
-        wrong.push(format!(
-            "the tables are of epoch {} and epoch {epoch} has begun: `packhorse site restore` was not used",
-            desk.site().epoch()
-        ));
-    }
-    for (name, location) in desk.facts() {
-        let Some(point) = name.strip_prefix("point:") else { continue };
-        if let Some(path) = crate::locations::folder(location).filter(|path| !path.is_dir()) {
-            wrong.push(format!("the point `{point}` is not there: `{}`", path.display()));
-        }
-    }
-    Ok(wrong)
-}
-
-/// Writes all tables into one new file, while the site works.
-pub fn backup(folder: &Folder, to: &Path) -> Result<(), SiteError> {
-    if to.exists() {
-        let exists = std::io::Error::from(std::io::ErrorKind::AlreadyExists);
-        return Err(SiteError::file("writing", to)(exists));
-    }
-    Ok(Sqlite::open(&folder.database())?.back_up(to)?)
-}
-
-/// Takes the tables of a backup in place of those there are, and begins a new epoch. The site must not run.
-pub fn restore(folder: &Folder, from: &Path) -> Result<u32, SiteError> {
-    let _lock = folder.lock()?;
-    let database = folder.database();
-    let bytes = std::fs::read(from).map_err(SiteError::file("reading", from))?;
-    // What is no site's backup is refused before anything is replaced.
-    let trial = folder.spool().join("restore.db");
-    write_durably(&trial, &bytes, 0o600)?;
-    let readable = Desk::open(Box::new(Sqlite::open(&trial)?), Settings::default());
-    let mut desk = readable?;
-    let above = folder.epoch().max(folder.desk().map_or(0, |desk| desk.site().epoch()));
-    desk.event(Event::Restored { above })?;
-    let epoch = desk.site().epoch();
-    drop(desk);
-    folder.note_epoch(epoch)?;
-    // Written ahead lines of the old tables must not meet the new ones.
-    let merged = folder.spool().join("restored.db");
-    let _ = std::fs::remove_file(&merged);
-    Sqlite::open(&trial)?.back_up(&merged)?;
-    for end in ["-wal", "-shm"] {
-        let path = folder.path().join(format!("site.db{end}"));
-        match std::fs::remove_file(&path) {
-            Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
-                return Err(SiteError::file("deleting", path)(error));
-            }
-            _ => {}
-        }
-    }
-    std::fs::rename(&merged, &database).map_err(SiteError::file("replacing", &database))?;
-    for end in ["", "-wal", "-shm"] {
-        let _ = std::fs::remove_file(folder.spool().join(format!("restore.db{end}")));
-    }
-    Ok(epoch)
 }
 
 /// Whether a storage has a site, for tests of storages.

@@ -82,6 +82,10 @@ impl Incoming {
         let path = self.path(name, identity, object.hash);
         let file =
             OpenOptions::new().create(true).truncate(false).append(true).read(true).open(&path)?;
+        // One worker at a time: one that lost its lease and does not know it yet must not write any more.
+        if rustix::fs::flock(&file, rustix::fs::FlockOperation::NonBlockingLockExclusive).is_err() {
+            return Err(std::io::ErrorKind::ResourceBusy.into());
+        }
         let length = file.metadata()?.len();
         let flags = rustix::fs::FallocateFlags::KEEP_SIZE;
         match rustix::fs::fallocate(&file, flags, 0, object.length.max(1)) {

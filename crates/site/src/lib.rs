@@ -1,8 +1,8 @@
 //! One site: its tables in a database, its decisions carried out.
 //!
-//! - a [`Storage`] keeps a site's rows; [`Sqlite`] is the embedded one, and the [`conformance`] suite says what any
-//!   other has to do;
-//! - a [`Desk`] takes events in, one transaction each, and gives effects out;
+//! - a [`Storage`] keeps a site's rows; [`Sqlite`] is the embedded one, [`Postgres`] the one that several processes
+//!   share, and the [`conformance`] suite says what any has to do;
+//! - a [`Desk`] takes events in, one transaction for those that wait, and gives effects out;
 //! - a [`Server`] carries effects out: copies on distribution points, looked at after they were made;
 //! - [`serve`] is all of it behind HTTP, and [`Client`] talks to that;
 //! - children call over lines of their own, HTTP/2 in mutual TLS: [`attach`] makes a site one, with a [`Token`]
@@ -17,6 +17,8 @@ mod authority;
 mod client;
 pub mod conformance;
 mod copy;
+mod courier;
+mod decide;
 mod desk;
 mod enrol;
 mod error;
@@ -25,25 +27,34 @@ mod folder;
 mod incoming;
 mod link;
 mod locations;
+mod others;
+mod postgres;
+mod process;
 mod receive;
 mod serve;
 mod server;
+mod settings;
 mod sqlite;
 mod status;
 mod storage;
 mod tree;
+mod upkeep;
 mod uplink;
 mod wire;
 
 pub use address::AddressSettings;
 pub use client::Client;
 pub use copy::{Marker, look, marker, remove};
-pub use desk::Desk;
+pub use courier::Trip;
+pub use desk::{Decided, Desk, Facts};
 pub use enrol::{Token, attach};
 pub use error::SiteError;
-pub use folder::{Folder, backup, check, init, restore};
+pub use folder::{Folder, init};
+pub use postgres::Postgres;
 pub use serve::{Listen, serve};
 pub use server::Server;
+pub use settings::SiteSettings;
 pub use sqlite::Sqlite;
 pub use status::{ChildStatus, CopyStatus, PackageStatus, ParentStatus, PointStatus, Status};
-pub use storage::{Change, Storage, StorageError, Tables, Turn};
+pub use storage::{Change, Hearing, Storage, StorageError, Tables, Turn};
+pub use upkeep::{backup, check, migrate, restore};

@@ -70,6 +70,13 @@ impl Children {
         line.wake.send_modify(|count| *count += 1);
     }
 
+    /// There may be news for every child.
+    pub(crate) fn wake_all(&mut self) {
+        for line in self.lines.values() {
+            line.wake.send_modify(|count| *count += 1);
+        }
+    }
+
     fn heard(&mut self, code: &SiteCode) -> watch::Receiver<u64> {
         let line = self.lines.entry(code.clone()).or_default();
         line.heard = Some(std::time::Instant::now());

@@ -89,8 +89,13 @@ impl Server {
         identity: Hash,
         go_on: GoOn<'_>,
     ) -> Result<(), Stopped> {
+        if let Some(index) = self.carried(name, identity) {
+            self.switch_own(name, identity, &index)?;
+            self.incoming().forget(name);
+            return Ok(());
+        }
         let uplink = self.uplink().ok_or_else(|| {
-            let why = "this site has no parent it can call: `packhorse site attach` finds it one";
+            let why = "a courier brings it: `packhorse site courier import`; or `packhorse site attach --parent` finds a line";
             Stopped::Failed(Cause::Gone, why.to_owned())
         })?;
         let copy = (work.place, work.package);
@@ -100,6 +105,19 @@ impl Server {
         let result = self.receive_all(uplink, work, name, identity, go_on);
         self.transfers().remove(&copy);
         result
+    }
+
+    /// A release that a courier brought, if every object of it is in the store.
+    fn carried(&self, name: &PackageName, identity: Hash) -> Option<Index> {
+        let index = self.incoming().release(name, identity)?;
+        let store = self.folder().store();
+        let there = |object: &Object| {
+            std::fs::metadata(store.join(object.path()))
+                .is_ok_and(|data| data.len() == object.length)
+        };
+        let whole = index.objects().all(|object| there(&object))
+            && index.objects().all(|object| self.has_whole(&object).unwrap_or(false));
+        whole.then_some(index)
     }
 
     fn receive_all(

@@ -6,7 +6,9 @@ use tokio::{
     signal::unix::{SignalKind, signal},
 };
 
-use crate::{Folder, Server, SiteError, api, folder::write_durably, link, server::log};
+use crate::{
+    Folder, Server, SiteError, api, folder::write_durably, link, process::Process, server::log,
+};
 
 /// Attempts under way have so long to end.
 const PATIENCE: Duration = Duration::from_secs(10);
@@ -20,10 +22,11 @@ pub struct Listen {
     pub link: Option<SocketAddr>,
 }
 
-/// Runs the site until it is told to stop by SIGTERM or SIGINT. Whatever was under way then goes on with the next
+/// Runs a process of the site until it is told to stop by SIGTERM or SIGINT. Whatever was under way then goes on with the next
 /// start.
 pub fn serve(folder: Folder, listen: Listen) -> Result<(), SiteError> {
-    let _lock = folder.lock()?;
+    let settings = folder.settings()?;
+    let presence = folder.enter(&settings)?;
     let token = folder.token()?;
     let cannot = |source| SiteError::file("listening for", folder.path())(source);
     let runtime = tokio::runtime::Builder::new_multi_thread()
@@ -31,8 +34,9 @@ pub fn serve(folder: Folder, listen: Listen) -> Result<(), SiteError> {
         .enable_all()
         .build()
         .map_err(cannot)?;
-    let server = Server::start(folder.clone())?;
-    runtime.block_on(async {
+    let server = Server::open(folder.clone(), presence.alone)?;
+    presence.open_up()?;
+    let process = runtime.block_on(async {
         let listener = bind(listen.api).await?;
         let address = listener.local_addr().map_err(cannot)?;
         let children = match listen.link {
@@ -41,6 +45,7 @@ pub fn serve(folder: Folder, listen: Listen) -> Result<(), SiteError> {
         };
         let mut stop = signal(SignalKind::terminate()).map_err(cannot)?;
         let mut interrupt = signal(SignalKind::interrupt()).map_err(cannot)?;
+        let process = Process::register(&folder, &address.to_string())?;
         write_durably(&folder.address(), address.to_string().as_bytes(), 0o644)?;
         log("listens", &json!({ "address": address.to_string() }));
         let lines = match children {
@@ -64,10 +69,14 @@ pub fn serve(folder: Folder, listen: Listen) -> Result<(), SiteError> {
         if let Some(lines) = lines {
             lines.abort();
         }
-        Ok::<(), SiteError>(())
+        Ok::<_, SiteError>(process)
     })?;
-    for path in [folder.address(), folder.link_address()] {
-        let _ = std::fs::remove_file(path);
+    drop(process);
+    // Another process may live on.
+    if Process::addresses(&folder).is_empty() {
+        for path in [folder.address(), folder.link_address()] {
+            let _ = std::fs::remove_file(path);
+        }
     }
     server.stop(PATIENCE);
     runtime.shutdown_timeout(PATIENCE);

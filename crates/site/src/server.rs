@@ -22,6 +22,8 @@ use crate::{
     Desk, Folder, SiteError, Status,
     authority::Authority,
     copy::{GoOn, Stopped, complete, look_while, remove, remove_fenced, sentence},
+    decide::Answer,
+    desk::Facts,
     incoming::Incoming,
     link::Children,
     locations,
@@ -38,14 +40,16 @@ const GRACE: Duration = Duration::from_hours(168);
 const SCRUB: u64 = 20 << 20;
 
 /// Work under way, by place and package: its fence, and whether it was cancelled.
-type Works = HashMap<(PlaceId, PackageId), (Fence, Arc<AtomicBool>)>;
+pub(crate) type Works = HashMap<(PlaceId, PackageId), (Fence, Arc<AtomicBool>)>;
 
 /// A site at work: events in, effects carried out by threads of its own.
 pub struct Server {
     folder: Folder,
     desk: Mutex<Desk>,
+    /// Events that wait for the desk.
+    pub(crate) queue: Mutex<Vec<(Event, Facts, Answer)>>,
     /// Wakes the timer when there is an earlier moment to wait for.
-    changed: Condvar,
+    pub(crate) changed: Condvar,
     cancelled: Mutex<Works>,
     stopping: AtomicBool,
     pub(crate) stop_word: watch::Sender<bool>,
@@ -57,6 +61,10 @@ pub struct Server {
     incoming: Incoming,
     uplink: OnceLock<Arc<Uplink>>,
     transfers: Mutex<Transfers>,
+    /// What is wrong with the database, if anything is.
+    pub(crate) database: Mutex<Option<String>>,
+    /// Bytes hashed per second when nobody asks.
+    scrub: u64,
 }
 
 /// What is being received right now.
@@ -72,6 +80,12 @@ struct Order {
 impl Server {
     /// The site in a folder whose lock the caller holds. Attempts of earlier processes are over.
     pub fn start(folder: Folder) -> Result<Arc<Self>, SiteError> {
+        Self::open(folder, true)
+    }
+
+    /// The same; if it is not alone, attempts may be under way in other processes.
+    pub(crate) fn open(folder: Folder, alone: bool) -> Result<Arc<Self>, SiteError> {
+        let settings = folder.settings()?;
         let desk = folder.desk()?;
         if desk.site().epoch() < folder.epoch() {
             let said = format!(
@@ -82,11 +96,13 @@ impl Server {
             return Err(SiteError::Said { message: said, conflict: true });
         }
         let store = Point::open(&folder.store().to_string_lossy(), [])?;
+        let hearing = desk.hearing();
         let authority = Authority::of(&folder, desk.site().code())?;
         let incoming = Incoming::new(folder.spool().join("incoming"));
         let server = Arc::new(Self {
             folder,
             desk: Mutex::new(desk),
+            queue: Mutex::default(),
             changed: Condvar::new(),
             cancelled: Mutex::default(),
             stopping: AtomicBool::new(false),
@@ -99,10 +115,14 @@ impl Server {
             incoming,
             uplink: OnceLock::new(),
             transfers: Mutex::default(),
+            database: Mutex::default(),
+            scrub: settings.scrub.unwrap_or(SCRUB),
         });
-        server.sweep();
         server.set_addresses();
-        server.event(Event::WorkersGone)?;
+        if alone {
+            server.sweep();
+            server.event(Event::WorkersGone)?;
+        }
         let places: Vec<PlaceId> = server.desk().site().places().map(|(id, _)| id).collect();
         for place in places {
             server.measure(place);
@@ -112,6 +132,10 @@ impl Server {
         thread::spawn(move || timer.keep_time());
         let scrubber = Arc::clone(&server);
         thread::spawn(move || scrubber.scrub());
+        if let Some(hearing) = hearing {
+            let server = Arc::clone(&server);
+            thread::spawn(move || server.hear(hearing));
+        }
         Ok(server)
     }
 
@@ -200,22 +224,6 @@ impl Server {
         Ok(())
     }
 
-    /// Decides over an event. What follows is durable, and still to be carried out.
-    pub(crate) fn decide(
-        &self,
-        event: Event,
-        facts: Vec<(String, Option<String>)>,
-    ) -> Result<Vec<Effect>, SiteError> {
-        let mut desk = self.desk();
-        let epoch = desk.site().epoch();
-        let effects = desk.event_with(event, facts)?;
-        if desk.site().epoch() != epoch {
-            self.folder.note_epoch(desk.site().epoch())?;
-        }
-        self.changed.notify_all();
-        Ok(effects)
-    }
-
     pub(crate) fn perform(self: &Arc<Self>, effect: Effect) {
         match effect {
             Effect::Start(work) => self.begin(work),
@@ -240,7 +248,7 @@ impl Server {
         }
     }
 
-    fn works(&self) -> MutexGuard<'_, Works> {
+    pub(crate) fn works(&self) -> MutexGuard<'_, Works> {
         self.cancelled.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
@@ -268,14 +276,6 @@ impl Server {
             let Work { place, package, fence, .. } = work;
             server.tell(Event::Finished { place, package, fence, outcome });
         });
-    }
-
-    /// An event nobody waits for. If it is refused, its time was over; if the database is gone, the lease runs out.
-    fn tell(self: &Arc<Self>, event: Event) {
-        match self.event(event) {
-            Ok(()) | Err(SiteError::Refused(_)) => {}
-            Err(error) => log("failed", &json!({ "error": sentence(&error) })),
-        }
     }
 
     fn order(&self, work: &Work) -> Option<Order> {
@@ -353,7 +353,10 @@ impl Server {
             if said.elapsed() >= PROGRESS {
                 said = Instant::now();
                 let Work { place, package, fence, .. } = *work;
-                self.tell(Event::Progress { place, package, fence });
+                // Whoever hears that its lease is over has lost its right, and stops.
+                if !self.tell(Event::Progress { place, package, fence }) {
+                    flag.store(true, Ordering::Relaxed);
+                }
             }
             !flag.load(Ordering::Relaxed) && !self.stopping.load(Ordering::Relaxed)
         };
@@ -480,8 +483,10 @@ impl Server {
             if wait.is_some_and(|wait| wait.is_zero()) {
                 drop(desk);
                 self.tell(Event::Timer);
-                // The database's clock may be a moment behind: no loop without a pause.
-                drop(self.changed.wait_timeout(self.desk(), Duration::from_millis(5)));
+                // The database's clock may be a moment behind, or the database is gone: no loop without a pause.
+                let trouble = self.database_trouble().is_some();
+                let pause = Duration::from_millis(if trouble { 1_000 } else { 5 });
+                drop(self.changed.wait_timeout(self.desk(), pause));
                 continue;
             }
             match wait {
@@ -493,7 +498,7 @@ impl Server {
 
     /// Hashes one copy after the other, slowly.
     fn scrub(self: &Arc<Self>) {
-        let mut scrub = Scrub::new(SCRUB);
+        let mut scrub = Scrub::new(self.scrub);
         let began = Instant::now();
         let mut known = std::collections::BTreeSet::new();
         while !self.stopping.load(Ordering::Relaxed) {

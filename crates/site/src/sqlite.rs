@@ -3,7 +3,10 @@ use std::path::Path;
 use policy::{JobKind, JobRow, Key, PackageId, PlaceId, Row};
 use rusqlite::{Connection, OptionalExtension, ToSql, params};
 
-use crate::{Change, Storage, StorageError, Tables, Turn};
+use crate::{
+    Change, Storage, StorageError, Tables, Turn,
+    storage::{Hearing, failed, phase_word},
+};
 
 /// A step of the schema; the number of steps taken is in `user_version`.
 const MIGRATIONS: [&str; 2] = [
@@ -29,12 +32,6 @@ const MIGRATIONS: [&str; 2] = [
 pub struct Sqlite {
     connection: Connection,
     turn: Option<(Turn, i64)>,
-}
-
-fn failed<E: Into<Box<dyn std::error::Error + Send + Sync>>>(
-    doing: &'static str,
-) -> impl FnOnce(E) -> StorageError {
-    move |source| StorageError::Database { doing, source: source.into() }
 }
 
 impl Sqlite {
@@ -66,16 +63,6 @@ impl Sqlite {
             .execute("VACUUM INTO ?1", params![to.to_string_lossy()])
             .map(drop)
             .map_err(failed("the backup"))
-    }
-
-    /// Reads every page; says what is wrong.
-    pub fn check(&self) -> Result<Vec<String>, StorageError> {
-        let doing = "the check";
-        let mut statement =
-            self.connection.prepare("PRAGMA integrity_check").map_err(failed(doing))?;
-        let lines = statement.query_map([], |row| row.get(0)).map_err(failed(doing))?;
-        let lines: Result<Vec<String>, _> = lines.collect();
-        Ok(lines.map_err(failed(doing))?.into_iter().filter(|line| line != "ok").collect())
     }
 
     fn write(&self, change: &Change) -> Result<(), rusqlite::Error> {
@@ -143,7 +130,7 @@ impl Sqlite {
                 kind,
                 job.version.epoch,
                 job.version.count,
-                format!("{:?}", job.phase).to_lowercase(),
+                phase_word(job.phase),
                 job.attempts,
                 until,
                 fence
@@ -259,5 +246,40 @@ impl Storage for Sqlite {
             // If even this fails, the next begin says so.
             let _ = self.connection.execute_batch("ROLLBACK");
         }
+    }
+
+    fn replace(&mut self, turn: Turn, changes: &[Change]) -> Result<(), StorageError> {
+        let doing = "replacing everything";
+        let own = self.begin()?;
+        let emptied = self.connection.execute_batch(
+            "DELETE FROM job; DELETE FROM copy; DELETE FROM place; DELETE FROM package; DELETE FROM site; DELETE FROM fact;",
+        );
+        if let Err(error) = emptied {
+            self.abandon();
+            return Err(failed(doing)(error));
+        }
+        let generation = i64::try_from(turn.generation.max(own.generation)).unwrap_or(i64::MAX);
+        let set = self.connection.execute("UPDATE clock SET generation = ?1", params![generation]);
+        if let Err(error) = set {
+            self.abandon();
+            return Err(failed(doing)(error));
+        }
+        if let Some((own, _)) = &mut self.turn {
+            own.moment = own.moment.max(turn.moment);
+        }
+        self.commit(changes)
+    }
+
+    fn check(&mut self) -> Result<Vec<String>, StorageError> {
+        let doing = "the check";
+        let mut statement =
+            self.connection.prepare("PRAGMA integrity_check").map_err(failed(doing))?;
+        let lines = statement.query_map([], |row| row.get(0)).map_err(failed(doing))?;
+        let lines: Result<Vec<String>, _> = lines.collect();
+        Ok(lines.map_err(failed(doing))?.into_iter().filter(|line| line != "ok").collect())
+    }
+
+    fn hearing(&self) -> Option<Box<dyn Hearing>> {
+        None
     }
 }

@@ -18,6 +18,9 @@ pub struct Status {
     pub jobs: u64,
     /// Of these, attempts under way.
     pub running: u32,
+    /// What is wrong with the database, if anything is: what is said here is what was known before.
+    #[serde(default)]
+    pub database: Option<String>,
     /// The line to the site above, if this is a child.
     pub parent: Option<ParentStatus>,
     /// By package.
@@ -195,7 +198,10 @@ impl Status {
             code: code.to_string(),
             address: fact("parent").unwrap_or_default().to_owned(),
             answers: false,
-            why: Some("this site does not run".to_owned()),
+            why: Some(match fact("parent") {
+                Some(_) => "this site does not run".to_owned(),
+                None => "a courier goes there: `packhorse site courier export`".to_owned(),
+            }),
             since: None,
             next: None,
         });
@@ -206,6 +212,7 @@ impl Status {
             epoch: site.epoch(),
             jobs: site.live_jobs(),
             running: site.running(),
+            database: None,
             parent,
             packages,
             points: points.collect(),
@@ -215,6 +222,7 @@ impl Status {
 
     /// What only the running process knows: lines and transfers.
     pub(crate) fn add_lines(&mut self, server: &Server) {
+        self.database = server.database_trouble();
         if let (Some(parent), Some(uplink)) = (&mut self.parent, server.uplink()) {
             let state = uplink.state();
             parent.answers = state.trouble.is_none();
@@ -265,6 +273,9 @@ impl Status {
     /// All of it on one screen.
     pub fn to_text(&self) -> String {
         let mut text = format!("site {}, epoch {}: {} jobs\n", self.site, self.epoch, self.jobs);
+        if let Some(why) = &self.database {
+            text += &format!("  the database does not answer, and this is what was known: {why}\n");
+        }
         if let Some(parent) = &self.parent {
             let state = match &parent.why {
                 None => "answers".to_owned(),

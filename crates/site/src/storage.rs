@@ -1,4 +1,6 @@
-use policy::{JobRow, Key, Row};
+use std::time::Duration;
+
+use policy::{JobRow, Key, Phase, Row};
 
 /// Why a database did not do it.
 #[derive(Debug, thiserror::Error)]
@@ -74,4 +76,28 @@ pub trait Storage: Send {
     fn commit(&mut self, changes: &[Change]) -> Result<(), StorageError>;
     /// Ends the transaction without a trace.
     fn abandon(&mut self);
+    /// Everything there was gives way to this, in a transaction of its own. Generation and moment go on from `turn`, if
+    /// they were not further already.
+    fn replace(&mut self, turn: Turn, changes: &[Change]) -> Result<(), StorageError>;
+    /// Reads everything; says what is wrong.
+    fn check(&mut self) -> Result<Vec<String>, StorageError>;
+    /// A way to hear of what other processes write; none, if there cannot be any.
+    fn hearing(&self) -> Option<Box<dyn Hearing>>;
+}
+
+/// What other processes write, as they do.
+pub trait Hearing: Send {
+    /// Waits until somebody wrote, at most for `patience`; the latest generation heard of.
+    fn next(&mut self, patience: Duration) -> Result<Option<u64>, StorageError>;
+}
+
+pub(crate) fn failed<E: Into<Box<dyn std::error::Error + Send + Sync>>>(
+    doing: &'static str,
+) -> impl FnOnce(E) -> StorageError {
+    move |source| StorageError::Database { doing, source: source.into() }
+}
+
+/// A phase as the job table has it.
+pub(crate) fn phase_word(phase: Phase) -> String {
+    format!("{phase:?}").to_lowercase()
 }

@@ -3,7 +3,10 @@
 use std::{
     net::ToSocketAddrs,
     path::Path,
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    sync::{
+        Arc, Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicUsize, Ordering},
+    },
     time::{Duration, Instant},
 };
 
@@ -280,6 +283,8 @@ pub(crate) struct Uplink {
     pub(crate) handle: Handle,
     folder: Folder,
     line: Mutex<Option<Line>>,
+    /// Which of the parent's addresses is tried.
+    turn: AtomicUsize,
     ask: Notify,
     hurry: Notify,
     state: Mutex<LineState>,
@@ -295,6 +300,7 @@ impl Uplink {
             handle,
             folder: folder.clone(),
             line: Mutex::new(None),
+            turn: AtomicUsize::new(0),
             ask: Notify::new(),
             hurry: Notify::new(),
             state: Mutex::new(LineState { trouble, since: Instant::now(), next: None }),
@@ -326,13 +332,17 @@ impl Uplink {
         if let Some(line) = &*line {
             return Ok(line.clone());
         }
-        let new = Line::of(&self.folder, &self.parent, &self.address)
+        // A parent of several processes has several addresses, and one of them may be gone.
+        let addresses: Vec<&str> = self.address.split(',').map(str::trim).collect();
+        let turn = self.turn.load(Ordering::Relaxed) % addresses.len();
+        let new = Line::of(&self.folder, &self.parent, addresses[turn])
             .map_err(|error| LineError::Silent(sentence(&error)))?;
         Ok(line.insert(new).clone())
     }
 
     fn down(&self, why: String, next: Duration) {
         *self.line.lock().unwrap_or_else(PoisonError::into_inner) = None;
+        self.turn.fetch_add(1, Ordering::Relaxed);
         let mut state = self.locked();
         if state.trouble.as_ref() != Some(&why) {
             let line = serde_json::json!({ "parent": self.parent, "why": why });

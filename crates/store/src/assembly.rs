@@ -177,7 +177,7 @@ impl<'p> Assembly<'p> {
     pub(crate) fn write(&mut self, out: &File, came: Came<'_>) -> Result<(), FetchError> {
         let identity = self.catalogue.identity();
         let header = self.catalogue.header().clone();
-        let settings = Settings { level: 1, frame: 4 << 20, workers: 2 };
+        let settings = Settings { level: 1, frame: 2 << 20, workers: 2 };
         self.while_fetching(came, |work| {
             let stopped = |source| FetchError::Write { source };
             let out = BufWriter::with_capacity(1 << 20, out);

@@ -366,9 +366,10 @@ fn gather(
     };
     let total: u64 = wanted.values().flat_map(BTreeMap::values).map(length_of).sum();
     let level = match total {
-        ..=0x40_0000 => 19,
-        0x40_0001..=0x400_0000 => 9,
-        _ => 5,
+        ..=0x10_0000 => 19,
+        0x10_0001..=0x80_0000 => 12,
+        0x80_0001..=0x400_0000 => 7,
+        _ => 3,
     };
     let mut open: Option<Gathered> = None;
     let mut batch: Vec<Gathered> = Vec::new();

@@ -3,10 +3,12 @@
 //! - a [`SimDisk`] is a machine in memory that loses, reorders and tears what was not synced;
 //! - a [`Sample`] is a package made by hand;
 //! - [`stop_at`] kills or interrupts a program at a system call;
+//! - a [`PostgresServer`] is Debian's, in a folder of its own;
 //! - a [`Wan`] is a thin, lossy wire between two network namespaces;
 //! - a [`Picture`] is everything a tree holds, to compare with another.
 
 mod picture;
+mod postgres;
 mod sample;
 mod sim_disk;
 mod sim_facts;
@@ -14,6 +16,7 @@ mod stepped;
 mod wan;
 
 pub use picture::{Picture, Seen};
+pub use postgres::PostgresServer;
 pub use sample::Sample;
 pub use sim_disk::SimDisk;
 pub use sim_facts::SimFacts;

@@ -2,7 +2,9 @@
 //!
 //! Contestants take turns, and medians are compared: what else the machine does meanwhile hits both.
 
+pub(crate) mod agent;
 mod installers;
+pub(crate) mod memory;
 mod observers;
 pub(crate) mod store;
 mod trees;

@@ -43,7 +43,7 @@ enum Chore {
     Prove(Prove),
     /// Build the program in front of Windows installers, to be embedded in the next build.
     Windows,
-    /// Histories of a tree of sites with faults: many, or one in words.
+    /// Histories of a tree of sites with faults, or of one site's clients: many, or one in words.
     Simulate(simulate::Args),
     /// Measure speed and size against peers in the same run.
     #[command(subcommand)]
@@ -70,6 +70,10 @@ enum Bench {
     Store(bench::store::Args),
     /// An update over a thin, lossy wire.
     Wan(bench::wan::Args),
+    /// That memory stays the same whatever a package's size.
+    Memory(bench::memory::Args),
+    /// Collections kept right while clients change.
+    Agent(bench::agent::Args),
 }
 
 fn main() -> ExitCode {
@@ -84,7 +88,9 @@ fn main() -> ExitCode {
         Chore::Prove(Prove::Windows(args)) => prove_windows::prove(&args),
         Chore::Bench(Bench::Capture(args)) => bench::run(&args),
         Chore::Bench(Bench::Store(args)) => bench::store::run(&args),
+        Chore::Bench(Bench::Agent(args)) => bench::agent::run(&args),
         Chore::Bench(Bench::Wan(args)) => bench::wan::run(&args),
+        Chore::Bench(Bench::Memory(args)) => bench::memory::run(&args),
     };
     match done {
         Ok(()) => ExitCode::SUCCESS,

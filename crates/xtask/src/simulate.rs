@@ -6,13 +6,16 @@ use std::{
 };
 
 use anyhow::{Result, bail};
-use simulation::run_seed;
+use simulation::{COUNTED, ClientsScenario, KNOCKING, STAMPEDE, run_clients, run_seed};
 
 #[derive(clap::Args)]
 #[command(
-    after_help = "Examples:\n  cargo xtask simulate --seeds 100000\n  cargo xtask simulate --seed 77 --transcript"
+    args_conflicts_with_subcommands = true,
+    after_help = "Examples:\n  cargo xtask simulate --seeds 100000\n  cargo xtask simulate --seed 77 --transcript\n  cargo xtask simulate clients"
 )]
 pub(crate) struct Args {
+    #[command(subcommand)]
+    whom: Option<Whom>,
     /// How many histories, from seed 0.
     #[arg(long, default_value = "100000", value_name = "N")]
     seeds: u64,
@@ -24,7 +27,71 @@ pub(crate) struct Args {
     transcript: bool,
 }
 
+#[derive(clap::Subcommand)]
+enum Whom {
+    /// A week of one site's clients: a broken package, an outage, power coming back to all at once.
+    Clients(ClientsArgs),
+}
+
+#[derive(clap::Args)]
+#[command(
+    after_help = "Example:\n  cargo xtask simulate clients --clients 20000 --days 2 --seed 3 --silences"
+)]
+struct ClientsArgs {
+    /// How many.
+    #[arg(long, default_value = "100000", value_name = "N")]
+    clients: u32,
+    /// Seconds between check-ins.
+    #[arg(long, default_value = "300", value_name = "SECONDS")]
+    interval: u32,
+    /// How long; trouble comes on the fourth and fifth seventh of it.
+    #[arg(long, default_value = "7", value_name = "DAYS")]
+    days: u32,
+    /// The broken package makes its clients silent instead of failing.
+    #[arg(long)]
+    silences: bool,
+    /// Of the dice.
+    #[arg(long, default_value = "1", value_name = "S")]
+    seed: u64,
+}
+
+fn clients(args: &ClientsArgs) -> Result<()> {
+    let begun = Instant::now();
+    let history = run_clients(ClientsScenario {
+        clients: args.clients,
+        interval: args.interval,
+        days: args.days,
+        silences: args.silences,
+        seed: args.seed,
+    });
+    println!(
+        "{} clients, {} days, seed {}: {} check-ins, {:.1} s",
+        args.clients,
+        args.days,
+        args.seed,
+        history.check_ins,
+        begun.elapsed().as_secs_f64()
+    );
+    println!(
+        "the broken package reached {} clients of {} in its first wave, then halted: {}",
+        history.reached, history.first_wave, history.halted
+    );
+    println!("the good package is on {} clients", history.done);
+    println!(
+        "fullest {COUNTED} s: {:.2} times the mean answered (at most {STAMPEDE}), {:.2} times attempted (at most {KNOCKING})",
+        history.peak, history.peak_of_attempts
+    );
+    println!("after the outage all clients were back within {} s", history.recovered);
+    match history.broken.as_slice() {
+        [] => Ok(()),
+        broken => bail!("seed {}: {}", args.seed, broken.join("\n")),
+    }
+}
+
 pub(crate) fn run(args: &Args) -> Result<()> {
+    if let Some(Whom::Clients(args)) = &args.whom {
+        return clients(args);
+    }
     if let Some(seed) = args.seed {
         return one(seed, args.transcript);
     }

@@ -18,12 +18,14 @@ pub(crate) struct Args {
 }
 
 /// What the tests start besides our own programs.
-const NEEDS: [debian::Need; 9] = [
+const NEEDS: [debian::Need; 11] = [
     ("cc", "gcc"),
     ("git", "git"),
     ("ip", "iproute2"),
     ("nginx", "nginx-light"),
     ("openssl", "openssl"),
+    ("pg_createcluster", "postgresql"),
+    ("promtool", "prometheus"),
     ("setfacl", "acl"),
     ("setfattr", "attr"),
     ("tar", "tar"),

@@ -57,6 +57,7 @@ pub(super) fn wanted(text: &str) -> Result<(PackageName, Option<Version>), Strin
 }
 
 pub(crate) fn run(args: &Args) -> Result<Answer, Failure> {
+    machine_linux::memory::give_large_buffers_back();
     let point = args.authority.open(&args.from)?;
     let (name, version) = &args.package;
     // A machine that has a cache goes on using it; one that has none gets none.

@@ -24,6 +24,7 @@ pub(crate) fn install(
     settings: &InstallSettings,
     show: &mut Show,
 ) -> Report {
+    machine_linux::memory::give_large_buffers_back();
     match from_point(target, incoming, settings, show) {
         Ok(report) => report,
         Err(failure) => {

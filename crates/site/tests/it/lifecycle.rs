@@ -106,3 +106,31 @@ fn a_restored_site_begins_an_epoch_and_looks_at_everything_again() {
     restored.settled();
     assert_eq!(held(&berlin, "redis").1.as_deref(), Some("2"));
 }
+
+/// What Prometheus itself says of the counts.
+#[test]
+fn a_monitor_understands_the_counts() {
+    use std::{
+        io::Write as _,
+        process::{Command, Stdio},
+    };
+
+    let world = World::new();
+    world.add("berlin");
+    world.publish("redis", "1");
+    world.assign("redis", &["berlin"]);
+    world.server.add_child("CHILD", &site::AddressSettings::default()).unwrap();
+    let metrics = world.settled().to_metrics();
+    assert!(metrics.contains("packhorse_copies{state=\"done\"} 1\n"), "{metrics}");
+    let mut promtool = Command::new("promtool")
+        .args(["check", "metrics"])
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    promtool.stdin.take().unwrap().write_all(metrics.as_bytes()).unwrap();
+    let said = promtool.wait_with_output().unwrap();
+    let text = String::from_utf8_lossy(&said.stderr).into_owned();
+    assert!(said.status.success() && text.is_empty(), "{text}");
+}

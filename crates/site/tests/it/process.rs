@@ -89,7 +89,7 @@ pub(crate) fn settled(client: &Client) -> Status {
 fn killed_at_any_instant_it_converges_when_it_is_started_again() {
     let home = tempfile::tempdir().unwrap();
     let folder = Folder::new(&home.path().join("site"));
-    site::init(&folder, "TOP").unwrap();
+    site::init(&folder, "TOP", None).unwrap();
     let points = ["a", "b", "c"].map(|point| home.path().join(point));
     let mut process = Process::start(&folder);
     let mut asked = client(&folder);
@@ -132,11 +132,66 @@ fn killed_at_any_instant_it_converges_when_it_is_started_again() {
     assert_eq!(site::check(&folder).unwrap(), Vec::<String>::new());
 }
 
+/// Whichever is killed, the other goes on: a lease ends by the database's clock, and the tables are the same.
+#[test]
+fn two_processes_on_one_database_are_one_site() {
+    let database = testkit::PostgresServer::start().unwrap();
+    let home = tempfile::tempdir().unwrap();
+    let folder = Folder::new(&home.path().join("site"));
+    std::fs::create_dir(folder.path()).unwrap();
+    std::fs::write(folder.path().join("site.toml"), "lease = 15\n").unwrap();
+    site::init(&folder, "TOP", Some(&database.database("top").unwrap())).unwrap();
+    let busy = home.path().join("a");
+    let start = || {
+        let process = Process::start(&folder);
+        let client = client(&folder);
+        (process, client)
+    };
+    let mut one = start();
+    let mut other = start();
+    one.1.add_point("a", &busy.to_string_lossy()).unwrap();
+    assert_eq!(other.1.status().unwrap().points.len(), 1, "what one was told, the other knows");
+    for round in 1..=2_u32 {
+        let version = round.to_string();
+        let file = package_file(home.path(), "redis", &version);
+        let (process, asked) = one;
+        asked.publish(&file, false).unwrap();
+        asked.assign(&name("redis"), &["a".to_owned()], true).unwrap();
+        // In the middle of an attempt, or just after.
+        std::thread::park_timeout(Duration::from_millis(u64::from(round) * 10));
+        process.kill();
+        let status = settled(&other.1);
+        assert_eq!(status.packages[0].version.as_deref(), Some(version.as_str()));
+        let (observed, seen) = held(&busy, "redis");
+        assert!(matches!(observed, Observed::Holds(_)), "round {round}: {observed:?}");
+        assert_eq!(seen.as_deref(), Some(version.as_str()));
+        let local = Client::local(&folder).unwrap().status();
+        assert!(local.is_ok(), "the command finds the one that lives");
+        one = other;
+        other = start();
+    }
+    drop((one, other));
+    // The same tables, in a file: what was done is not done again, and no number is given twice.
+    let before = folder.status().unwrap();
+    site::backup(&folder, &home.path().join("backup.db")).unwrap();
+    site::migrate(&folder, Some("sqlite")).unwrap();
+    assert!(folder.settings().unwrap().database.is_none());
+    assert_eq!(folder.status().unwrap(), before);
+    let (process, asked) = start();
+    asked.publish(&package_file(home.path(), "redis", "9"), false).unwrap();
+    assert_eq!(settled(&asked).packages[0].number, "v3");
+    drop(process);
+    assert_eq!(site::restore(&folder, &home.path().join("backup.db")).unwrap(), 1);
+    site::migrate(&folder, Some(&database.database("again").unwrap())).unwrap();
+    assert_eq!(folder.status().unwrap().epoch, 1);
+    assert_eq!(site::check(&folder).unwrap(), Vec::<String>::new());
+}
+
 #[test]
 fn sigterm_ends_it_and_a_second_one_beside_it_is_refused() {
     let home = tempfile::tempdir().unwrap();
     let folder = Folder::new(&home.path().join("site"));
-    site::init(&folder, "TOP").unwrap();
+    site::init(&folder, "TOP", None).unwrap();
     let mut process = Process::start(&folder);
     let asked = client(&folder);
     let busy = site::serve(
@@ -155,7 +210,7 @@ fn sigterm_ends_it_and_a_second_one_beside_it_is_refused() {
 fn without_the_token_nothing_changes() {
     let home = tempfile::tempdir().unwrap();
     let folder = Folder::new(&home.path().join("site"));
-    site::init(&folder, "TOP").unwrap();
+    site::init(&folder, "TOP", None).unwrap();
     let _process = Process::start(&folder);
     client(&folder);
     let address = std::fs::read_to_string(folder.address()).unwrap();

@@ -1,4 +1,4 @@
-use site::{Sqlite, Storage, StorageError, conformance};
+use site::{Postgres, Sqlite, Storage, StorageError, conformance};
 
 #[test]
 fn sqlite_keeps_all_promises() {
@@ -12,6 +12,69 @@ fn one_fence_is_one_job_in_the_database_too() {
     let folder = tempfile::tempdir().unwrap();
     let mut storage = Sqlite::open(&folder.path().join("site.db")).unwrap();
     conformance::a_second_live_job_is_refused(&mut storage);
+}
+
+#[test]
+fn postgresql_keeps_the_same_promises() {
+    let server = testkit::PostgresServer::start().unwrap();
+    let url = server.database("all").unwrap();
+    conformance::all(&|| Box::new(Postgres::open(&url).unwrap()) as Box<dyn Storage>);
+    let url = server.database("jobs").unwrap();
+    conformance::a_second_live_job_is_refused(&mut Postgres::open(&url).unwrap());
+    server.ask("jobs", "UPDATE schema_steps SET taken = 99").unwrap();
+    assert!(matches!(Postgres::open(&url), Err(StorageError::Newer { found: 99, .. })));
+}
+
+#[test]
+fn a_database_that_comes_back_is_used_again() {
+    let mut server = testkit::PostgresServer::start().unwrap();
+    let url = server.database("top").unwrap();
+    let mut one = Postgres::open(&url).unwrap();
+    one.begin().unwrap();
+    server.kill();
+    let fact = site::Change::Fact("a".to_owned(), Some("b".to_owned()));
+    assert!(one.commit(std::slice::from_ref(&fact)).is_err());
+    let error = one.begin().unwrap_err();
+    assert!(matches!(error, StorageError::Database { .. }), "{error}");
+    server.go_on().unwrap();
+    let turn = one.begin().unwrap();
+    assert_eq!(turn.generation, 0, "nothing was half written");
+    one.commit(&[fact]).unwrap();
+    assert_eq!(one.tables().unwrap().facts.len(), 1);
+}
+
+#[test]
+fn who_waits_for_news_hears_of_it() {
+    let server = testkit::PostgresServer::start().unwrap();
+    let url = server.database("top").unwrap();
+    let mut one = Postgres::open(&url).unwrap();
+    let mut hearing = one.hearing().unwrap();
+    let soon = std::time::Duration::from_secs(20);
+    assert_eq!(
+        hearing.next(soon).unwrap(),
+        Some(0),
+        "where it stands when somebody begins to listen"
+    );
+    let writer = std::thread::spawn(move || {
+        one.begin().unwrap();
+        one.commit(&[]).unwrap();
+    });
+    assert_eq!(hearing.next(soon).unwrap(), Some(1));
+    writer.join().unwrap();
+}
+
+/// A process that is stopped in the middle of a transaction has its right for ten seconds.
+#[test]
+fn a_frozen_process_does_not_hold_up_the_others() {
+    let server = testkit::PostgresServer::start().unwrap();
+    let url = server.database("top").unwrap();
+    let (mut frozen, mut other) = (Postgres::open(&url).unwrap(), Postgres::open(&url).unwrap());
+    frozen.begin().unwrap();
+    let turn = other.begin().unwrap();
+    other.commit(&[]).unwrap();
+    assert_eq!(turn.generation, 0);
+    assert!(frozen.commit(&[]).is_err(), "what it decided is of no use any more");
+    assert_eq!(frozen.begin().unwrap().generation, 1);
 }
 
 #[test]

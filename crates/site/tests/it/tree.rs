@@ -26,7 +26,7 @@ struct Member {
 impl Member {
     fn new(home: &Path, code: &str) -> Self {
         let folder = Folder::new(&home.join(code));
-        site::init(&folder, code).unwrap();
+        site::init(&folder, code, None).unwrap();
         let link = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
         Self { folder, link, process: None }
     }
@@ -50,7 +50,7 @@ impl Member {
         let token = self.client().add_child(code, address).unwrap();
         let path = write(home, &token);
         assert_eq!(
-            site::attach(&child.folder, &self.link.to_string(), &path).unwrap(),
+            site::attach(&child.folder, Some(&self.link.to_string()), &path).unwrap(),
             token.parent
         );
         child
@@ -64,7 +64,7 @@ fn write(home: &Path, token: &site::Token) -> PathBuf {
 }
 
 /// A package whose content no compression makes smaller.
-fn package_file(home: &Path, package: &str, version: &str, bytes: usize) -> PathBuf {
+pub(crate) fn package_file(home: &Path, package: &str, version: &str, bytes: usize) -> PathBuf {
     let mut sample = Sample::new(package, version);
     let tree = sample.tree("/opt");
     sample.directory(tree, package);
@@ -246,7 +246,8 @@ fn only_who_was_invited_is_a_child_and_only_once() {
     top.start();
     let link = top.link.to_string();
     let attach = |site: &Member, token: &site::Token| {
-        site::attach(&site.folder, &link, &write(home, token)).map_err(|error| error.to_string())
+        site::attach(&site.folder, Some(&link), &write(home, token))
+            .map_err(|error| error.to_string())
     };
     let token = top.client().add_child("CHILD", AddressSettings::default()).unwrap();
     let twice = top.client().add_child("CHILD", AddressSettings::default()).unwrap_err();
@@ -260,7 +261,8 @@ fn only_who_was_invited_is_a_child_and_only_once() {
     stranger.link = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
     stranger.start();
     let elsewhere =
-        site::attach(&child.folder, &stranger.link.to_string(), &write(home, &token)).unwrap_err();
+        site::attach(&child.folder, Some(&stranger.link.to_string()), &write(home, &token))
+            .unwrap_err();
     assert!(elsewhere.to_string().contains("is not the parent"), "{elsewhere}");
     attach(&child, &token).unwrap();
     attach(&child, &token).expect("the same again, for an answer may be lost");

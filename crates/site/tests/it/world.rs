@@ -20,7 +20,7 @@ impl World {
     pub(crate) fn new() -> Self {
         let home = tempfile::tempdir().unwrap();
         let folder = Folder::new(&home.path().join("site"));
-        site::init(&folder, "TOP").unwrap();
+        site::init(&folder, "TOP", None).unwrap();
         Self { server: Server::start(folder).unwrap(), home }
     }
 

@@ -1,7 +1,7 @@
 //! Updates and first installs: bytes and processor time beside the tools people use for it, on real software.
 
 pub(crate) mod data;
-mod peers;
+pub(super) mod peers;
 
 use std::{
     fmt::Write as _,

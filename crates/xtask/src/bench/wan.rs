@@ -54,13 +54,20 @@ pub(crate) fn run(args: &Args) -> Result<()> {
     let took = median(turns.iter().map(|turn| turn.took).collect());
     let (worst, bytes) = (ratios.iter().copied().fold(0.0, f64::max), turns[0].bytes);
     let lost: u64 = turns.iter().map(|turn| turn.lost).sum();
-    println!(
-        "\n| what | measured | against | result | at most | |\n|---|---|---|---|---|---|\n\
+    let table = format!(
+        "| what | measured | against | result | at most | |\n|---|---|---|---|---|---|\n\
          | an update over 10 Mbit/s, 50 ms, 0.1 % lost | {:.2} s, {bytes} bytes on the wire, {lost} packets lost | \
          bytes ÷ bandwidth | {worst:.2} | {BAR:.2} | {} |\n",
         took.as_secs_f64(),
         if worst <= BAR { "met" } else { "**missed**" }
     );
+    println!("\n{table}");
+    let text = format!(
+        "# Over a thin wire, measured\n\nThe last output of `cargo xtask bench wan --turns {}`: nginx at one end, `packhorse fetch` at \
+         the other; the worst of\nthe turns counts.\n\n{table}",
+        args.turns
+    );
+    fs::write(workspace::root().join("docs/bench-wan.md"), text)?;
     ensure!(worst <= BAR, "an update took {worst:.2} of what its bytes take");
     Ok(())
 }

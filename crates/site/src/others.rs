@@ -1,0 +1,90 @@
+//! Other processes of the same site: what they write is heard of, and taken into account at once.
+
+use std::{
+    collections::BTreeMap,
+    sync::{Arc, atomic::Ordering},
+    time::Duration,
+};
+
+use policy::{Phase, Stamp};
+
+use crate::{Desk, Server, SiteError, storage::Hearing};
+
+/// A line that says nothing for so long is asked whether it lives.
+const PATIENCE: Duration = Duration::from_mins(1);
+/// A pause when the database does not answer.
+const BREATH: Duration = Duration::from_secs(1);
+
+/// What is compared before and after others wrote.
+#[derive(PartialEq, Eq)]
+struct Seen {
+    down: Stamp,
+    up: policy::Exchange,
+    addresses: BTreeMap<String, String>,
+}
+
+impl Seen {
+    fn by(desk: &Desk) -> Self {
+        let addresses = desk.facts().filter(|(name, _)| name.starts_with("address:"));
+        Self {
+            down: desk.site().feed_stamp(),
+            up: desk.site().exchange(),
+            addresses: addresses.map(|(name, value)| (name.to_owned(), value.to_owned())).collect(),
+        }
+    }
+}
+
+impl Server {
+    /// Listens to the database for as long as the site runs.
+    pub(crate) fn hear(self: &Arc<Self>, mut hearing: Box<dyn Hearing>) {
+        while !self.is_stopping() {
+            let heard = hearing.next(PATIENCE).map_err(SiteError::from).and_then(|generation| {
+                generation.map_or(Ok(()), |generation| self.others_wrote(generation))
+            });
+            if let Err(error) = heard {
+                self.note_database(Some(&error));
+                drop(self.changed.wait_timeout(self.desk(), BREATH));
+            }
+        }
+    }
+
+    /// The tables are at `generation` now.
+    fn others_wrote(self: &Arc<Self>, generation: u64) -> Result<(), SiteError> {
+        let mut desk = self.desk();
+        let before = Seen::by(&desk);
+        let caught_up = desk.catch_up(generation);
+        self.note_database(caught_up.as_ref().err());
+        if !caught_up? {
+            return Ok(());
+        }
+        let after = Seen::by(&desk);
+        self.end_lost_work(&desk);
+        drop(desk);
+        if before.addresses != after.addresses {
+            self.set_addresses();
+        }
+        if before.down != after.down {
+            self.children().wake_all();
+        }
+        if before.up != after.up
+            && let Some(uplink) = self.uplink()
+        {
+            uplink.ask();
+        }
+        // The timer looks again when it is to come.
+        self.changed.notify_all();
+        Ok(())
+    }
+
+    /// Work whose lease another process has ended, or given on, stops.
+    fn end_lost_work(&self, desk: &Desk) {
+        for ((place, package), (fence, flag)) in &*self.works() {
+            let job = desk.site().job(*place, *package);
+            let is_ours =
+                job.is_some_and(|job| job.phase == Phase::Running && job.fence == fence.number);
+            if !is_ours {
+                flag.store(true, Ordering::Relaxed);
+            }
+        }
+    }
+}

@@ -1,0 +1,69 @@
+//! Which processes of a site are running: a file each, locked as long as its process lives.
+
+use std::{
+    fs::{File, OpenOptions},
+    io::{Read as _, Write as _},
+    path::PathBuf,
+};
+
+use rustix::fs::FlockOperation;
+
+use crate::{Folder, SiteError};
+
+/// One process, until it ends.
+#[derive(Debug)]
+pub(crate) struct Process {
+    path: PathBuf,
+    _lock: File,
+}
+
+impl Process {
+    /// Says that this process listens at `address`.
+    pub(crate) fn register(folder: &Folder, address: &str) -> Result<Self, SiteError> {
+        let all = folder.processes();
+        std::fs::create_dir_all(&all).map_err(SiteError::file("making", &all))?;
+        let mut bytes = [0; 8];
+        rustix::rand::getrandom(&mut bytes, rustix::rand::GetRandomFlags::empty())
+            .map_err(|error| SiteError::file("naming", &all)(error.into()))?;
+        let path = all.join(format!("{:016x}", u64::from_be_bytes(bytes)));
+        let write = || -> std::io::Result<File> {
+            let mut file = OpenOptions::new().create_new(true).write(true).open(&path)?;
+            rustix::fs::flock(&file, FlockOperation::NonBlockingLockExclusive)?;
+            file.write_all(address.as_bytes())?;
+            Ok(file)
+        };
+        let lock = write().map_err(SiteError::file("writing", &path))?;
+        Ok(Self { path, _lock: lock })
+    }
+
+    /// Where those that live listen. What the dead left behind is taken away.
+    pub(crate) fn addresses(folder: &Folder) -> Vec<String> {
+        let entries = std::fs::read_dir(folder.processes()).into_iter().flatten();
+        entries.filter_map(Result::ok).filter_map(|entry| living(&entry.path())).collect()
+    }
+}
+
+fn living(path: &std::path::Path) -> Option<String> {
+    let mut file = File::open(path).ok()?;
+    match rustix::fs::flock(&file, FlockOperation::NonBlockingLockShared) {
+        Err(rustix::io::Errno::WOULDBLOCK) => {
+            let mut address = String::new();
+            file.read_to_string(&mut address).ok()?;
+            (!address.is_empty()).then_some(address)
+        }
+        Ok(()) => {
+            // One that is about to be locked is empty still; it stays.
+            if file.metadata().is_ok_and(|data| data.len() > 0) {
+                let _ = std::fs::remove_file(path);
+            }
+            None
+        }
+        Err(_) => None,
+    }
+}
+
+impl Drop for Process {
+    fn drop(&mut self) {
+        let _ = std::fs::remove_file(&self.path);
+    }
+}

@@ -1,0 +1,104 @@
+//! `site.toml`: what is the same for all processes of a site, and can be changed without Packhorse.
+
+use std::{net::SocketAddr, path::PathBuf};
+
+use serde::{Deserialize, Serialize};
+
+use crate::SiteError;
+
+/// Where a site listens if nothing is said.
+const LISTEN: SocketAddr =
+    SocketAddr::new(std::net::IpAddr::V4(std::net::Ipv4Addr::LOCALHOST), 7480);
+
+/// What is written in a site's `site.toml`. Whatever is left out is as it comes.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case")]
+pub struct SiteSettings {
+    /// A PostgreSQL database, such as `postgres://site@/top?host=/run/postgresql`; without it, `site.db` in the folder.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub database: Option<String>,
+    /// Where to listen for people and programs.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub listen: Option<SocketAddr>,
+    /// Where to listen for child sites.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub link: Option<SocketAddr>,
+    /// A worker that shows no progress for so many seconds has lost its job. At least 15.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub lease: Option<u64>,
+    /// Attempts under way at the same time, all places together.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub attempts: Option<u32>,
+    /// Attempts under way at one place.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub attempts_per_place: Option<u32>,
+    /// Bytes of copies hashed per second when nobody asks.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub scrub: Option<u64>,
+}
+
+/// The shortest lease, in seconds: a worker says a word every five.
+const SHORTEST_LEASE: u64 = 15;
+
+impl SiteSettings {
+    /// Reads the text of the file; a file that is not there is an empty one.
+    pub fn parse(path: PathBuf, text: &str) -> Result<Self, SiteError> {
+        let wrong = |reason: String| SiteError::Settings { path: path.clone(), reason };
+        let settings: Self =
+            toml_edit::de::from_str(text).map_err(|error| wrong(error.to_string()))?;
+        if settings.lease.is_some_and(|lease| lease < SHORTEST_LEASE) {
+            return Err(wrong(format!("`lease` is at least {SHORTEST_LEASE} seconds")));
+        }
+        if settings.attempts == Some(0) || settings.attempts_per_place == Some(0) {
+            return Err(wrong("with no attempts under way nothing happens: at least 1".to_owned()));
+        }
+        Ok(settings)
+    }
+
+    /// As the file has it.
+    pub fn to_text(&self) -> String {
+        toml_edit::ser::to_string_pretty(self).unwrap_or_default()
+    }
+
+    /// Where to listen for people and programs.
+    pub fn listen(&self) -> SocketAddr {
+        self.listen.unwrap_or(LISTEN)
+    }
+
+    /// What decisions depend on.
+    pub(crate) fn policy(&self) -> policy::Settings {
+        let settings = policy::Settings::default();
+        policy::Settings {
+            lease: self.lease.map_or(settings.lease, |seconds| seconds.saturating_mul(1_000)),
+            slots: self.attempts.unwrap_or(settings.slots),
+            slots_per_place: self.attempts_per_place.unwrap_or(settings.slots_per_place),
+            ..settings
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::SiteSettings;
+
+    fn parse(text: &str) -> Result<SiteSettings, String> {
+        SiteSettings::parse("site.toml".into(), text).map_err(|error| error.to_string())
+    }
+
+    #[test]
+    fn what_is_written_is_read_again() {
+        let text = "database = \"postgres://site@/top\"\nlisten = \"[::]:7480\"\nlease = 30\n";
+        let settings = parse(text).unwrap();
+        assert_eq!(settings.to_text(), text);
+        assert_eq!((settings.policy().lease, settings.policy().slots), (30_000, 64));
+        assert_eq!(parse("").unwrap(), SiteSettings::default());
+    }
+
+    #[test]
+    fn what_means_nothing_is_named() {
+        assert!(parse("leese = 30").unwrap_err().contains("leese"));
+        assert!(parse("lease = 3").unwrap_err().contains("at least 15"));
+        assert!(parse("listen = \"here\"").unwrap_err().contains("listen"));
+        assert!(parse("attempts = 0").unwrap_err().contains("at least 1"));
+    }
+}

@@ -1,0 +1,175 @@
+//! What a site's clients cost: one client's change against all collections.
+
+use std::time::{Duration, Instant};
+
+use anyhow::{Context as _, Result, bail, ensure};
+use deployment::{
+    ClientId, CollectionSpec, Collections, Inventory, InventoryKey, InventoryPart, MachineField,
+};
+
+use super::{median, seconds};
+
+/// The bar: a client's change is right in all collections within this.
+const BAR: Duration = Duration::from_millis(100);
+/// Inventories of which each is asked all rules; further clients are images of these.
+const IMAGES: u32 = 500;
+/// Changes that are measured.
+const CHANGES: u32 = 2_000;
+
+#[derive(clap::Args)]
+#[command(after_help = "Example:\n  cargo xtask bench agent --clients 200000 --collections 1000")]
+pub(crate) struct Args {
+    /// Clients of the site.
+    #[arg(long, default_value = "200000", value_name = "N")]
+    clients: u32,
+    /// Collections.
+    #[arg(long, default_value = "1000", value_name = "N")]
+    collections: u32,
+}
+
+pub(crate) fn run(args: &Args) -> Result<()> {
+    let images: Vec<Inventory> = (0..IMAGES.min(args.clients)).map(image).collect();
+    let mut collections = Collections::default();
+    for number in 0..args.collections {
+        collections.save(spec(number), [])?;
+    }
+    let begun = Instant::now();
+    for (number, image) in (0..).zip(&images) {
+        collections.report(client(number), None, image);
+    }
+    let whole = begun.elapsed() / u32::try_from(images.len())?;
+    let rows: Vec<Vec<u8>> =
+        (0..).zip(&images).filter_map(|(number, _)| collections.row(client(number))).collect();
+    for number in u32::try_from(images.len())?..args.clients {
+        let row = rows.get(number as usize % rows.len()).context("no rows")?;
+        collections.restore(client(number), row)?;
+    }
+    let mut times = Vec::new();
+    let mut moved = 0;
+    for turn in 0..CHANGES {
+        let number = turn.wrapping_mul(2_654_435_761) % args.clients;
+        let before = &images[number as usize % images.len()];
+        let after = changed(before, turn);
+        let begun = Instant::now();
+        moved += collections.report(client(number), Some(before), &after).len();
+        times.push(begun.elapsed());
+        if turn % 50 == 0 {
+            check(&mut collections, client(number), &after)?;
+        }
+        collections.report(client(number), Some(&after), before);
+    }
+    let worst = times.iter().max().copied().unwrap_or_default();
+    println!(
+        "{} clients, {} collections: all rules of one client {}; one change {} (median), {} (worst of {CHANGES}), {moved} memberships moved",
+        args.clients,
+        args.collections,
+        seconds(whole),
+        seconds(median(times)),
+        seconds(worst),
+    );
+    if worst > BAR {
+        bail!("a change took {}, and {} are allowed", seconds(worst), seconds(BAR));
+    }
+    Ok(())
+}
+
+/// The same as asking everything anew.
+fn check(collections: &mut Collections, client: ClientId, inventory: &Inventory) -> Result<()> {
+    let kept = collections.of(client);
+    collections.forget(client);
+    collections.report(client, None, inventory);
+    ensure!(
+        kept == collections.of(client),
+        "client {client} is in other collections when asked anew"
+    );
+    Ok(())
+}
+
+fn client(number: u32) -> ClientId {
+    ClientId(u128::from(number).to_be_bytes())
+}
+
+/// A machine of a fleet: five systems, forty packages of four hundred, ten services.
+fn image(number: u32) -> Inventory {
+    let mut inventory = Inventory::default();
+    let systems = [
+        ("debian", "12"),
+        ("debian", "13"),
+        ("ubuntu", "26.04"),
+        ("rhel", "10"),
+        ("windows", "11"),
+    ];
+    let (distribution, release) = systems[number as usize % systems.len()];
+    let os = if distribution == "windows" { "windows" } else { "linux" };
+    for (field, text) in [
+        (MachineField::Os, os),
+        (MachineField::Distribution, distribution),
+        (MachineField::Release, release),
+        (MachineField::HostName, &*format!("site{}-pc{number}", number % 50)),
+    ] {
+        inventory.text(InventoryKey::Machine(field), text);
+    }
+    inventory.number(InventoryKey::Machine(MachineField::Memory), i64::from(number % 16 + 1) << 30);
+    inventory.report(InventoryPart::Users);
+    for package in 0..40 {
+        let name = format!("package-{}", (number * 7 + package * 11) % 400);
+        let version = format!("{}.{}", number % 3 + 1, package % 10);
+        inventory.text(InventoryKey::package(&name), &version);
+    }
+    for service in 0..10 {
+        let name = format!("service-{}", (number + service * 3) % 60);
+        inventory.text(InventoryKey::service(&name), ["running", "stopped"][number as usize % 2]);
+    }
+    inventory
+}
+
+/// What changes on a machine: mostly a package, at times a service, more memory, another name, another system.
+fn changed(before: &Inventory, turn: u32) -> Inventory {
+    let mut after = before.clone();
+    match turn % 20 {
+        0 => after.text(InventoryKey::Machine(MachineField::Release), "99"),
+        1 => after.text(InventoryKey::Machine(MachineField::HostName), &format!("new-{turn}")),
+        2 => after.number(InventoryKey::Machine(MachineField::Memory), 64 << 30),
+        3..6 => after.text(InventoryKey::service(&format!("service-{}", turn % 60)), "failed"),
+        6..10 => after.remove(&InventoryKey::package(&format!("package-{}", turn % 400))),
+        _ => after.text(InventoryKey::package(&format!("package-{}", turn % 400)), "9.9"),
+    }
+    after
+}
+
+/// Rules as people write them, most of them about one package.
+fn spec(number: u32) -> CollectionSpec {
+    let package = number % 400;
+    let rule = match number % 10 {
+        0..4 => format!("installed(\"package-{package}\") != \"\""),
+        4 | 5 => format!(
+            "installed(\"package-{package}\") != \"\" && version(installed(\"package-{package}\")) < version(\"3.{}\")",
+            number % 10
+        ),
+        6 => format!(
+            "machine.distribution == \"debian\" && installed(\"package-{package}\") == \"\""
+        ),
+        7 => format!("machine.hostname.startsWith(\"site{}-\")", number % 50),
+        8 => format!(
+            "service(\"service-{}\") == \"running\" || machine.memory >= {} * 1073741824",
+            number % 60,
+            number % 16 + 1
+        ),
+        _ => format!(
+            "machine.os == \"linux\" && version(machine.release) >= version(\"{}\")",
+            number % 30
+        ),
+    };
+    let mut spec = CollectionSpec {
+        name: format!("collection {number}").into(),
+        rule: Some(rule),
+        ..CollectionSpec::default()
+    };
+    // Every twentieth leans on the two before it, and is limited by a third.
+    if number % 20 == 19 {
+        let other = |back: u32| format!("collection {}", number - back).into();
+        (spec.include, spec.exclude, spec.limit) =
+            (vec![other(1)], vec![other(2)], Some(other(10)));
+    }
+    spec
+}
