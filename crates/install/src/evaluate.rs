@@ -165,6 +165,9 @@ impl<M: Observe + ?Sized> Asked<'_, M> {
 
     /// A text of the registry, empty where there is none. A machine without a registry has none.
     fn registry(&self, key: &Template, value: &Template) -> Result<String, EvaluateError> {
+        if !cfg!(feature = "settings") {
+            return Ok(String::new());
+        }
         let key = self.expand(key)?;
         let key = RegistryKey::new(&key)
             .map_err(|_| EvaluateError::Unknown { what: format!("the registry key `{key}`") })?;

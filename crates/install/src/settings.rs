@@ -16,11 +16,21 @@ use crate::{
 /// Divides the texts of lists like `Path`.
 const DIVIDER: char = ';';
 
+/// Refuses `what` where the engine was built for machines that have no such thing.
+pub(crate) fn expect(what: impl FnOnce() -> String) -> Result<(), InstallError> {
+    if cfg!(feature = "settings") {
+        Ok(())
+    } else {
+        Err(InstallError::OnlyOnWindows { what: what() })
+    }
+}
+
 /// Decides about one registry step.
 pub(crate) fn registry<M: Machine + ?Sized>(
     work: &mut Work<'_, M>,
     step: &RegistryStep,
 ) -> Result<(), InstallError> {
+    expect(|| format!("the registry key `{}`", step.key))?;
     let key = text(work, &step.key)?;
     let key = RegistryKey::new(&key)
         .map_err(|reason| InstallError::Path { text: key, reason: reason.to_string() })?;
@@ -52,6 +62,7 @@ pub(crate) fn service<M: Machine + ?Sized>(
     work: &mut Work<'_, M>,
     step: &SetupStep,
 ) -> Result<(), InstallError> {
+    expect(|| format!("the service `{}`", step.name))?;
     let display_name = if step.display_name.is_empty() {
         step.name.to_string()
     } else {
@@ -281,6 +292,9 @@ pub(crate) fn take_back<M: Machine + ?Sized>(
     others: &[Installed],
     stays: &dyn Fn(&Setting) -> bool,
 ) -> Result<Vec<Leftover>, InstallError> {
+    if !cfg!(feature = "settings") {
+        return Ok(Vec::new());
+    }
     let mut claims = BTreeMap::new();
     receipt.records(transaction.observe(), 0, |record| {
         if let ReceiptRecord::Set(claim) = record {

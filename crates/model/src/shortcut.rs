@@ -78,7 +78,7 @@ mod flag {
     pub(super) const AS_ADMINISTRATOR: u32 = 1 << 13;
 }
 /// `FILE_ATTRIBUTE_DIRECTORY`, `FILE_ATTRIBUTE_ARCHIVE`.
-const ATTRIBUTES: [u32; 2] = [0x20, 0x10];
+const ATTRIBUTES: [u8; 2] = [0x20, 0x10];
 /// The block that holds a target with variables, and its length.
 const EXPANDED: (u32, u32) = (0xa000_0001, 0x314);
 /// Letters such a block holds, the end counted.
@@ -109,7 +109,7 @@ impl Shortcut {
         word(&mut out, HEADER);
         out.extend(CLASS);
         word(&mut out, flags);
-        word(&mut out, ATTRIBUTES[usize::from(self.to_folder)]);
+        word(&mut out, ATTRIBUTES[usize::from(self.to_folder)].into());
         // Three times and a length: they are the target's, which nobody asked.
         out.extend([0; 28]);
         word(&mut out, self.icon_index.cast_unsigned());
@@ -153,7 +153,7 @@ impl Shortcut {
             let mut one = vec![if is_folder { 0x31 } else { 0x32 }, 0];
             // Length and time: the target's own.
             one.extend([0; 8]);
-            one.extend([ATTRIBUTES[usize::from(is_folder)] as u8, 0]);
+            one.extend([ATTRIBUTES[usize::from(is_folder)], 0]);
             one.extend(
                 name.chars().map(|letter| if letter.is_ascii() { letter as u8 } else { b'_' }),
             );

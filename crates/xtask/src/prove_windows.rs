@@ -126,7 +126,8 @@ impl Proof {
         capture.arg("--wine").arg(&reference).arg("-o").arg(&project);
         capture.args(["--give-up-when-idle", IDLE]);
         capture.arg("--session").arg(self.folder.join(format!("session-{name}")));
-        run_quietly(capture.env("DISPLAY", screen()).arg("--").arg(&setup).arg("/S"))?;
+        capture.env("DISPLAY", screen()).arg("--").args(installers::silently(name, &setup));
+        run_quietly(&mut capture)?;
         let installer = self.folder.join(format!("{name}.exe"));
         let mut compile = command(self.packhorse.to_str().unwrap_or_default(), ["compile"]);
         run_quietly(compile.arg(&project).args(["--target", "windows", "-o"]).arg(&installer))?;

@@ -93,7 +93,7 @@ impl Shortcut {
             icon_index,
             window: window.and_then(|at| Window::ALL.get(at).copied()).unwrap_or_default(),
             hotkey,
-            to_folder: attributes & ATTRIBUTES[1] != 0,
+            to_folder: attributes & u32::from(ATTRIBUTES[1]) != 0,
             as_administrator: has(flag::AS_ADMINISTRATOR),
         })
     }

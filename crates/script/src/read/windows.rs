@@ -133,18 +133,7 @@ pub(super) fn read_setup(fields: &mut Fields<'_, '_, '_>) -> Option<SetupStep> {
     let now = fields.truth("now", false);
     let recovery = read_recovery(fields);
     let recovery_command = fields.template("recovery-command");
-    let is_driver = kind & 0b1011 != 0;
-    for key in ["start", "recovery", "recovery-reset", "recovery-command", "recovery-from-errors"] {
-        if is_driver
-            && (key != "start" && fields.has(key)
-                || key == "start" && start == ServiceStart::Delayed)
-        {
-            let hint =
-                "leave it out: the kernel starts a driver, and nothing follows when it fails";
-            fields.wrong(key, fields.span(key), "a driver has no such thing", hint);
-        }
-    }
-    Some(SetupStep {
+    let setup = SetupStep {
         name: name?,
         program: program?,
         kind,
@@ -156,7 +145,28 @@ pub(super) fn read_setup(fields: &mut Fields<'_, '_, '_>) -> Option<SetupStep> {
         now,
         recovery,
         recovery_command,
-    })
+    };
+    if setup.is_driver() {
+        refuse_of_driver(fields, &setup);
+    }
+    Some(setup)
+}
+
+/// The kernel starts a driver, and nothing follows when it fails.
+fn refuse_of_driver(fields: &mut Fields<'_, '_, '_>, setup: &SetupStep) {
+    const RECOVERY: [&str; 5] = [
+        "recovery",
+        "recovery-reset",
+        "recovery-command",
+        "recovery-message",
+        "recovery-from-errors",
+    ];
+    let said = RECOVERY.into_iter().filter(|key| fields.has(key));
+    let late = (setup.start == ServiceStart::Delayed).then_some("start");
+    for key in said.chain(late).collect::<Vec<_>>() {
+        let hint = "leave it out: the kernel starts a driver, and nothing follows when it fails";
+        fields.wrong(key, fields.span(key), "a driver has no such thing", hint);
+    }
 }
 
 /// What follows when a service fails; `None` where nothing is said of it.

@@ -1,5 +1,7 @@
 //! Arbitrary scripts, as [`script::parse`] may make them.
 
+mod windows;
+
 use std::collections::BTreeMap;
 
 use model::{
@@ -274,6 +276,7 @@ fn tree_step() -> BoxedStrategy<TreeStep> {
         meta(mode()).prop_map(|meta| TreeSource::Directory(Box::new(meta))),
         (template(), link_meta())
             .prop_map(|(target, meta)| TreeSource::Link { target, meta: Box::new(meta) }),
+        windows::shortcut().prop_map(|shortcut| TreeSource::Shortcut(Box::new(shortcut))),
     ];
     let replace = select(vec![ReplaceRule::Newer, ReplaceRule::Always, ReplaceRule::Never]);
     (source, path(), replace, of(version()), vec(replacement(), 0..3), vec(pattern(), 0..3))
@@ -455,6 +458,8 @@ fn step_kind() -> BoxedStrategy<StepKind> {
         alternative.prop_map(StepKind::Alternative),
         trigger,
         run().prop_map(StepKind::Run),
+        windows::registry().prop_map(StepKind::Registry),
+        windows::setup().prop_map(StepKind::Setup),
     ]
     .boxed()
 }

@@ -10,13 +10,17 @@ use std::{
 use anyhow::{Result, bail};
 
 /// What Wine changes by itself at every start, wherever it is met in a key or path.
-const NOISE: [&str; 8] = [
+const NOISE: [&str; 11] = [
     "NetworkCards",
     r"Control\\Class\\{",
     r"Software\\Wine\\",
     "Packhorse",
     "/Temp/",
     "/temp/",
+    // What Windows Installer remembers of its packages, partly under names it draws.
+    "/windows/Installer",
+    r"Software\\Classes\\Installer",
+    r"CurrentVersion\\Installer",
     // Left out on purpose: it names accounts of the reference machine.
     r"Services\\Everything\\Security",
     // And devices a driver found there.
