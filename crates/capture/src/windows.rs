@@ -337,7 +337,7 @@ fn generalise(kind: &mut StepKind, folders: &Folders) {
                         &mut step.description,
                     ] {
                         let literal =
-                            text.as_literal().map(|it| String::from_utf8_lossy(&it).into_owned());
+                            text.as_literal().map(|it| String::from_utf8_lossy(it).into_owned());
                         if let Some(literal) = literal {
                             *text = folders.within(&literal);
                         }

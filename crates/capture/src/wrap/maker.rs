@@ -17,9 +17,9 @@ pub enum Maker {
     Nsis,
     /// Inno Setup.
     Inno,
-    /// InstallShield, around an MSI.
+    /// `InstallShield`, around an MSI.
     InstallShield,
-    /// A bundle of the WiX toolset, with the identifier it is registered by.
+    /// A bundle of the `WiX` toolset, with the identifier it is registered by.
     Burn(String),
 }
 
