@@ -2,14 +2,14 @@
 
 use std::{
     fs::{File, OpenOptions},
-    io::Write as _,
+    io::{IsTerminal as _, Write as _},
     net::SocketAddr,
     os::unix::fs::OpenOptionsExt as _,
     path::{Path, PathBuf},
     process::ExitCode,
 };
 
-use ::site::{AddressSettings, Client, Folder, Listen, SiteError, Status, Token, Trip};
+use ::site::{AddressSettings, Client, Folder, Listen, SiteError, Status, Token, Trip, Way};
 use ::store::PublishError;
 use model::PackageName;
 use operate::Exit;
@@ -76,8 +76,11 @@ enum Command {
     )]
     Attach {
         /// Where the parent listens for children; several with commas. Without it, a courier goes between them.
-        #[arg(long, value_name = "ADDRESS")]
+        #[arg(long, value_name = "ADDRESS", conflicts_with = "called")]
         parent: Option<String>,
+        /// Where to wait for the parent's calls, if this machine cannot call: there, `packhorse site child add --call`.
+        #[arg(long, value_name = "ADDRESS")]
+        called: Option<SocketAddr>,
         /// What `packhorse site child add` wrote.
         #[arg(long, value_name = "FILE")]
         token: PathBuf,
@@ -98,9 +101,13 @@ enum Command {
     },
     /// Say what is where, and why not elsewhere.
     #[command(
-        after_help = "Example:\n  packhorse site status --json\n\nExit codes: 0 all is as it should be, 1 failed, 8 not yet"
+        after_help = "Examples:\n  packhorse site status --json\n  packhorse site status --watch\n\nExit codes: 0 all is as it should be, 1 failed, 8 not yet"
     )]
-    Status,
+    Status {
+        /// Go on until everything is where it should be.
+        #[arg(long, conflicts_with = "json")]
+        watch: bool,
+    },
     /// Read the tables and name what is wrong.
     #[command(
         after_help = "Example:\n  packhorse site check\n\nExit codes: 0 nothing is wrong, 1 failed, 5 something is"
@@ -205,7 +212,7 @@ struct Assignment {
     dp: Vec<String>,
 }
 
-#[derive(clap::Args)]
+#[derive(Clone, clap::Args)]
 struct Address {
     /// Bytes per second, such as `500k` or `2M`; as many as the line takes, if nothing is said.
     #[arg(long, value_name = "BYTES", value_parser = bytes)]
@@ -216,6 +223,9 @@ struct Address {
     /// Part of the week and of the rate; later ones count before earlier ones, 0% is closed.
     #[arg(long, value_name = "DAYS HOURS PERCENT")]
     hours: Vec<String>,
+    /// Where the child waits to be called, if it cannot call: there, `packhorse site attach --called`.
+    #[arg(long, value_name = "HOST:PORT")]
+    call: Option<String>,
     /// The zone the hours are lived in, as POSIX writes it; UTC if nothing is said.
     #[arg(long, value_name = "ZONE")]
     zone: Option<String>,
@@ -280,8 +290,8 @@ fn bytes(text: &str) -> Result<u64, String> {
 
 impl Address {
     fn settings(&self) -> AddressSettings {
-        let Self { rate, streams, hours, zone } = self;
-        AddressSettings { rate: *rate, streams: *streams, hours: hours.clone(), zone: zone.clone() }
+        let Self { rate, streams, hours, call, zone } = self.clone();
+        AddressSettings { rate, streams, hours, call, zone }
     }
 }
 
@@ -360,8 +370,13 @@ fn answer(args: &Args) -> Result<Answer, SiteError> {
             ::site::serve(folder, Listen { api, link: link.or(settings.link) })?;
             done(String::new())
         }
-        Command::Attach { parent, token } => {
-            let code = ::site::attach(&folder, parent.as_deref(), token)?;
+        Command::Attach { parent, called, token } => {
+            let way = match (parent, called) {
+                (_, Some(place)) => Way::Called(*place),
+                (Some(address), None) => Way::Calls(address.clone()),
+                (None, None) => Way::Courier,
+            };
+            let code = ::site::attach(&folder, &way, token)?;
             done(format!("this site is a child of `{code}`\n"))
         }
         Command::Child { command } => child(&folder, command)?,
@@ -369,7 +384,8 @@ fn answer(args: &Args) -> Result<Answer, SiteError> {
             client()?.prioritise(package, *priority)?;
             done(format!("`{package}` has priority {priority}\n"))
         }
-        Command::Status => status(current(&folder)?),
+        Command::Status { watch: true } => watch(&folder)?,
+        Command::Status { watch: false } => status(current(&folder)?),
         Command::Verify => status(client()?.verify()?),
         Command::Check => {
             let wrong = ::site::check(&folder)?;
@@ -528,6 +544,30 @@ fn current(folder: &Folder) -> Result<Status, SiteError> {
     match Client::local(folder).and_then(|client| client.status()) {
         Err(SiteError::Said { .. } | SiteError::NoAnswer { .. }) => folder.status(),
         result => result,
+    }
+}
+
+/// Shows how it goes until everything is where it should be: in place on a terminal, each change below the other elsewhere.
+fn watch(folder: &Folder) -> Result<Answer, SiteError> {
+    let mut output = std::io::stdout();
+    let is_terminal = output.is_terminal();
+    let mut shown = String::new();
+    loop {
+        let now = current(folder)?;
+        if now.is_settled() {
+            return Ok(status(now));
+        }
+        let text = now.to_text();
+        if text != shown {
+            let clear = if is_terminal { "\x1b[H\x1b[J" } else { "" };
+            let written = write!(output, "{clear}{text}").and_then(|()| output.flush());
+            // Nobody watches any longer.
+            if written.is_err() {
+                return Ok(status(now));
+            }
+            shown = text;
+        }
+        std::thread::sleep(std::time::Duration::from_secs(1));
     }
 }
 

@@ -22,7 +22,7 @@ use testkit::SimDisk;
 pub type Target = fn(&[u8]);
 
 /// Every target by its name, which is also that of its corpus folder.
-pub const TARGETS: [(&str, Target); 18] = [
+pub const TARGETS: [(&str, Target); 19] = [
     ("package", package_file),
     ("header", header),
     ("receipt", receipt),
@@ -40,6 +40,7 @@ pub const TARGETS: [(&str, Target); 18] = [
     ("delta", foreign::delta),
     ("deb", foreign::deb),
     ("rpm", foreign::rpm),
+    ("line", site::take_anything),
     ("trust", foreign::trust_metadata),
 ];
 

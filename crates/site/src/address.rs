@@ -13,7 +13,7 @@ const UNITS: (u64, u64) = (16 << 10, 4 << 20);
 const DAYS: [&str; 7] = ["mon", "tue", "wed", "thu", "fri", "sat", "sun"];
 
 /// An address, as an operator sets it. Whatever is not said is open, at full rate.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
 #[serde(deny_unknown_fields, rename_all = "kebab-case", default)]
 pub struct AddressSettings {
     /// Bytes per second; as many as the line takes, if nothing is said. 0 sends nothing.
@@ -22,6 +22,8 @@ pub struct AddressSettings {
     pub streams: Option<u32>,
     /// Parts of the week and of the rate: `mon-fri 8-18 20%`. Later ones count before earlier ones; 0 % is closed.
     pub hours: Vec<String>,
+    /// Where the child waits to be called by this site, as `HOST:PORT`; if nothing is said, the child calls.
+    pub call: Option<String>,
     /// The zone the hours are lived in, as POSIX writes it: `CET-1CEST,M3.5.0,M10.5.0/3`. UTC if nothing is said.
     pub zone: Option<String>,
 }

@@ -29,7 +29,7 @@ const FORMAT: u32 = 1;
 const LONGEST: u64 = 256 << 20;
 
 /// What a trip carries.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
 pub struct Trip {
     /// The child it is to, or from.
     pub child: String,
@@ -111,6 +111,16 @@ fn read_word(path: &Path) -> Result<Option<Signed>, SiteError> {
     serde_json::from_slice(&text)
         .map(Some)
         .map_err(|error| wrong(path, format!("it cannot be read: {error}")))
+}
+
+/// For fuzz targets: bytes as what is on a medium.
+pub(crate) fn read_anything(bytes: &[u8]) {
+    let path = Path::new("");
+    let word = serde_json::from_slice::<Signed>(bytes).ok().map(|signed| signed.word);
+    for text in std::str::from_utf8(bytes).into_iter().chain(word.as_deref()) {
+        let _ = parse::<Down>(path, text);
+        let _ = parse::<Up>(path, text);
+    }
 }
 
 fn parse<T: DeserializeOwned>(path: &Path, word: &str) -> Result<T, SiteError> {

@@ -1,19 +1,41 @@
 //! Events of many threads, decided over by whoever has the desk, and how the database is.
 
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, atomic::Ordering};
 
 use policy::{Effect, Event};
 use serde_json::json;
 
-use crate::{Server, SiteError, StorageError, copy::sentence, desk::Facts, server::log};
+use crate::{Decided, Desk, Facts, Server, SiteError, StorageError, copy::sentence, server::log};
 
 /// Where what follows from a waiting event will be.
-pub(crate) type Answer = Arc<Mutex<Option<Result<Vec<Effect>, SiteError>>>>;
+type Answer = Arc<Mutex<Option<Result<Vec<Effect>, SiteError>>>>;
+type Batch = Result<Vec<Decided>, SiteError>;
 
-impl Server {
-    /// Decides over an event. What follows is durable, and still to be carried out. Events of several threads that wait
-    /// for the database share a transaction: whoever has the desk decides over all of them.
-    pub(crate) fn decide(&self, event: Event, facts: Facts) -> Result<Vec<Effect>, SiteError> {
+/// A desk for many threads: events that wait for the database share a transaction.
+pub struct Decider {
+    desk: Mutex<Desk>,
+    queue: Mutex<Vec<(Event, Facts, Answer)>>,
+}
+
+impl Decider {
+    /// A desk nobody else has.
+    pub fn new(desk: Desk) -> Self {
+        Self { desk: Mutex::new(desk), queue: Mutex::default() }
+    }
+
+    /// The desk, alone. A panic in the middle of an event leaves its generation unknown, and the tables are read again.
+    pub fn desk(&self) -> MutexGuard<'_, Desk> {
+        self.desk.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// What follows from an event; it is durable, and still to be carried out. Whoever has the desk decides over all
+    /// events that wait, and `settle` is called by that one for all of them.
+    pub fn decide(
+        &self,
+        event: Event,
+        facts: Facts,
+        settle: impl FnOnce(&Desk, Batch) -> Batch,
+    ) -> Result<Vec<Effect>, SiteError> {
         let answer = Answer::default();
         self.queue().push((event, facts, Arc::clone(&answer)));
         let mut desk = self.desk();
@@ -25,16 +47,8 @@ impl Server {
             .into_iter()
             .map(|(event, facts, answer)| ((event, facts), answer))
             .unzip();
-        let epoch = desk.site().epoch();
         let decided = desk.events(events);
-        self.note_database(decided.as_ref().err());
-        let decided = decided.and_then(|all| {
-            if desk.site().epoch() != epoch {
-                self.folder().note_epoch(desk.site().epoch())?;
-            }
-            Ok(all)
-        });
-        let mut all: Vec<Result<Vec<Effect>, SiteError>> = match decided {
+        let mut all: Vec<Result<Vec<Effect>, SiteError>> = match settle(&desk, decided) {
             Ok(all) => all.into_iter().map(|one| one.map_err(SiteError::from)).collect(),
             Err(error) => {
                 let others = (1..answers.len()).map(|_| Err(error.for_another())).collect();
@@ -46,13 +60,29 @@ impl Server {
         for answer in answers.iter().rev() {
             *answer.lock().unwrap_or_else(PoisonError::into_inner) = all.pop();
         }
-        self.changed.notify_all();
         // A panic in the middle of somebody's batch leaves nothing; the tables are as before.
         taken(&answer).unwrap_or(Err(StorageError::Overtaken.into()))
     }
 
     fn queue(&self) -> MutexGuard<'_, Vec<(Event, Facts, Answer)>> {
         self.queue.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Server {
+    /// Decides over an event. What follows is durable, and still to be carried out.
+    pub(crate) fn decide(&self, event: Event, facts: Facts) -> Result<Vec<Effect>, SiteError> {
+        let decided = self.decider.decide(event, facts, |desk, decided| {
+            self.note_database(decided.as_ref().err());
+            let all = decided?;
+            if desk.site().epoch() != self.epoch.load(Ordering::Relaxed) {
+                self.folder().note_epoch(desk.site().epoch())?;
+                self.epoch.store(desk.site().epoch(), Ordering::Relaxed);
+            }
+            Ok(all)
+        });
+        self.changed.notify_all();
+        decided
     }
 
     /// An event nobody waits for. If it is refused, its time was over, and that is said; if the database is gone, the

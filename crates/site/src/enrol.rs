@@ -1,6 +1,6 @@
 //! How a site becomes a child: by a token its parent made, which counts once.
 
-use std::path::Path;
+use std::{path::Path, time::Duration};
 
 use policy::{Event, PlaceKind, SiteCode};
 use serde::{Deserialize, Serialize};
@@ -8,6 +8,7 @@ use serde::{Deserialize, Serialize};
 use crate::{
     Folder, Server, SiteError,
     authority::{self, PublicKey},
+    called,
     folder::write_durably,
     uplink::Line,
 };
@@ -16,16 +17,21 @@ use crate::{
 const VALID: u64 = 7 * 24 * 3_600_000;
 /// The format of tokens.
 const FORMAT: u32 = 1;
+/// A parent answers within this; one that has to call first takes longer, for it pauses between its calls.
+const PATIENCE: Duration = Duration::from_secs(30);
+const CALL_PATIENCE: Duration = Duration::from_secs(120);
 
 /// What a child brings to be enrolled; to be kept secret until then.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
 #[serde(deny_unknown_fields, rename_all = "kebab-case")]
 pub struct Token {
     /// Of this file.
     pub format: u32,
     /// The site that made it.
+    #[schema(value_type = String)]
     pub parent: SiteCode,
     /// The site it is for.
+    #[schema(value_type = String)]
     pub child: SiteCode,
     /// What nobody else knows.
     pub secret: String,
@@ -152,9 +158,39 @@ fn read_token(path: &Path) -> Result<Token, SiteError> {
     Ok(token)
 }
 
-/// Makes the site in a folder a child of the one that made the token, which is called at `address`; without one, a
-/// courier goes between them. The site must not run. Interrupted anywhere, it is done again with the same token.
-pub fn attach(folder: &Folder, address: Option<&str>, token: &Path) -> Result<SiteCode, SiteError> {
+/// How a child and its parent come together.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Way {
+    /// The child calls the parent at an address, or at one of several with commas between them.
+    Calls(String),
+    /// The child cannot call, and waits here for the parent's calls.
+    Called(std::net::SocketAddr),
+    /// A courier goes between them.
+    Courier,
+}
+
+/// Asks the parent for a certificate, or waits for its call and asks then.
+fn ask(
+    address: &str,
+    parent: &SiteCode,
+    authority: &str,
+    asked: &Enrolment,
+) -> Result<Enrolled, SiteError> {
+    let Some(place) = called::waiting_place(address) else {
+        // A parent of several processes has several addresses.
+        let first = address.split(',').next().unwrap_or(address).trim();
+        return Line::new(parent, first, authority, None)?.enrol(asked, PATIENCE);
+    };
+    let cannot = SiteError::file("waiting for the parent's call at", address);
+    let runtime =
+        tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build();
+    let waits = runtime.and_then(|runtime| Ok((runtime.block_on(called::wait(place))?, runtime)));
+    let (here, _runtime) = waits.map_err(cannot)?;
+    Line::new(parent, &here.to_string(), authority, None)?.enrol(asked, CALL_PATIENCE)
+}
+
+/// Makes the site in a folder a child of the one that made the token. The site must not run. Interrupted anywhere, it is done again with the same token.
+pub fn attach(folder: &Folder, way: &Way, token: &Path) -> Result<SiteCode, SiteError> {
     let _lock = folder.lock()?;
     let token = read_token(token)?;
     let mut desk = folder.desk()?;
@@ -167,18 +203,20 @@ pub fn attach(folder: &Folder, address: Option<&str>, token: &Path) -> Result<Si
     }
     let own = folder.link();
     let key = authority::key(&own.join("key.pem"))?;
-    if let Some(address) = address {
-        // A parent of several processes has several addresses.
-        let first = address.split(',').next().unwrap_or(address).trim();
-        let line = Line::new(&token.parent, first, &token.authority, None)?;
+    let address = match way {
+        Way::Calls(address) => Some(address.clone()),
+        Way::Called(place) => Some(called::waits_at(*place)),
+        Way::Courier => None,
+    };
+    if let Some(address) = &address {
         let asked = Enrolment { child: code, secret: token.secret, key: PublicKey::text_of(&key) };
-        let enrolled = line.enrol(&asked)?;
+        let enrolled = ask(address, &token.parent, &token.authority, &asked)?;
         write_durably(&own.join("certificate.pem"), enrolled.certificate.as_bytes(), 0o644)?;
     } else {
         write_durably(&own.join("secret"), token.secret.as_bytes(), 0o600)?;
     }
     write_durably(&own.join("parent.pem"), token.authority.as_bytes(), 0o644)?;
-    let fact = ("parent".to_owned(), address.map(str::to_owned));
+    let fact = ("parent".to_owned(), address);
     desk.event_with(Event::Attach(token.parent.clone()), vec![fact])?;
     Ok(token.parent)
 }

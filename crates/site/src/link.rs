@@ -19,7 +19,11 @@ use model::{Hash, PackageName};
 use policy::{Exchange, SiteCode, Stamp};
 use serde::Deserialize;
 use serde_json::json;
-use tokio::{net::TcpListener, sync::watch, task::JoinSet};
+use tokio::{
+    net::{TcpListener, TcpStream},
+    sync::watch,
+    task::JoinSet,
+};
 use tokio_rustls::TlsAcceptor;
 
 use crate::{
@@ -55,11 +59,13 @@ pub(crate) struct ChildLine {
     wake: watch::Sender<u64>,
     /// When it was last heard of.
     pub(crate) heard: Option<std::time::Instant>,
+    /// Why it cannot be called, if this site calls it.
+    trouble: Option<String>,
 }
 
 impl Default for ChildLine {
     fn default() -> Self {
-        Self { wake: watch::Sender::new(0), heard: None }
+        Self { wake: watch::Sender::new(0), heard: None, trouble: None }
     }
 }
 
@@ -81,6 +87,21 @@ impl Children {
         let line = self.lines.entry(code.clone()).or_default();
         line.heard = Some(std::time::Instant::now());
         line.wake.subscribe()
+    }
+
+    /// What became of calling a child.
+    pub(crate) fn called(&mut self, code: &SiteCode, trouble: Option<String>) {
+        let line = self.lines.entry(code.clone()).or_default();
+        if line.trouble != trouble {
+            let why = trouble.as_deref().unwrap_or("it takes the call");
+            log("calls", &json!({ "child": code, "why": why }));
+        }
+        line.trouble = trouble;
+    }
+
+    /// Why a child cannot be called, if it should be and cannot.
+    pub(crate) fn trouble(&self, code: &SiteCode) -> Option<String> {
+        self.lines.get(code)?.trouble.clone()
     }
 
     /// Seconds since a child was heard of by this process; whether it waits on the line now.
@@ -135,39 +156,53 @@ fn router(server: App) -> Router {
         .with_state(server)
 }
 
+/// What every connection of a child is answered with.
+#[derive(Clone)]
+pub(crate) struct Answering {
+    acceptor: TlsAcceptor,
+    app: Router,
+}
+
+impl Answering {
+    /// For the children of a site.
+    pub(crate) fn new(server: &App) -> Result<Self, SiteError> {
+        let acceptor = TlsAcceptor::from(Arc::new(server.authority().server_config()?));
+        Ok(Self { acceptor, app: router(Arc::clone(server)) })
+    }
+
+    /// Answers on one connection until its end.
+    pub(crate) async fn answer(self, stream: TcpStream) {
+        let _ = stream.set_nodelay(true);
+        let Ok(Ok(stream)) = tokio::time::timeout(GREETING, self.acceptor.accept(stream)).await
+        else {
+            return;
+        };
+        let caller = stream.get_ref().1.peer_certificates().and_then(|chain| peer(chain.first()?));
+        let service = TowerToHyperService::new(self.app.layer(Extension(caller)));
+        let mut builder = Builder::new(TokioExecutor::new()).http2_only();
+        builder
+            .http2()
+            .timer(TokioTimer::new())
+            .keep_alive_interval(Duration::from_secs(20))
+            .keep_alive_timeout(Duration::from_secs(20));
+        let _ = builder.serve_connection(TokioIo::new(stream), service).await;
+    }
+}
+
 /// Listens for children until the task ends.
 pub(crate) async fn listen(server: App, listener: TcpListener) -> Result<(), SiteError> {
-    let acceptor = TlsAcceptor::from(Arc::new(server.authority().server_config()?));
+    let answering = Answering::new(&server)?;
     let mut lines = JoinSet::new();
     loop {
         while lines.try_join_next().is_some() {}
-        let stream = match listener.accept().await {
-            Ok((stream, _)) => stream,
+        match listener.accept().await {
+            Ok((stream, _)) => drop(lines.spawn(answering.clone().answer(stream))),
             Err(error) => {
                 // Out of files, most likely: others hang up, and it goes on.
                 log("failed", &json!({ "error": error.to_string() }));
                 tokio::time::sleep(BREATH).await;
-                continue;
             }
-        };
-        let (acceptor, app) = (acceptor.clone(), router(Arc::clone(&server)));
-        lines.spawn(async move {
-            let _ = stream.set_nodelay(true);
-            let Ok(Ok(stream)) = tokio::time::timeout(GREETING, acceptor.accept(stream)).await
-            else {
-                return;
-            };
-            let caller =
-                stream.get_ref().1.peer_certificates().and_then(|chain| peer(chain.first()?));
-            let service = TowerToHyperService::new(app.layer(Extension(caller)));
-            let mut builder = Builder::new(TokioExecutor::new()).http2_only();
-            builder
-                .http2()
-                .timer(TokioTimer::new())
-                .keep_alive_interval(Duration::from_secs(20))
-                .keep_alive_timeout(Duration::from_secs(20));
-            let _ = builder.serve_connection(TokioIo::new(stream), service).await;
-        });
+        }
     }
 }
 

@@ -1,4 +1,4 @@
-use std::{net::SocketAddr, time::Duration};
+use std::{net::SocketAddr, sync::Arc, time::Duration};
 
 use serde_json::json;
 use tokio::{
@@ -7,7 +7,8 @@ use tokio::{
 };
 
 use crate::{
-    Folder, Server, SiteError, api, folder::write_durably, link, process::Process, server::log,
+    Folder, Server, SiteError, api, calling, folder::write_durably, link, process::Process,
+    server::log,
 };
 
 /// Attempts under way have so long to end.
@@ -57,7 +58,11 @@ pub fn serve(folder: Folder, listen: Listen) -> Result<(), SiteError> {
             }
             None => None,
         };
-        server.connect(&tokio::runtime::Handle::current());
+        let calls = tokio::spawn(calling::call(server.clone()));
+        let connecting = Arc::clone(&server);
+        let handle = tokio::runtime::Handle::current();
+        let connected = tokio::task::spawn_blocking(move || connecting.connect(&handle)).await;
+        connected.map_err(|error| cannot(std::io::Error::other(error)))?;
         let app = api::router(server.clone(), token);
         let stopped = async move {
             tokio::select! {
@@ -66,6 +71,7 @@ pub fn serve(folder: Folder, listen: Listen) -> Result<(), SiteError> {
             }
         };
         axum::serve(listener, app).with_graceful_shutdown(stopped).await.map_err(cannot)?;
+        calls.abort();
         if let Some(lines) = lines {
             lines.abort();
         }

@@ -3,7 +3,7 @@ use std::{
     path::Path,
     sync::{
         Arc, Condvar, Mutex, MutexGuard, OnceLock, PoisonError,
-        atomic::{AtomicBool, Ordering},
+        atomic::{AtomicBool, AtomicU32, Ordering},
     },
     thread,
     time::{Duration, Instant},
@@ -21,9 +21,10 @@ use tokio::{runtime::Handle, sync::watch};
 use crate::{
     Desk, Folder, SiteError, Status,
     authority::Authority,
+    called,
+    calling::Calls,
     copy::{GoOn, Stopped, complete, look_while, remove, remove_fenced, sentence},
-    decide::Answer,
-    desk::Facts,
+    decide::Decider,
     incoming::Incoming,
     link::Children,
     locations,
@@ -45,9 +46,9 @@ pub(crate) type Works = HashMap<(PlaceId, PackageId), (Fence, Arc<AtomicBool>)>;
 /// A site at work: events in, effects carried out by threads of its own.
 pub struct Server {
     folder: Folder,
-    desk: Mutex<Desk>,
-    /// Events that wait for the desk.
-    pub(crate) queue: Mutex<Vec<(Event, Facts, Answer)>>,
+    pub(crate) decider: Decider,
+    /// The epoch the folder knows.
+    pub(crate) epoch: AtomicU32,
     /// Wakes the timer when there is an earlier moment to wait for.
     pub(crate) changed: Condvar,
     cancelled: Mutex<Works>,
@@ -57,6 +58,8 @@ pub struct Server {
     pub(crate) authority: Authority,
     pub(crate) children: Mutex<Children>,
     pub(crate) sending: Mutex<Sending>,
+    /// Children that this site calls, because they cannot.
+    pub(crate) calls: watch::Sender<Calls>,
     pub(crate) began: Instant,
     incoming: Incoming,
     uplink: OnceLock<Arc<Uplink>>,
@@ -101,8 +104,8 @@ impl Server {
         let incoming = Incoming::new(folder.spool().join("incoming"));
         let server = Arc::new(Self {
             folder,
-            desk: Mutex::new(desk),
-            queue: Mutex::default(),
+            epoch: AtomicU32::new(desk.site().epoch()),
+            decider: Decider::new(desk),
             changed: Condvar::new(),
             cancelled: Mutex::default(),
             stopping: AtomicBool::new(false),
@@ -111,6 +114,7 @@ impl Server {
             authority,
             children: Mutex::default(),
             sending: Mutex::default(),
+            calls: watch::Sender::default(),
             began: Instant::now(),
             incoming,
             uplink: OnceLock::new(),
@@ -149,7 +153,17 @@ impl Server {
             let why = "its keys are gone: `packhorse site attach` with a new token";
             return log("parent-silent", &json!({ "parent": parent, "why": why }));
         }
-        let uplink = Uplink::new(&self.folder, parent.clone(), address.to_owned(), handle.clone());
+        let address = match called::waiting_place(address) {
+            None => address.to_owned(),
+            Some(place) => match handle.block_on(called::wait(place)) {
+                Ok(here) => here.to_string(),
+                Err(error) => {
+                    let why = format!("nobody can call at {place}: {error}");
+                    return log("parent-silent", &json!({ "parent": parent, "why": why }));
+                }
+            },
+        };
+        let uplink = Uplink::new(&self.folder, parent.clone(), address, handle.clone());
         drop(desk);
         let uplink = Arc::clone(self.uplink.get_or_init(|| Arc::new(uplink)));
         handle.spawn(uplink.keep(Arc::clone(self)));
@@ -195,8 +209,7 @@ impl Server {
     }
 
     pub(crate) fn desk(&self) -> MutexGuard<'_, Desk> {
-        // A panic in the middle of an event leaves the generation unknown, and the tables are read again.
-        self.desk.lock().unwrap_or_else(PoisonError::into_inner)
+        self.decider.desk()
     }
 
     /// What is where.

@@ -3,11 +3,12 @@ use std::{collections::BTreeMap, time::Instant};
 use model::{Hash, PackageName};
 use policy::{JobKind, Moment, Observed, PlaceId, PlaceKind, Site, SiteCode, Tally};
 use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
 
 use crate::{AddressSettings, Server};
 
 /// Where everything is, and why not elsewhere.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "kebab-case")]
 pub struct Status {
     /// The site's code.
@@ -32,7 +33,7 @@ pub struct Status {
 }
 
 /// The line to the parent.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "kebab-case")]
 pub struct ParentStatus {
     /// Its code.
@@ -50,7 +51,7 @@ pub struct ParentStatus {
 }
 
 /// One child.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "kebab-case")]
 pub struct ChildStatus {
     /// Its code.
@@ -63,6 +64,9 @@ pub struct ChildStatus {
     pub heard: Option<u64>,
     /// Bytes of content sent to it by this process.
     pub sent: u64,
+    /// Why it cannot be called, if this site is to call it.
+    #[serde(default)]
+    pub why: Option<String>,
     /// How it may be sent to.
     pub address: AddressSettings,
     /// Sites below it.
@@ -72,7 +76,7 @@ pub struct ChildStatus {
 }
 
 /// A transfer under way.
-#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "kebab-case")]
 pub struct TransferStatus {
     /// Bytes that are here.
@@ -81,29 +85,49 @@ pub struct TransferStatus {
     pub of: u64,
     /// Bytes per second since it began.
     pub rate: u64,
+    /// In how many seconds it is through at that rate.
+    #[serde(default)]
+    pub left: Option<u64>,
 }
 
 /// One package.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "kebab-case")]
 pub struct PackageStatus {
     /// Its name.
+    #[schema(value_type = String)]
     pub name: PackageName,
     /// What its publisher calls the newest version; none once it is being removed.
     pub version: Option<String>,
     /// The number of its content.
     pub number: String,
     /// The identity of the newest version.
+    #[schema(value_type = Option<String>)]
     pub identity: Option<Hash>,
     /// Copies wanted, done, failed, left.
     #[serde(flatten)]
+    #[schema(value_type = Counts)]
     pub tally: Tally,
     /// The site's own copy.
     pub master: CopyStatus,
 }
 
+/// The shape of a [`Tally`].
+#[derive(ToSchema)]
+#[expect(dead_code, reason = "it describes")]
+struct Counts {
+    /// Points that should hold it.
+    wanted: u32,
+    /// Points seen to hold the newest version.
+    done: u32,
+    /// Points where somebody has to decide.
+    failed: u32,
+    /// Copies that should be gone and were not seen to be.
+    left: u32,
+}
+
 /// One point.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "kebab-case")]
 pub struct PointStatus {
     /// Its name.
@@ -121,10 +145,11 @@ pub struct PointStatus {
 }
 
 /// One copy.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "kebab-case")]
 pub struct CopyStatus {
     /// Of which package.
+    #[schema(value_type = String)]
     pub package: PackageName,
     /// What was last seen there: `v3`, `nothing`, `damaged`, `unknown`.
     pub holds: String,
@@ -187,6 +212,7 @@ impl Status {
                 connected: false,
                 heard: None,
                 sent: 0,
+                why: None,
                 address: address
                     .and_then(|text| serde_json::from_str(text).ok())
                     .unwrap_or_default(),
@@ -236,6 +262,7 @@ impl Status {
             if let Some((heard, waits)) = server.children().seen(&code) {
                 (child.heard, child.connected) = (Some(heard), waits);
             }
+            child.why = server.children().trouble(&code);
             child.sent = server.sent_to(&code);
         }
         let transfers: Vec<_> = server
@@ -255,7 +282,9 @@ impl Status {
                 reason = "a rate is no more than u64 holds"
             )]
             let rate = (came as f64 / seconds) as u64;
-            master.transfer = Some(TransferStatus { done: transfer.done, of: transfer.of, rate });
+            let left = transfer.of.saturating_sub(transfer.done).checked_div(rate);
+            let (done, of) = (transfer.done, transfer.of);
+            master.transfer = Some(TransferStatus { done, of, rate, left });
             master.reason =
                 Some(transfer.held.unwrap_or_else(|| "comes from the parent".to_owned()));
         }
@@ -318,7 +347,8 @@ impl Status {
                 [] => String::new(),
                 below => format!(", before {}", below.join(", ")),
             };
-            text += &format!("  child {}{below}: {state}\n", child.code);
+            let why = child.why.as_ref().map(|why| format!(", cannot be called: {why}"));
+            text += &format!("  child {}{below}: {state}{}\n", child.code, why.unwrap_or_default());
             for copy in &child.copies {
                 text += &line(copy, copy.package.as_str());
             }
@@ -380,7 +410,10 @@ fn line(copy: &CopyStatus, name: &str) -> String {
     };
     let how_far = copy
         .transfer
-        .map(|one| format!(", {} of {} bytes, {} bytes/s", one.done, one.of, one.rate))
+        .map(|TransferStatus { done, of, rate, left }| {
+            let left = left.map(|left| format!(", {left} s left")).unwrap_or_default();
+            format!(", {done} of {of} bytes, {rate} bytes/s{left}")
+        })
         .unwrap_or_default();
     format!("    {name}: holds {}, {reason}{since}{how_far}{tries}{next}\n", copy.holds)
 }

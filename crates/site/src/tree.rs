@@ -15,6 +15,7 @@ use tokio::sync::watch;
 use crate::{
     AddressSettings, Server, SiteError,
     authority::{Authority, Peer},
+    calling::Calls,
     enrol::direct_child,
     link::Children,
 };
@@ -122,6 +123,7 @@ impl Server {
         let facts = ["token", "child", "address"].map(|name| (format!("{name}:{code}"), None));
         self.event_with(Event::RemoveChild(code.clone()), facts.into())?;
         self.with_sender(|sending| sending.sender.remove_address(place));
+        self.set_addresses();
         // Who waits on the line is to hear of it now.
         self.children().wake(code);
         Ok(())
@@ -137,7 +139,12 @@ impl Server {
         {
             let mut desk = self.desk();
             direct_child(desk.site(), code)?;
-            desk.keep(vec![address_fact(code, address)])?;
+            // Where it waits is no matter of how much it may be sent.
+            let known = desk.fact(&format!("address:{code}"));
+            let known = known.and_then(|text| serde_json::from_str::<AddressSettings>(text).ok());
+            let call = address.call.clone().or_else(|| known?.call).filter(|call| !call.is_empty());
+            let address = AddressSettings { call, ..address.clone() };
+            desk.keep(vec![address_fact(code, &address)])?;
         }
         self.set_addresses();
         Ok(())
@@ -159,12 +166,25 @@ impl Server {
             let open = AddressSettings::default().to_address().ok();
             places.filter_map(|(id, code)| Some((id, address(code).or(open.clone())?))).collect()
         };
+        let calls = self.to_call();
+        self.calls.send_if_modified(|known| std::mem::replace(known, calls.clone()) != calls);
         let at = self.steady();
         self.with_sender(|sending| {
             for (place, address) in addresses {
                 sending.sender.set_address(at, place, address);
             }
         });
+    }
+
+    /// Children that cannot call, and where they wait.
+    fn to_call(&self) -> Calls {
+        let desk = self.desk();
+        let children = desk.facts().filter_map(|(name, settings)| {
+            let code = SiteCode::new(name.strip_prefix("address:")?).ok()?;
+            let settings: AddressSettings = serde_json::from_str(settings).ok()?;
+            Some((code, settings.call?))
+        });
+        children.collect()
     }
 
     fn steady(&self) -> Moment {

@@ -115,14 +115,18 @@ impl Line {
     }
 
     /// Asks for a certificate. Blocks.
-    pub(crate) fn enrol(&self, asked: &Enrolment) -> Result<Enrolled, SiteError> {
+    pub(crate) fn enrol(
+        &self,
+        asked: &Enrolment,
+        patience: Duration,
+    ) -> Result<Enrolled, SiteError> {
         let runtime = tokio::runtime::Builder::new_current_thread()
             .enable_all()
             .build()
             .map_err(SiteError::file("calling", self.address.as_str()))?;
         let request = self.client.post(format!("{}/enrolment", self.base)).json(asked);
         let answer = runtime.block_on(async {
-            let answer = self.send(request, SILENCE).await?;
+            let answer = self.send(request, patience).await?;
             answer.json().await.map_err(|error| LineError::Silent(sentence(&error)))
         });
         answer.map_err(|error| {
@@ -419,7 +423,7 @@ async fn in_thread<T: Send + 'static>(
 }
 
 /// Exponential, bounded, spread.
-fn pause(failures: u32) -> Duration {
+pub(crate) fn pause(failures: u32) -> Duration {
     let top = Duration::from_millis(500 << failures.min(7)).min(LONGEST);
     let mut bytes = [0; 1];
     let _ = rustix::rand::getrandom(&mut bytes, rustix::rand::GetRandomFlags::NONBLOCK);

@@ -4,11 +4,15 @@
 //! - a [`Sample`] is a package made by hand;
 //! - [`stop_at`] kills or interrupts a program at a system call;
 //! - a [`PostgresServer`] is Debian's, in a folder of its own;
+//! - with the feature `s3`, an S3 server over a socket;
 //! - a [`Wan`] is a thin, lossy wire between two network namespaces;
+//! - a [`Network`] is several of them between several;
 //! - a [`Picture`] is everything a tree holds, to compare with another.
 
 mod picture;
 mod postgres;
+#[cfg(feature = "s3")]
+mod s3;
 mod sample;
 mod sim_disk;
 mod sim_facts;
@@ -17,8 +21,10 @@ mod wan;
 
 pub use picture::{Picture, Seen};
 pub use postgres::PostgresServer;
+#[cfg(feature = "s3")]
+pub use s3::S3Server;
 pub use sample::Sample;
 pub use sim_disk::SimDisk;
 pub use sim_facts::SimFacts;
 pub use stepped::{Stop, calls, peak_memory, stop_at};
-pub use wan::{Carried, End, Link, Wan, Wire};
+pub use wan::{Carried, End, Link, Network, Wan, Wire};

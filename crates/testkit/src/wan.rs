@@ -1,29 +1,21 @@
 //! A thin, long, lossy wire between two network namespaces: packets of one side reach the other late, at a rate, or
 //! not at all.
 //!
-//! What happens to a packet is decided by [`Link`], which is a value; [`Wan`] is the same over real devices.
+//! What happens to a packet is decided by [`Link`], which is a value; [`Wan`] is the same over real devices, and a
+//! [`Network`] has more than two hosts.
 
 mod device;
+mod network;
 
 use std::{
     collections::VecDeque,
-    fs::File,
     io,
     net::Ipv4Addr,
-    os::fd::AsFd,
     process::{Child, Command},
-    sync::{
-        Arc, Mutex,
-        atomic::{AtomicBool, Ordering},
-    },
-    thread::JoinHandle,
-    time::{Duration, Instant},
+    time::Duration,
 };
 
-use rustix::{
-    event::{PollFd, PollFlags, Timespec, poll},
-    thread::{LinkNameSpaceType, move_into_link_name_space},
-};
+pub use self::network::Network;
 
 /// What a wire is like, the same in both directions.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -68,6 +60,11 @@ impl Link {
         let chance = wire.seed ^ (number + 1).wrapping_mul(0x9e37_79b9_7f4a_7c15);
         let (busy_until, carried) = (Duration::ZERO, Carried::default());
         Self { wire, chance, busy_until, under_way: VecDeque::new(), carried }
+    }
+
+    /// It is like this from now on; what is under way comes as it would have.
+    pub fn change(&mut self, wire: Wire) {
+        self.wire = wire;
     }
 
     /// Gives it a packet at a time since the beginning.
@@ -129,10 +126,10 @@ pub enum End {
 impl End {
     /// Its address.
     pub fn address(self) -> Ipv4Addr {
-        Ipv4Addr::new(10, 99, 0, self.number() + 1)
+        Network::address(self.host())
     }
 
-    fn number(self) -> u8 {
+    fn host(self) -> usize {
         match self {
             Self::Server => 0,
             Self::Client => 1,
@@ -140,95 +137,32 @@ impl End {
     }
 }
 
-/// A wire between two network namespaces of their own; both go when this goes and nobody is inside. Needs root.
+/// A wire between two hosts. Needs root.
 #[derive(Debug)]
-pub struct Wan {
-    spaces: [File; 2],
-    links: Arc<Mutex<[Link; 2]>>,
-    end: Arc<AtomicBool>,
-    thread: Option<JoinHandle<()>>,
-}
+pub struct Wan(Network);
 
 impl Wan {
     /// Lays the wire.
     pub fn lay(wire: Wire) -> io::Result<Self> {
-        let (server, client) = (device::make(End::Server)?, device::make(End::Client)?);
-        let links = Arc::new(Mutex::new([Link::new(wire, 0), Link::new(wire, 1)]));
-        let end = Arc::new(AtomicBool::new(false));
-        let shared = (Arc::clone(&links), Arc::clone(&end));
-        let devices = [server.device, client.device];
-        let thread = std::thread::spawn(move || carry(&devices, &shared.0, &shared.1));
-        Ok(Self { spaces: [server.space, client.space], links, end, thread: Some(thread) })
+        let network = Network::of(2)?;
+        network.connect(End::Server.host(), End::Client.host(), wire);
+        Ok(Self(network))
     }
 
     /// Starts a program at an end.
     pub fn spawn(&self, end: End, command: &mut Command) -> io::Result<Child> {
-        self.inside(end, || command.spawn())?
+        self.0.spawn(end.host(), command)
     }
 
     /// Does something at an end: sockets it opens are there, programs it starts run there.
     pub fn inside<T: Send>(&self, end: End, what: impl FnOnce() -> T + Send) -> io::Result<T> {
-        let space = &self.spaces[usize::from(end.number())];
-        std::thread::scope(|scope| {
-            let inside = scope.spawn(move || -> io::Result<T> {
-                move_into_link_name_space(space.as_fd(), Some(LinkNameSpaceType::Network))?;
-                Ok(what())
-            });
-            inside.join().unwrap_or_else(|_| Err(io::Error::other("it panicked")))
-        })
+        self.0.inside(end.host(), what)
     }
 
     /// What came from the server to the client, and the other way.
     pub fn carried(&self) -> (Carried, Carried) {
-        match self.links.lock() {
-            Ok(links) => (links[0].carried(), links[1].carried()),
-            Err(_) => Default::default(),
-        }
-    }
-}
-
-impl Drop for Wan {
-    fn drop(&mut self) {
-        self.end.store(true, Ordering::SeqCst);
-        if let Some(thread) = self.thread.take() {
-            let _ = thread.join();
-        }
-    }
-}
-
-/// Moves packets until the end: from each device into its link, out of the link into the other device.
-fn carry(devices: &[File; 2], links: &Mutex<[Link; 2]>, end: &AtomicBool) {
-    let began = Instant::now();
-    let mut buffer = vec![0; 65536];
-    while !end.load(Ordering::SeqCst) {
-        let next = {
-            let Ok(mut links) = links.lock() else { return };
-            let now = began.elapsed();
-            for (number, link) in links.iter_mut().enumerate() {
-                while let Some(packet) = link.take(now) {
-                    // A device that is full or gone loses it, as wires do.
-                    let _ = rustix::io::write(&devices[1 - number], &packet);
-                }
-            }
-            links.iter().filter_map(Link::next).min()
-        };
-        // The end is looked for ten times a second.
-        let most = Duration::from_millis(100);
-        let wait = next.map_or(most, |next| next.saturating_sub(began.elapsed()).min(most));
-        let wait = Timespec {
-            tv_sec: i64::try_from(wait.as_secs()).unwrap_or(0),
-            tv_nsec: i64::from(wait.subsec_nanos()),
-        };
-        let mut waiting = [0, 1].map(|number| PollFd::new(&devices[number], PollFlags::IN));
-        if poll(&mut waiting, Some(&wait)).is_err() {
-            continue;
-        }
-        let Ok(mut links) = links.lock() else { return };
-        for (number, device) in devices.iter().enumerate() {
-            while let Ok(length @ 1..) = rustix::io::read(device, &mut buffer[..]) {
-                links[number].give(began.elapsed(), buffer[..length].to_vec());
-            }
-        }
+        let (server, client) = (End::Server.host(), End::Client.host());
+        (self.0.carried(server, client), self.0.carried(client, server))
     }
 }
 

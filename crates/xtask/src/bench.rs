@@ -6,6 +6,7 @@ pub(crate) mod agent;
 mod installers;
 pub(crate) mod memory;
 mod observers;
+pub(crate) mod sites;
 pub(crate) mod store;
 mod trees;
 pub(crate) mod wan;

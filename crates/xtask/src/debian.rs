@@ -23,7 +23,8 @@ pub(crate) fn ensure_files(needs: &[Need]) -> Result<()> {
     install(missing.map(|(_, package)| *package).collect())
 }
 
-fn install(missing: BTreeSet<&str>) -> Result<()> {
+/// Installs packages that are missing; says so.
+pub(crate) fn install(missing: BTreeSet<&str>) -> Result<()> {
     if missing.is_empty() {
         return Ok(());
     }

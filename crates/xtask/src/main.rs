@@ -17,6 +17,7 @@ mod prove_windows;
 mod simulate;
 mod test;
 mod tidy;
+mod tree;
 mod windows;
 mod workspace;
 
@@ -56,6 +57,8 @@ enum Prove {
     Capture(prove::Args),
     /// Published, updated, cut off, damaged, killed: and never a wrong byte.
     Store(prove::store::Args),
+    /// A tree of sites under trouble.
+    Sites(prove::sites::Args),
     /// As .deb and .rpm, by the real apt-get and dnf, from signed repositories.
     Exports(prove::exports::Args),
     /// NSIS's installers in Wine prefixes: captured, compiled, installed elsewhere, killed, taken off.
@@ -68,6 +71,8 @@ enum Bench {
     Capture(bench::Args),
     /// Updates and first installs from a content store.
     Store(bench::store::Args),
+    /// Plans, decisions, lines and memory of sites.
+    Sites(bench::sites::Args),
     /// An update over a thin, lossy wire.
     Wan(bench::wan::Args),
     /// That memory stays the same whatever a package's size.
@@ -84,10 +89,12 @@ fn main() -> ExitCode {
         Chore::Prove(Prove::Capture(args)) => prove::run(&args),
         Chore::Simulate(args) => simulate::run(&args),
         Chore::Prove(Prove::Store(args)) => prove::store::run(&args),
+        Chore::Prove(Prove::Sites(args)) => prove::sites::run(&args),
         Chore::Prove(Prove::Exports(args)) => prove::exports::run(&args),
         Chore::Prove(Prove::Windows(args)) => prove_windows::prove(&args),
         Chore::Bench(Bench::Capture(args)) => bench::run(&args),
         Chore::Bench(Bench::Store(args)) => bench::store::run(&args),
+        Chore::Bench(Bench::Sites(args)) => bench::sites::run(&args),
         Chore::Bench(Bench::Agent(args)) => bench::agent::run(&args),
         Chore::Bench(Bench::Wan(args)) => bench::wan::run(&args),
         Chore::Bench(Bench::Memory(args)) => bench::memory::run(&args),

@@ -8,6 +8,7 @@ mod programs;
 mod roots;
 mod services;
 mod simulated;
+pub(crate) mod sites;
 pub(crate) mod store;
 mod tree;
 

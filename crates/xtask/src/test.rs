@@ -32,7 +32,11 @@ const NEEDS: [debian::Need; 11] = [
     ("zstd", "zstd"),
 ];
 
+/// What a build from nothing and the proofs need on disk, in bytes (measured: 9 GB), with something to spare.
+const ROOM: u64 = 12_000_000_000;
+
 pub(crate) fn run(args: &Args) -> Result<()> {
+    say_room()?;
     debian::ensure(&NEEDS)?;
     if !args.without_proof {
         debian::ensure(&prove::NEEDS)?;
@@ -58,8 +62,21 @@ pub(crate) fn run(args: &Args) -> Result<()> {
     println!("== shortened proof on real software");
     prove::run(&prove::Args::short()).context("the shortened proof")?;
     prove::store::run(&prove::store::Args::short()).context("the shortened proof of the store")?;
+    println!("== shortened proof of sites");
+    prove::sites::run(&prove::sites::Args::short()).context("the shortened proof of sites")?;
     println!("== shortened proof on Windows installers");
     prove_windows::prove(&prove_windows::Args::short()).context("the shortened proof on Windows")
+}
+
+/// A full disk shows as failures of whatever happens to write: it is better known before.
+fn say_room() -> Result<()> {
+    let volume = rustix::fs::statvfs(workspace::root()).context("how much room there is")?;
+    let free = volume.f_bavail * volume.f_frsize;
+    println!("== {:.1} GB free", free as f64 / 1e9);
+    if free < ROOM {
+        println!("== a first run needs {:.0} GB: make room if something fails", ROOM as f64 / 1e9);
+    }
+    Ok(())
 }
 
 fn stage(name: &str, words: &[&str]) -> Result<()> {

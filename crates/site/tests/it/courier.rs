@@ -67,7 +67,7 @@ impl Journey {
         std::fs::write(&token, serde_json::to_vec(&top.0.token(&code).unwrap()).unwrap()).unwrap();
         let folder = Folder::new(&home.path().join("CHILD"));
         site::init(&folder, "CHILD", None).unwrap();
-        site::attach(&folder, None, &token).unwrap();
+        site::attach(&folder, &site::Way::Courier, &token).unwrap();
         let child = Site(Server::start(folder).unwrap());
         let office = home.path().join("office");
         child.0.add_point("office", &office.to_string_lossy()).unwrap();
@@ -193,7 +193,7 @@ fn nobody_else_can_write_a_word() {
     let elsewhere = tempfile::tempdir().unwrap();
     let thief = Folder::new(&elsewhere.path().join("CHILD"));
     site::init(&thief, "CHILD", None).unwrap();
-    site::attach(&thief, None, &home.join("token")).unwrap();
+    site::attach(&thief, &site::Way::Courier, &home.join("token")).unwrap();
     journey.import();
     journey.back();
     let thief = Site(Server::start(thief).unwrap());

@@ -5,6 +5,7 @@
 mod courier;
 mod ledger;
 mod lifecycle;
+mod openapi;
 mod process;
 mod storage;
 mod tree;

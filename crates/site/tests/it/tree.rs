@@ -8,7 +8,7 @@ use std::{
 
 use policy::Observed;
 use rustix::process::Signal;
-use site::{AddressSettings, Client, Folder, Status};
+use site::{AddressSettings, Client, Folder, Status, Way};
 use testkit::Sample;
 
 use crate::{
@@ -50,7 +50,7 @@ impl Member {
         let token = self.client().add_child(code, address).unwrap();
         let path = write(home, &token);
         assert_eq!(
-            site::attach(&child.folder, Some(&self.link.to_string()), &path).unwrap(),
+            site::attach(&child.folder, &Way::Calls(self.link.to_string()), &path).unwrap(),
             token.parent
         );
         child
@@ -246,7 +246,7 @@ fn only_who_was_invited_is_a_child_and_only_once() {
     top.start();
     let link = top.link.to_string();
     let attach = |site: &Member, token: &site::Token| {
-        site::attach(&site.folder, Some(&link), &write(home, token))
+        site::attach(&site.folder, &Way::Calls(link.to_string()), &write(home, token))
             .map_err(|error| error.to_string())
     };
     let token = top.client().add_child("CHILD", AddressSettings::default()).unwrap();
@@ -261,7 +261,7 @@ fn only_who_was_invited_is_a_child_and_only_once() {
     stranger.link = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
     stranger.start();
     let elsewhere =
-        site::attach(&child.folder, Some(&stranger.link.to_string()), &write(home, &token))
+        site::attach(&child.folder, &Way::Calls(stranger.link.to_string()), &write(home, &token))
             .unwrap_err();
     assert!(elsewhere.to_string().contains("is not the parent"), "{elsewhere}");
     attach(&child, &token).unwrap();
@@ -277,4 +277,44 @@ fn only_who_was_invited_is_a_child_and_only_once() {
     top.client().remove_child("CHILD").unwrap();
     let why = wait("it is told", || child.client().status().ok()?.parent?.why);
     assert!(why.contains("does not count here any more"), "{why}");
+}
+
+#[test]
+fn a_child_that_cannot_call_is_called_whoever_is_killed() {
+    let temp = tempfile::tempdir().unwrap();
+    let home = temp.path();
+    let mut top = Member::new(home, "TOP");
+    top.start();
+    let place = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+    let address = AddressSettings { call: Some(place.to_string()), ..rate(4_000_000) };
+    let token = top.client().add_child("CHILD", address).unwrap();
+    let mut child = Member::new(home, "CHILD");
+    // It is called as soon as it waits, for its certificate too.
+    let parent = site::attach(&child.folder, &Way::Called(place), &write(home, &token)).unwrap();
+    assert_eq!(parent, token.parent);
+    let office = home.join("office");
+    child.start().add_point("office", &office.to_string_lossy()).unwrap();
+    top.client().publish(&package_file(home, "redis", "0", 500_000), false).unwrap();
+    assign(&top.client(), "redis", "CHILD/office");
+    wait("it arrives", || is_there(&office, "redis", "0").then_some(()));
+    for (round, version) in ["1", "2", "3"].iter().enumerate() {
+        let file = package_file(home, "redis", version, 3_000_000);
+        top.client().publish(&file, false).unwrap();
+        let part = |status: &Status| {
+            let transfer = status.packages.iter().find_map(|one| one.master.transfer.clone());
+            transfer.is_some_and(|transfer| transfer.done > 500_000)
+        };
+        wait("it is under way", || child.client().status().ok().filter(part));
+        let victim = if round % 2 == 0 { &mut top } else { &mut child };
+        victim.kill();
+        victim.start();
+        for site in [&top, &child] {
+            site.client().retry(None, None).unwrap();
+        }
+        wait("it arrives", || is_there(&office, "redis", version).then_some(()));
+    }
+    // A child that does not take the call is named with the reason.
+    child.kill();
+    let why = wait("it is said", || top.client().status().ok()?.children[0].why.clone());
+    assert!(why.contains("refused") || why.contains("hung up"), "{why}");
 }

@@ -3,11 +3,10 @@
 use std::{
     fs::{File, OpenOptions},
     io,
+    net::Ipv4Addr,
     os::{fd::AsRawFd as _, unix::fs::OpenOptionsExt as _},
     process::Command,
 };
-
-use super::End;
 
 /// A namespace, and the outer end of its device.
 pub(super) struct Made {
@@ -15,8 +14,8 @@ pub(super) struct Made {
     pub(super) device: File,
 }
 
-/// A new namespace with a device that has the end's address. A thread of its own makes it, and leaves it.
-pub(super) fn make(end: End) -> io::Result<Made> {
+/// A new namespace with a device that has the host's address. A thread of its own makes it, and leaves it.
+pub(super) fn make(address: Ipv4Addr) -> io::Result<Made> {
     let thread = std::thread::spawn(move || -> io::Result<Made> {
         unshare()?;
         let space = File::open("/proc/thread-self/ns/net")?;
@@ -26,7 +25,7 @@ pub(super) fn make(end: End) -> io::Result<Made> {
             .custom_flags(libc::O_NONBLOCK)
             .open("/dev/net/tun")?;
         attach(&device)?;
-        let address = format!("{}/24", end.address());
+        let address = format!("{}/24", address);
         ip(&["addr", "add", &address, "dev", "wan0"])?;
         ip(&["link", "set", "wan0", "up"])?;
         ip(&["link", "set", "lo", "up"])?;

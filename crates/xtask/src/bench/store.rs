@@ -17,9 +17,6 @@ use self::{
 };
 use crate::{command::command, debian, workspace};
 
-/// Where data is kept between runs, unless it is below `target`.
-const FOLDER: &str = "PACKHORSE_BENCH_DIR";
-
 const NEEDS: [debian::Need; 9] = [
     ("/usr/bin/time", "time"),
     ("casync", "casync"),
@@ -86,12 +83,7 @@ pub(crate) fn run(args: &Args) -> Result<()> {
     }
     let build = ["build", "--quiet", "--release", "--package", "cli"];
     crate::command::run(command(&workspace::cargo(), build).current_dir(workspace::root()))?;
-    let folder = match std::env::var_os(FOLDER) {
-        Some(folder) => PathBuf::from(folder),
-        None => workspace::root().join("target/bench/store"),
-    };
-    let folder = std::path::absolute(folder)?;
-    fs::create_dir_all(&folder).with_context(|| folder.display().to_string())?;
+    let folder = data::folder()?;
     let pairs = match &args.folders {
         Some(folders) => vec![Pair::of_folders(&folders[0], &folders[1])],
         None => data::pairs(&folder, args.only.as_deref())?,

@@ -10,14 +10,12 @@ use std::{
 use anyhow::{Result, bail, ensure};
 
 use crate::{
-    bench::store::data::{Series, package, series},
+    bench::store::data::{self, Series, package, series},
     command::{captured, command, run_quietly, tail},
     debian, workspace,
 };
 
 const NEEDS: [debian::Need; 1] = [("/usr/bin/time", "time")];
-/// Where data is kept between runs, unless it is below `target`.
-const FOLDER: &str = "PACKHORSE_BENCH_DIR";
 
 #[derive(clap::Args)]
 #[command(
@@ -58,10 +56,7 @@ pub(crate) fn run(args: &Args) -> Result<()> {
     debian::ensure(&NEEDS)?;
     let build = ["build", "--quiet", "--package", "cli"];
     crate::command::run(command(&workspace::cargo(), build).current_dir(workspace::root()))?;
-    let folder = match std::env::var_os(FOLDER) {
-        Some(folder) => PathBuf::from(folder),
-        None => workspace::root().join("target/bench/store"),
-    };
+    let folder = data::folder()?;
     let all = series(&folder, args.only.as_deref())?;
     ensure!(!all.is_empty(), "there is no software of that name");
     println!(

@@ -1,71 +1,20 @@
 //! An S3 server over a socket.
 
-use std::{net::SocketAddr, path::PathBuf, sync::Arc, time::Duration};
+use std::{path::PathBuf, sync::Arc, time::Duration};
 
-use hyper_util::{
-    rt::{TokioExecutor, TokioIo},
-    server::conn::auto::Builder,
-};
 use jiff::Timestamp;
-use s3s::{auth::SimpleAuth, service::S3ServiceBuilder};
 use store::{Found, Point, PublishOptions, Signing, TrustSettings, collect, repair, verify};
-use tokio::{net::TcpListener, runtime::Runtime};
+use testkit::S3Server;
 use trust::{Edit, Lifetimes, Party, SigningKey};
 
 use crate::point::{fetch_to, flip, name, noise, place, program};
 
-struct S3 {
-    folder: tempfile::TempDir,
-    address: SocketAddr,
-    _runtime: Runtime,
+fn point(s3: &S3Server) -> Point {
+    Point::open("s3://packages/main", s3.settings()).unwrap()
 }
 
-impl S3 {
-    fn start() -> Self {
-        let folder = tempfile::tempdir().unwrap();
-        std::fs::create_dir(folder.path().join("packages")).unwrap();
-        let store = s3s_fs::FileSystem::new(folder.path()).unwrap();
-        let mut service = S3ServiceBuilder::new(store);
-        service.set_auth(SimpleAuth::from_single("horse", "stable"));
-        let service = service.build();
-        let runtime = tokio::runtime::Builder::new_multi_thread()
-            .worker_threads(2)
-            .enable_all()
-            .build()
-            .unwrap();
-        let listener = runtime.block_on(TcpListener::bind("127.0.0.1:0")).unwrap();
-        let address = listener.local_addr().unwrap();
-        runtime.spawn(async move {
-            while let Ok((socket, _)) = listener.accept().await {
-                let service = service.clone();
-                tokio::spawn(async move {
-                    let http = Builder::new(TokioExecutor::new());
-                    let _ = http.serve_connection(TokioIo::new(socket), service).await;
-                });
-            }
-        });
-        Self { folder, address, _runtime: runtime }
-    }
-
-    fn settings(&self, secret: &str) -> Vec<(String, String)> {
-        let endpoint = format!("http://{}", self.address);
-        [
-            ("AWS_ENDPOINT", &*endpoint),
-            ("AWS_ACCESS_KEY_ID", "horse"),
-            ("AWS_SECRET_ACCESS_KEY", secret),
-            ("AWS_REGION", "us-east-1"),
-        ]
-        .map(|(name, value)| (name.to_owned(), value.to_owned()))
-        .into()
-    }
-
-    fn point(&self) -> Point {
-        Point::open("s3://packages/main", self.settings("stable")).unwrap()
-    }
-
-    fn file(&self, path: &str) -> PathBuf {
-        self.folder.path().join("packages/main").join(path)
-    }
+fn file(s3: &S3Server, path: &str) -> PathBuf {
+    s3.bucket().join("main").join(path)
 }
 
 fn key(seed: u8) -> SigningKey {
@@ -74,8 +23,8 @@ fn key(seed: u8) -> SigningKey {
 
 #[test]
 fn a_bucket_is_published_to_fetched_from_verified_repaired_and_collected() {
-    let (s3, healthy) = (S3::start(), place());
-    let point = s3.point();
+    let (s3, healthy) = (S3Server::start().unwrap(), place());
+    let point = point(&s3);
     for version in ["1", "2"] {
         let mut sample = program(version);
         // More than one part of an upload.
@@ -99,7 +48,7 @@ fn a_bucket_is_published_to_fetched_from_verified_repaired_and_collected() {
     for (number, object) in objects.iter().enumerate() {
         let path = object.strip_prefix(&root).unwrap().to_str().unwrap();
         let wanted = if number % 2 == 0 {
-            flip(&s3.file(path), 7919 * number);
+            flip(&file(&s3, path), 7919 * number);
             Found::Damaged
         } else {
             point.delete(path).unwrap();
@@ -119,15 +68,15 @@ fn a_bucket_is_published_to_fetched_from_verified_repaired_and_collected() {
 
 #[test]
 fn publishers_of_a_bucket_at_once_all_are_signed() {
-    let (s3, scratch) = (S3::start(), place());
+    let (s3, scratch) = (S3Server::start().unwrap(), place());
     let now: Timestamp = "2030-01-01T00:00:00Z".parse().unwrap();
     let party = |seed| Party { keys: vec![key(seed).public()], threshold: 1 };
     let edit = Edit::create(&party(1), &party(2), &party(3), model::Hash::of(b"s3")).unwrap();
     let keys = [key(1), key(2), key(3)];
     let change = edit.finish(&keys, now, &Lifetimes::default()).unwrap();
-    assert!(store::apply_trust(&s3.point(), &change, false).unwrap());
+    assert!(store::apply_trust(&point(&s3), &change, false).unwrap());
     // What is there is not overwritten by who comes second.
-    assert!(!s3.point().create_small("trust/1.root.json", b"other".to_vec()).unwrap());
+    assert!(!point(&s3).create_small("trust/1.root.json", b"other".to_vec()).unwrap());
     std::thread::scope(|scope| {
         for start in [1, 2] {
             let (s3, scratch) = (&s3, &scratch);
@@ -145,22 +94,22 @@ fn publishers_of_a_bucket_at_once_all_are_signed() {
                         ..PublishOptions::default()
                     };
                     let file = scratch.file(&program(&version.to_string()));
-                    store::publish(&s3.point(), &file, &options, &mut |_, _, _| {}).unwrap();
+                    store::publish(&point(&s3), &file, &options, &mut |_, _, _| {}).unwrap();
                 }
             });
         }
     });
-    let root = s3.point().read_limited("trust/1.root.json", 1 << 20).unwrap().unwrap();
+    let root = point(&s3).read_limited("trust/1.root.json", 1 << 20).unwrap().unwrap();
     let settings = TrustSettings { root, state: None, now };
-    assert_eq!(store::verify_trust(&s3.point(), &settings).unwrap(), []);
-    let verified = store::update_trust(&s3.point(), &settings, trust::Want::Everything).unwrap();
+    assert_eq!(store::verify_trust(&point(&s3), &settings).unwrap(), []);
+    let verified = store::update_trust(&point(&s3), &settings, trust::Want::Everything).unwrap();
     assert_eq!(verified.releases(&name()).unwrap().len(), 4);
 }
 
 #[test]
 fn a_bucket_is_closed_to_who_has_another_secret() {
-    let s3 = S3::start();
-    let stranger = Point::open("s3://packages/main", s3.settings("field")).unwrap();
+    let s3 = S3Server::start().unwrap();
+    let stranger = Point::open("s3://packages/main", s3.settings_with("field")).unwrap();
     let error = store::releases(&stranger, &name()).unwrap_err();
     assert!(error.to_string().starts_with("reading `names/redis`"), "{error}");
 }

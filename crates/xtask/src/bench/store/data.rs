@@ -9,7 +9,22 @@ use std::{
 use anyhow::{Context as _, Result};
 
 use super::peers::{Took, measured};
-use crate::command::{command, output, run_quietly};
+use crate::{
+    command::{command, output, run_quietly},
+    workspace,
+};
+
+/// Where data is kept between runs, unless it is below `target`.
+const FOLDER: &str = "PACKHORSE_BENCH_DIR";
+
+/// Where data is kept between runs.
+pub(crate) fn folder() -> Result<PathBuf> {
+    let folder = std::env::var_os(FOLDER)
+        .map_or_else(|| workspace::root().join("target/bench/store"), PathBuf::from);
+    let folder = std::path::absolute(folder)?;
+    fs::create_dir_all(&folder).with_context(|| folder.display().to_string())?;
+    Ok(folder)
+}
 
 /// An older and a newer folder of the same software.
 pub(crate) struct Pair {

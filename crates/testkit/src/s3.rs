@@ -1,0 +1,77 @@
+use std::{
+    io,
+    net::SocketAddr,
+    path::{Path, PathBuf},
+};
+
+use hyper_util::{
+    rt::{TokioExecutor, TokioIo},
+    server::conn::auto::Builder,
+};
+use s3s::{auth::SimpleAuth, service::S3ServiceBuilder};
+use tokio::{net::TcpListener, runtime::Runtime};
+
+/// An S3 server with the bucket `packages` in a folder that goes with it, reached over a port of 127.0.0.1.
+#[derive(Debug)]
+pub struct S3Server {
+    folder: tempfile::TempDir,
+    address: SocketAddr,
+    _runtime: Runtime,
+}
+
+impl S3Server {
+    /// The key's name, and its secret.
+    const KEY: (&'static str, &'static str) = ("horse", "stable");
+
+    /// A new server with an empty bucket, in the network namespace of the thread that starts it.
+    pub fn start() -> io::Result<Self> {
+        let folder = tempfile::tempdir()?;
+        std::fs::create_dir(folder.path().join("packages"))?;
+        let store = s3s_fs::FileSystem::new(folder.path())
+            .map_err(|error| io::Error::other(format!("{error:?}")))?;
+        let mut service = S3ServiceBuilder::new(store);
+        service.set_auth(SimpleAuth::from_single(Self::KEY.0, Self::KEY.1));
+        let service = service.build();
+        let runtime =
+            tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build()?;
+        let listener = runtime.block_on(TcpListener::bind("127.0.0.1:0"))?;
+        let address = listener.local_addr()?;
+        runtime.spawn(async move {
+            while let Ok((socket, _)) = listener.accept().await {
+                let service = service.clone();
+                tokio::spawn(async move {
+                    let http = Builder::new(TokioExecutor::new());
+                    let _ = http.serve_connection(TokioIo::new(socket), service).await;
+                });
+            }
+        });
+        Ok(Self { folder, address, _runtime: runtime })
+    }
+
+    /// What a client's environment says for it to get in.
+    pub fn settings(&self) -> Vec<(String, String)> {
+        self.settings_with(Self::KEY.1)
+    }
+
+    /// The same with another secret.
+    pub fn settings_with(&self, secret: &str) -> Vec<(String, String)> {
+        let endpoint = format!("http://{}", self.address);
+        [
+            ("AWS_ENDPOINT", &*endpoint),
+            ("AWS_ACCESS_KEY_ID", Self::KEY.0),
+            ("AWS_SECRET_ACCESS_KEY", secret),
+            ("AWS_REGION", "us-east-1"),
+        ]
+        .map(|(name, value)| (name.to_owned(), value.to_owned()))
+        .into()
+    }
+
+    /// Where the bucket is on disk.
+    pub fn bucket(&self) -> PathBuf {
+        self.folder().join("packages")
+    }
+
+    fn folder(&self) -> &Path {
+        self.folder.path()
+    }
+}

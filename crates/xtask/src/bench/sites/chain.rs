@@ -1,0 +1,189 @@
+//! Payload down a chain of sites over thin wires, beside rsync from hop to hop; and a site that has nothing to do.
+
+use std::{
+    fs,
+    path::Path,
+    process::Stdio,
+    time::{Duration, Instant},
+};
+
+use anyhow::{Context as _, Result, ensure};
+use testkit::{Network, Sample, Wire};
+
+use super::Row;
+use crate::{
+    bench::built,
+    command::{self, command, run_quietly},
+    debian,
+    tree::{Plan, Tree},
+    workspace,
+};
+
+const NEEDS: [debian::Need; 2] = [("ip", "iproute2"), ("rsync", "rsync")];
+const CODES: [&str; 5] = ["TOP", "A", "B", "C", "D"];
+const RATE: u64 = 10_000_000;
+const WIRE: Wire = Wire { rate: RATE, round_trip: Duration::from_millis(50), loss: 0.0, seed: 1 };
+/// Far more than anything here takes.
+const PATIENCE: Duration = Duration::from_mins(30);
+/// Packages an idle site knows.
+const KNOWN: usize = 1_000;
+
+/// Bytes that compress to nothing less.
+fn noise(length: usize, seed: &str) -> Vec<u8> {
+    let mut bytes = vec![0; length];
+    blake3::Hasher::new().update(seed.as_bytes()).finalize_xof().fill(&mut bytes);
+    bytes
+}
+
+fn package(folder: &Path, name: &str, bytes: usize) -> Result<std::path::PathBuf> {
+    let mut sample = Sample::new(name, "1");
+    let tree = sample.tree("/opt/app");
+    sample.file(tree, "data", &noise(bytes, name));
+    let file = folder.join(format!("{name}.package"));
+    fs::write(&file, sample.bytes())?;
+    Ok(file)
+}
+
+/// `megabytes` over four wires.
+pub(super) fn chain(megabytes: usize) -> Result<Vec<Row>> {
+    ensure!(debian::is_root(), "namespaces: run it as root");
+    debian::ensure(&NEEDS)?;
+    let build = ["build", "--quiet", "--release", "--package", "cli"];
+    command::run(command(&workspace::cargo(), build).current_dir(workspace::root()))?;
+    let home = tempfile::tempdir()?;
+    let plans = CODES
+        .iter()
+        .enumerate()
+        .map(|(number, code)| Plan::new(code, number.checked_sub(1)))
+        .collect();
+    let mut tree = Tree::new(&built("packhorse"), home.path(), plans, WIRE)?;
+    tree.begin()?;
+    let last = CODES.len() - 1;
+    for site in [1, last] {
+        let folder = home.path().join(format!("point-{site}"));
+        fs::create_dir(&folder)?;
+        tree.must(site, &["dp", "add", "point", &folder.to_string_lossy()])?;
+    }
+    // The way there is known before anything is measured.
+    bring(&tree, &package(home.path(), "warm", 1_000)?, "warm", last)?;
+    let before = tree.network.carried(0, 1).bytes;
+    let one = package(home.path(), "one", megabytes * 1_000_000)?;
+    let payload = fs::metadata(&one)?.len();
+    let hop = bring(&tree, &one, "one", 1)?;
+    let carried = tree.network.carried(0, 1).bytes - before;
+    let all = package(home.path(), "all", megabytes * 1_000_000)?;
+    let whole = bring(&tree, &all, "all", last)?;
+    let rsync = by_rsync(&tree.network, &all, home.path())?;
+    let ratio = whole.as_secs_f64() / hop.as_secs_f64();
+    let used = payload as f64 * 8.0 / RATE as f64 / hop.as_secs_f64();
+    Ok(vec![
+        Row {
+            what: "a chain of four sites, 10 Mbit/s and 50 ms each",
+            measured: format!(
+                "{megabytes} MB in {:.1} s, one hop in {:.1} s: {ratio:.2}; rsync from hop to hop {:.1} s: {:.2}",
+                whole.as_secs_f64(),
+                hop.as_secs_f64(),
+                rsync.as_secs_f64(),
+                rsync.as_secs_f64() / hop.as_secs_f64(),
+            ),
+            bar: "≤ 1.15 of one hop",
+            met: ratio <= 1.15,
+        },
+        Row {
+            what: "a link's use by payload",
+            measured: format!(
+                "{:.1} % of its bits in that hop, {:.1} % of the bytes it carried",
+                used * 100.0,
+                payload as f64 / carried as f64 * 100.0
+            ),
+            bar: "≥ 95 %",
+            met: used >= 0.95,
+        },
+    ])
+}
+
+/// Publishes at the top and waits until the point of a site holds it.
+fn bring(tree: &Tree, file: &Path, name: &str, site: usize) -> Result<Duration> {
+    tree.must(0, &["publish", &file.to_string_lossy()])?;
+    let point = format!("{}/point", CODES[site]);
+    let began = Instant::now();
+    tree.must(0, &["assign", name, "--dp", &point])?;
+    tree.wait(PATIENCE, &format!("{name} is at {point}"), || {
+        let status = tree.status(site)?;
+        let points = status["points"].as_array().context("no points")?;
+        let copies = points.iter().flat_map(|point| point["copies"].as_array()).flatten();
+        Ok(copies.into_iter().any(|copy| copy["package"] == name && copy["state"] == "done"))
+    })?;
+    Ok(began.elapsed())
+}
+
+/// The same file from host to host, each when it has all of it.
+fn by_rsync(network: &Network, file: &Path, home: &Path) -> Result<Duration> {
+    let mut source = file.to_owned();
+    let began = Instant::now();
+    for host in 1..CODES.len() {
+        let folder = home.join(format!("rsync-{host}"));
+        fs::create_dir(&folder)?;
+        let from = source.parent().context("a folder")?;
+        let config = folder.join("rsyncd.conf");
+        let text = format!("use chroot = no\nuid = root\n[files]\npath = {}\n", from.display());
+        fs::write(&config, text)?;
+        let mut daemon = command("rsync", ["--daemon", "--no-detach", "--port=873", "--config"]);
+        daemon.arg(&config).stdout(Stdio::null()).stderr(Stdio::null());
+        let mut daemon = network.spawn(host - 1, &mut daemon)?;
+        let name = source.file_name().context("a name")?.to_string_lossy().into_owned();
+        let url = format!("rsync://{}/files/{name}", Network::address(host - 1));
+        let copied = network.inside(host, || -> Result<()> {
+            // The server needs a moment to listen.
+            let began = Instant::now();
+            loop {
+                match run_quietly(command("rsync", ["--whole-file", &url]).arg(&folder)) {
+                    Err(_) if began.elapsed() < Duration::from_secs(5) => {}
+                    done => return done,
+                }
+            }
+        });
+        daemon.kill()?;
+        daemon.wait()?;
+        copied??;
+        source = folder.join(name);
+    }
+    Ok(began.elapsed())
+}
+
+/// What a site with many packages needs when nothing is to be done.
+pub(super) fn idle() -> Result<Row> {
+    let home = tempfile::tempdir()?;
+    let mut tree = Tree::new(&built("packhorse"), home.path(), vec![Plan::new("TOP", None)], WIRE)?;
+    tree.begin()?;
+    let folder = home.path().join("point");
+    fs::create_dir(&folder)?;
+    tree.must(0, &["dp", "add", "point", &folder.to_string_lossy()])?;
+    for number in 0..KNOWN {
+        let name = format!("p{number}");
+        let file = package(home.path(), &name, 1_000)?;
+        tree.must(0, &["publish", &file.to_string_lossy()])?;
+        tree.must(0, &["assign", &name, "--dp", "point"])?;
+        fs::remove_file(file)?;
+    }
+    tree.wait(PATIENCE, "all are there", || Ok(tree.status(0)?["jobs"] == 0))?;
+    tree.kill(0, 0)?;
+    tree.start(0, 0)?;
+    tree.answer(0)?;
+    let status = tree.say(0, &["status"])?;
+    ensure!(status.status.success(), "it is not at rest");
+    let pid = tree.pid(0, 0).context("it does not run")?;
+    let memory = |key: &str| -> Result<f64> {
+        let text = fs::read_to_string(format!("/proc/{pid}/smaps_rollup"))?;
+        let line = text.lines().find_map(|line| line.strip_prefix(key)).context("no figure")?;
+        let kilobytes: f64 = line.trim().trim_end_matches("kB").trim().parse()?;
+        Ok(kilobytes / 1024.0)
+    };
+    let (rss, anonymous) = (memory("Rss:")?, memory("Anonymous:")?);
+    Ok(Row {
+        what: "memory of an idle site, 1,000 packages at a point",
+        measured: format!("{rss:.1} MiB, of them {anonymous:.1} MiB anonymous"),
+        bar: "≤ 40 MiB",
+        met: rss <= 40.0,
+    })
+}
