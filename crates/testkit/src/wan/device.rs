@@ -25,7 +25,7 @@ pub(super) fn make(address: Ipv4Addr) -> io::Result<Made> {
             .custom_flags(libc::O_NONBLOCK)
             .open("/dev/net/tun")?;
         attach(&device)?;
-        let address = format!("{}/24", address);
+        let address = format!("{address}/24");
         ip(&["addr", "add", &address, "dev", "wan0"])?;
         ip(&["link", "set", "wan0", "up"])?;
         ip(&["link", "set", "lo", "up"])?;

@@ -72,7 +72,7 @@ fn files(folder: &Path, place: &str, all: &mut BTreeMap<String, String>) -> Resu
             let bytes = fs::read(entry.path())?;
             let time = (known.mtime(), known.mtime_nsec() / 100);
             let what = match shortcut(&bytes) {
-                Some(said) if place.ends_with(".lnk") => said,
+                Some(said) if entry.path().extension().is_some_and(|end| end == "lnk") => said,
                 _ => blake3::hash(&bytes).to_string(),
             };
             all.insert(place, format!("{what} {time:?}"));
