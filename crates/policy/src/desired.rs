@@ -168,9 +168,7 @@ impl Site {
                 }
             }
         }
-        for point in &points {
-            self.target(at, id, point, -1, fx);
-        }
+        self.target_all(at, id, &points, -1, fx);
         self.bump(at, PlaceId::OWN, id, -1, fx);
         self.say_to_children(id, fx);
         self.reconcile_everywhere(at, id, fx);
@@ -239,9 +237,7 @@ impl Site {
             package.groups.insert(group);
             fx.push(Effect::Keep(Key::Package(id)));
         }
-        for point in &new {
-            self.target(at, id, point, 1, fx);
-        }
+        self.target_all(at, id, &new, 1, fx);
         Ok(())
     }
 
@@ -262,11 +258,9 @@ impl Site {
             package.groups.remove(group);
             fx.push(Effect::Keep(Key::Package(id)));
         }
-        for point in &points {
-            if !self.wants(id, point) {
-                self.target(at, id, point, -1, fx);
-            }
-        }
+        let gone: Vec<PointName> =
+            points.into_iter().filter(|point| !self.wants(id, point)).collect();
+        self.target_all(at, id, &gone, -1, fx);
         Ok(())
     }
 
@@ -561,9 +555,25 @@ impl Site {
         change: i32,
         fx: &mut Effects,
     ) {
+        self.target_all(at, id, std::slice::from_ref(point), change, fx);
+    }
+
+    /// Several points more, or fewer, are.
+    fn target_all(
+        &mut self,
+        at: Moment,
+        id: PackageId,
+        points: &[PointName],
+        change: i32,
+        fx: &mut Effects,
+    ) {
+        if points.is_empty() {
+            return;
+        }
         fx.push(Effect::Keep(Key::Package(id)));
-        self.bump(at, PlaceId::OWN, id, change, fx);
-        if let Some(place) = self.place_of(point) {
+        let count = i32::try_from(points.len()).unwrap_or(i32::MAX);
+        self.bump(at, PlaceId::OWN, id, change.saturating_mul(count), fx);
+        for place in points.iter().filter_map(|point| self.place_of(point)).collect::<Vec<_>>() {
             self.bump(at, place, id, change, fx);
         }
     }

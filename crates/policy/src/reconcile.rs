@@ -49,7 +49,8 @@ impl Site {
         let keeps = keeps(cell, goal, target);
         if !keeps {
             let was_running = cell.phase == Phase::Running;
-            let fence = self.withdraw_job(place_id, id);
+            let is_new = cell.phase == Phase::Settled && cell.note.is_none();
+            let fence = if is_new { None } else { self.withdraw_job(place_id, id) };
             if let (true, Some(fence)) = (was_running, fence) {
                 fx.push(Effect::Cancel { place: place_id, package: id, fence });
                 if let Goal::Complete(by) = goal {

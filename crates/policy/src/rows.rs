@@ -12,6 +12,7 @@ use crate::{
     PackageId, Phase, Place, PlaceId, PlaceKind, PointName, Settings, Site, SiteCode, Stamp, Tally,
     VersionNumber,
     desired::tally_of,
+    dispatch::FENCES,
     reconcile::{Goal, goal},
     site::{Group, Trouble},
 };
@@ -167,7 +168,7 @@ impl Site {
             said_below: self.said_below,
             seen: self.seen,
             heard: self.heard,
-            fence: self.fence,
+            fence: self.fence.next_multiple_of(FENCES),
         }
     }
 
@@ -228,7 +229,8 @@ impl Site {
         (site.next_package, site.next_place) = (own.next_package, own.next_place);
         site.retired = own.retired.into_iter().collect();
         site.routes = own.routes.into_iter().collect();
-        (site.seen, site.heard, site.fence) = (own.seen, own.heard, own.fence);
+        (site.seen, site.heard) = (own.seen, own.heard);
+        site.fence = own.fence.next_multiple_of(FENCES);
         site.feed.begin_at(own.said_down);
         site.reports.begin_at(own.said_up);
         site.said_below = own.said_below;

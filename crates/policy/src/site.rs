@@ -223,9 +223,21 @@ impl Place {
         }
     }
 
+    /// Where a package's row is, or would be. The newest package comes last and is asked for most, in one place after the
+    /// other: it costs no search.
+    fn position(&self, package: PackageId) -> Result<usize, usize> {
+        match self.cells.last() {
+            Some((last, _)) if *last == package => Ok(self.cells.len() - 1),
+            Some((last, _)) if *last > package => {
+                self.cells.binary_search_by_key(&package, |(id, _)| *id)
+            }
+            _ => Err(self.cells.len()),
+        }
+    }
+
     /// What is known of a package here.
     pub fn cell(&self, package: PackageId) -> Option<&Cell> {
-        let at = self.cells.binary_search_by_key(&package, |(id, _)| *id).ok()?;
+        let at = self.position(package).ok()?;
         Some(&self.cells[at].1)
     }
 
@@ -240,13 +252,13 @@ impl Place {
     }
 
     pub(crate) fn cell_mut(&mut self, package: PackageId) -> Option<&mut Cell> {
-        let at = self.cells.binary_search_by_key(&package, |(id, _)| *id).ok()?;
+        let at = self.position(package).ok()?;
         Some(&mut self.cells[at].1)
     }
 
     /// The row of a package, made if there is none.
     pub(crate) fn cell_or_new(&mut self, package: PackageId) -> &mut Cell {
-        let at = match self.cells.binary_search_by_key(&package, |(id, _)| *id) {
+        let at = match self.position(package) {
             Ok(at) => at,
             Err(at) => {
                 self.cells.insert(at, (package, Cell::default()));
@@ -257,7 +269,7 @@ impl Place {
     }
 
     pub(crate) fn drop_cell(&mut self, package: PackageId) {
-        if let Ok(at) = self.cells.binary_search_by_key(&package, |(id, _)| *id) {
+        if let Ok(at) = self.position(package) {
             self.cells.remove(at);
         }
     }

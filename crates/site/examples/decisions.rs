@@ -1,4 +1,5 @@
-//! Job decisions per second, durable each: eight threads end attempts, and each end begins the next attempt.
+//! Job decisions per second, durable each: eight threads end attempts, and each end begins the next attempt. An end counts
+//! as one, the beginning with it.
 //!
 //! `decisions FOLDER SECONDS [URL]` prints how many there were, in how many seconds, and how many that is per second.
 

@@ -1,6 +1,6 @@
 //! Events of many threads, decided over by whoever has the desk, and how the database is.
 
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError, atomic::Ordering};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError, atomic::Ordering};
 
 use policy::{Effect, Event};
 use serde_json::json;
@@ -14,13 +14,32 @@ type Batch = Result<Vec<Decided>, SiteError>;
 /// A desk for many threads: events that wait for the database share a transaction.
 pub struct Decider {
     desk: Mutex<Desk>,
-    queue: Mutex<Vec<(Event, Facts, Answer)>>,
+    queue: Mutex<Queue>,
+    /// There are answers, and somebody else may decide.
+    decided: Condvar,
+}
+
+#[derive(Default)]
+struct Queue {
+    events: Vec<(Event, Facts, Answer)>,
+    /// Somebody is deciding: who comes meanwhile waits, for the answer or for the turn.
+    is_led: bool,
+}
+
+/// The turn of one thread; whatever becomes of it, another may decide afterwards.
+struct Turn<'d>(&'d Decider);
+
+impl Drop for Turn<'_> {
+    fn drop(&mut self) {
+        self.0.queue().is_led = false;
+        self.0.decided.notify_all();
+    }
 }
 
 impl Decider {
     /// A desk nobody else has.
     pub fn new(desk: Desk) -> Self {
-        Self { desk: Mutex::new(desk), queue: Mutex::default() }
+        Self { desk: Mutex::new(desk), queue: Mutex::default(), decided: Condvar::new() }
     }
 
     /// The desk, alone. A panic in the middle of an event leaves its generation unknown, and the tables are read again.
@@ -28,8 +47,8 @@ impl Decider {
         self.desk.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// What follows from an event; it is durable, and still to be carried out. Whoever has the desk decides over all
-    /// events that wait, and `settle` is called by that one for all of them.
+    /// What follows from an event; it is durable, and still to be carried out. Who has the turn decides over all events
+    /// that wait, and `settle` is called by that one for all of them.
     pub fn decide(
         &self,
         event: Event,
@@ -37,16 +56,23 @@ impl Decider {
         settle: impl FnOnce(&Desk, Batch) -> Batch,
     ) -> Result<Vec<Effect>, SiteError> {
         let answer = Answer::default();
-        self.queue().push((event, facts, Arc::clone(&answer)));
-        let mut desk = self.desk();
         let taken = |answer: &Answer| answer.lock().unwrap_or_else(PoisonError::into_inner).take();
-        if let Some(decided) = taken(&answer) {
-            return decided;
+        let mut queue = self.queue();
+        queue.events.push((event, facts, Arc::clone(&answer)));
+        while queue.is_led {
+            queue = self.decided.wait(queue).unwrap_or_else(PoisonError::into_inner);
+            if let Some(decided) = taken(&answer) {
+                return decided;
+            }
         }
-        let (events, answers): (Vec<_>, Vec<Answer>) = std::mem::take(&mut *self.queue())
+        queue.is_led = true;
+        let (events, answers): (Vec<_>, Vec<Answer>) = std::mem::take(&mut queue.events)
             .into_iter()
             .map(|(event, facts, answer)| ((event, facts), answer))
             .unzip();
+        drop(queue);
+        let turn = Turn(self);
+        let mut desk = self.desk();
         let decided = desk.events(events);
         let mut all: Vec<Result<Vec<Effect>, SiteError>> = match settle(&desk, decided) {
             Ok(all) => all.into_iter().map(|one| one.map_err(SiteError::from)).collect(),
@@ -57,14 +83,16 @@ impl Decider {
                 all
             }
         };
+        drop(desk);
         for answer in answers.iter().rev() {
             *answer.lock().unwrap_or_else(PoisonError::into_inner) = all.pop();
         }
-        // A panic in the middle of somebody's batch leaves nothing; the tables are as before.
+        drop(turn);
+        // Somebody's panic leaves nothing; the tables are as before.
         taken(&answer).unwrap_or(Err(StorageError::Overtaken.into()))
     }
 
-    fn queue(&self) -> MutexGuard<'_, Vec<(Event, Facts, Answer)>> {
+    fn queue(&self) -> MutexGuard<'_, Queue> {
         self.queue.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
