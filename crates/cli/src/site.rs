@@ -567,7 +567,7 @@ fn watch(folder: &Folder) -> Result<Answer, SiteError> {
             }
             shown = text;
         }
-        std::thread::sleep(std::time::Duration::from_secs(1));
+        std::thread::park_timeout(std::time::Duration::from_secs(1));
     }
 }
 

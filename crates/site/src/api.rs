@@ -184,7 +184,7 @@ pub(crate) fn router(server: App, token: String) -> Router {
         .with_state(server)
 }
 
-/// What everybody may ask, what needs the token, and the description of both (OpenAPI 3.1).
+/// What everybody may ask, what needs the token, and the description of both (`OpenAPI` 3.1).
 fn routes() -> (Router<App>, Router<App>, OpenApi) {
     let open = OpenApiRouter::new()
         .routes(routes!(status))
@@ -221,7 +221,7 @@ fn routes() -> (Router<App>, Router<App>, OpenApi) {
     (open, guarded, described)
 }
 
-/// The description of all that is answered, as `GET /openapi.json` gives it (OpenAPI 3.1).
+/// The description of all that is answered, as `GET /openapi.json` gives it (`OpenAPI` 3.1).
 pub fn openapi() -> serde_json::Value {
     serde_json::to_value(routes().2).unwrap_or_default()
 }

@@ -19,7 +19,7 @@ const VALID: u64 = 7 * 24 * 3_600_000;
 const FORMAT: u32 = 1;
 /// A parent answers within this; one that has to call first takes longer, for it pauses between its calls.
 const PATIENCE: Duration = Duration::from_secs(30);
-const CALL_PATIENCE: Duration = Duration::from_secs(120);
+const CALL_PATIENCE: Duration = Duration::from_mins(2);
 
 /// What a child brings to be enrolled; to be kept secret until then.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]

@@ -123,7 +123,7 @@ fn bring_over(tree: &Tree, file: &Path, name: &str, site: usize) -> Result<(Dura
     tree.wait(PATIENCE, &format!("{name} is at {point}"), || {
         let status = tree.status(site)?;
         let points = status["points"].as_array().context("no points")?;
-        let copies = points.iter().flat_map(|point| point["copies"].as_array()).flatten();
+        let copies = points.iter().filter_map(|point| point["copies"].as_array()).flatten();
         Ok(copies.into_iter().any(|copy| copy["package"] == name && copy["state"] == "done"))
     })?;
     Ok((began.elapsed(), on_line))

@@ -1,4 +1,4 @@
-//! What a site answers is what its OpenAPI document says, asked by schemathesis from the Python registry.
+//! What a site answers is what its `OpenAPI` document says, asked by schemathesis from the Python registry.
 
 use std::{fs, path::Path};
 

@@ -93,7 +93,7 @@ impl Trouble {
     }
 
     fn one(&mut self, stage: &mut Stage, round: usize) -> Result<&'static str> {
-        if round % 6 == 0 {
+        if round.is_multiple_of(6) {
             self.publish(stage, round)?;
             return Ok("published");
         }
@@ -140,7 +140,7 @@ impl Trouble {
             _ => {
                 let point = self.index(stage.points.len());
                 let folder = stage.points[point].folder.clone();
-                match self.victim(&folder)? {
+                match self.victim(&folder) {
                     Some(file) => self.damage(&file)?,
                     None => return Ok("nothing to be damaged"),
                 }
@@ -159,7 +159,7 @@ impl Trouble {
         let older = (round / 18).min(stage.software.len() - 2);
         let file = stage.software[older].clone();
         stage.publish(&file, "bench")?;
-        if round % 12 == 0 {
+        if round.is_multiple_of(12) {
             let mut sample = testkit::Sample::new("passing", &round.to_string());
             let folder = sample.tree("/opt/passing");
             sample.file(folder, "data", round.to_string().repeat(50_000).as_bytes());
@@ -173,7 +173,7 @@ impl Trouble {
     }
 
     /// One of a point's objects; never what is being written.
-    fn victim(&mut self, folder: &Path) -> Result<Option<PathBuf>> {
+    fn victim(&mut self, folder: &Path) -> Option<PathBuf> {
         let mut files = Vec::new();
         for part in ["packs", "manifests", "deltas"] {
             let mut folders = vec![folder.join(part)];
@@ -190,7 +190,7 @@ impl Trouble {
         }
         files.sort();
         let chosen = self.index(files.len());
-        Ok(files.into_iter().nth(chosen))
+        files.into_iter().nth(chosen)
     }
 
     fn damage(&mut self, file: &Path) -> Result<()> {
