@@ -15,11 +15,11 @@ use operate::Exit;
 use crate::capture::registry_around;
 
 /// Wrap an installer for Windows that behaves well: carry it as it is, and run it with its silent switches.
-///
-/// An .msi says itself what it installs. A setup.exe is known by its bytes (NSIS, Inno Setup, InstallShield, WiX bundle); what it
-/// leaves in Programs and Features is found by running it in a Wine prefix, or said by hand.
 #[derive(Debug, clap::Args)]
 #[command(
+    long_about = "Wrap an installer for Windows that behaves well: carry it as it is, and run it with its silent switches\n\n\
+An .msi says itself what it installs. A setup.exe is known by its bytes (NSIS, Inno Setup, InstallShield, WiX bundle); what it \
+leaves in Programs and Features is found by running it in a Wine prefix, or said by hand.",
     after_help = "Examples:\n  packhorse wrap app.msi -o app\n  packhorse wrap setup.exe --wine ~/.wine-reference -o app\n  \
 packhorse wrap setup.exe --uninstall-entry App --uninstall-command 'C:\\Program Files\\App\\un.exe' --version 2.5 -o app\n\n\
 Exit codes: 0 done, 1 failed and nothing changed, 2 usage, 4 needs a decision"
