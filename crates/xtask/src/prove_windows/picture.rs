@@ -111,8 +111,11 @@ fn shortcut(bytes: &[u8]) -> Option<String> {
                 .chunks_exact(2)
                 .map(|pair| u16::from_le_bytes([pair[0], pair[1]]));
             let letters: Vec<u16> = letters.collect();
-            said +=
-                &format!(" {text}: {}", String::from_utf16_lossy(&letters).trim_end_matches('\0'));
+            let letters = String::from_utf16_lossy(&letters);
+            // A text of nothing says what no text says ([MS-SHLLINK] 2.4): some installers write one all the same.
+            if let letters @ [_, ..] = letters.trim_end_matches('\0').as_bytes() {
+                said += &format!(" {text}: {}", String::from_utf8_lossy(letters));
+            }
         }
     }
     Some(said)
