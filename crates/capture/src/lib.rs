@@ -6,7 +6,8 @@
 //!   snapshots, end there, and so in the same change set for the same run;
 //! - [`Rules`] say which changes are noise; recognisers turn others into steps that say what they
 //!   mean; [`Facts`] say what must not leave the reference machine;
-//! - a [`Draft`] is the script, the payload and the [`Report`] that come out.
+//! - a [`Draft`] is the script, the payload and the [`Report`] that come out;
+//! - [`wrap`](wrap()) carries an installer that behaves well as it is: told by its [`Maker`], known by its [`Listing`].
 //!
 //! **Invariant:** nothing is dropped from a change set, and nothing is dropped silently from a draft:
 //! every change is carried, understood or left out, and the report says which and why.
@@ -36,6 +37,7 @@ mod snapshot;
 #[cfg(test)]
 mod testing;
 mod windows;
+mod wrap;
 
 pub use captured::{CapturedFiles, Side, TEXT_LIMIT};
 pub use change_file::{CHANGES_FORMAT, ReadChangesError, read_changes, write_changes};
@@ -64,3 +66,4 @@ pub use snapshot::{
     SnapshotWriter,
 };
 pub use windows::add_registry;
+pub use wrap::{Listing, Maker, Msi, WrapError, Wrapping, wrap};

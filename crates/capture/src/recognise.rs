@@ -6,6 +6,7 @@ mod alternatives;
 mod edits;
 mod packages;
 mod places;
+mod shortcuts;
 mod systemd;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -32,6 +33,7 @@ pub(crate) struct Meaning {
     pub(crate) edits: Vec<StepKind>,
     pub(crate) alternatives: Vec<StepKind>,
     pub(crate) services: Vec<StepKind>,
+    pub(crate) shortcuts: Vec<StepKind>,
     pub(crate) triggers: BTreeSet<&'static str>,
     /// Changes that are no file steps any more, and what they became.
     pub(crate) taken: BTreeMap<MachinePath, Box<str>>,
@@ -43,12 +45,13 @@ pub(crate) struct Meaning {
 type Recogniser = fn(&View<'_>) -> Result<Meaning, DraftError>;
 
 /// In the order they look; one may rely on what those before it took.
-const RECOGNISERS: [Recogniser; 5] = [
+const RECOGNISERS: [Recogniser; 6] = [
     accounts::recognise,
     systemd::recognise,
     alternatives::recognise,
     edits::recognise,
     places::recognise,
+    shortcuts::recognise,
 ];
 
 /// Asks every recogniser.
@@ -69,6 +72,7 @@ impl Meaning {
         self.edits.extend(other.edits);
         self.alternatives.extend(other.alternatives);
         self.services.extend(other.services);
+        self.shortcuts.extend(other.shortcuts);
         self.triggers.extend(other.triggers);
         self.taken.extend(other.taken);
         self.review.extend(other.review);

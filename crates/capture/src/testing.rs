@@ -216,6 +216,9 @@ fn line(kind: &script::StepKind) -> String {
                     format!("create-directory {} {:o} {}", tree.to, meta.mode, meta.owner)
                 }
                 TreeSource::Link { target, .. } => format!("create-link {} -> {target}", tree.to),
+                TreeSource::Shortcut(shortcut) => {
+                    format!("create-shortcut {} -> {}", tree.to, shortcut.target)
+                }
             };
             for one in &tree.replacements {
                 let files = one.files.join(" ");

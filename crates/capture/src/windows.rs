@@ -15,7 +15,8 @@ use model::{
 use script::{Step, StepKind, TreeSource};
 use serde::Deserialize;
 
-use self::{folders::Folders, identity::Identity, meaning::Meaning};
+pub(crate) use self::folders::Folders;
+use self::{identity::Identity, meaning::Meaning};
 use crate::{Draft, Excluded, Facts, Registry, Remark, Understood};
 
 const RULES: &str = include_str!("../rules/windows-registry.toml");
@@ -322,8 +323,27 @@ fn generalise(kind: &mut StepKind, folders: &Folders) {
     match kind {
         StepKind::Tree(tree) => {
             place(&mut tree.to);
-            if let TreeSource::Tree(source) | TreeSource::File(source) = &mut tree.source {
-                *source = without_colon(source.as_bytes()).into();
+            match &mut tree.source {
+                TreeSource::Tree(source) | TreeSource::File(source) => {
+                    *source = without_colon(source.as_bytes()).into();
+                }
+                TreeSource::Shortcut(shortcut) => {
+                    let step = &mut **shortcut;
+                    for text in [
+                        &mut step.target,
+                        &mut step.arguments,
+                        &mut step.folder,
+                        &mut step.icon,
+                        &mut step.description,
+                    ] {
+                        let literal =
+                            text.as_literal().map(|it| String::from_utf8_lossy(it).into_owned());
+                        if let Some(literal) = literal {
+                            *text = folders.within(&literal);
+                        }
+                    }
+                }
+                _ => {}
             }
         }
         StepKind::Remove { path } | StepKind::SetMetadata { path, .. } => place(path),

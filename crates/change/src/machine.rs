@@ -44,6 +44,11 @@ pub trait Observe {
         wanted
     }
 
+    /// A setting's state as far as this machine holds it: what a look answers once it is set.
+    fn holdable_setting(&self, wanted: SettingState) -> SettingState {
+        wanted
+    }
+
     /// What a setting is, or `None` where it is not there. Machines without a registry have none to ask for.
     fn setting(&self, setting: &Setting) -> Result<Option<SettingState>, MachineError> {
         Err(no_settings(Action::Look, setting))

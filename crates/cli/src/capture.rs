@@ -180,7 +180,7 @@ pub(crate) struct Inside {
 
 /// A capture did not come to its end.
 #[derive(Debug, thiserror::Error)]
-enum CaptureError {
+pub(crate) enum CaptureError {
     #[error(transparent)]
     Run(#[from] RunError),
     #[error(transparent)]
@@ -247,6 +247,15 @@ pub(crate) fn run(args: Args) -> ExitCode {
     };
     let answer = done.unwrap_or_else(|error| Answer::of_error(error.exit(), &error));
     answer.tell(json)
+}
+
+/// Runs an installer in a Wine prefix; answers the prefix's registry before and after, and how the installer ended.
+pub(crate) fn registry_around(
+    prefix: &Path,
+    setup: &Path,
+    switches: &[&str],
+) -> Result<(capture::Registry, capture::Registry, i32), CaptureError> {
+    wine::around(prefix, setup, switches)
 }
 
 fn run_installer(run: Run) -> Result<Answer, CaptureError> {

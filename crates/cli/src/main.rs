@@ -13,6 +13,7 @@ mod site;
 mod store;
 mod tour;
 mod trust;
+mod wrap;
 
 use std::process::ExitCode;
 
@@ -44,6 +45,8 @@ enum Command {
     Export(export::Args),
     /// Record what an installer does.
     Capture(capture::Args),
+    /// Carry an installer for Windows that behaves well, instead of capturing it.
+    Wrap(wrap::Args),
     /// Install a package, or update to it.
     Install(machine::Install),
     /// Take a package off the machine, politely.
@@ -85,6 +88,7 @@ fn main() -> ExitCode {
         }
         Command::Export(args) => export::run(&args),
         Command::Capture(args) => capture::run(args),
+        Command::Wrap(args) => wrap::run(&args),
         Command::Install(args) => machine::install(args),
         Command::Uninstall(args) => machine::uninstall(args),
         Command::Rollback(args) => machine::roll_back(args),

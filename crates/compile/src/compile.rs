@@ -237,6 +237,10 @@ impl<'a, W: Write> Compilation<'a, W> {
             TreeSource::Link { target, meta } => {
                 self.made(number, Node::Symlink(target.clone()), meta)?;
             }
+            TreeSource::Shortcut(shortcut) => {
+                let content = windows::shortcut(shortcut, number, &mut self.writer)?;
+                self.made(number, Node::File(content), &shortcut.meta)?;
+            }
         }
         self.excluded += walk.excluded;
         Ok(number)

@@ -119,7 +119,7 @@ impl<'s> Scanner<'s> {
                 continue;
             }
             let range = Extent { offset: position + start as u64, length: (end - start) as u64 };
-            found.push(Substitution { range, with: self.texts[pattern].with.clone() });
+            found.push(Substitution { range, with: self.texts[pattern].with.clone(), form: None });
             *from = end;
         }
     }

@@ -6,11 +6,14 @@ use editpe::{
     Image, ResourceDirectory, VersionInfo, VersionStringTable,
     types::{VersionU16, VersionU32},
 };
-use model::{Meta, RegistryStep, ReplaceRule, Template, Time, ValueEdit, Version};
-use package::{
-    Action, FileContent, Header, Node, PackageWriter, Record, Settings, Step, Totals, Tree,
+use model::{
+    Extent, Meta, Part, RegistryStep, ReplaceRule, Shortcut, Template, Time, ValueEdit, Version,
 };
-use script::Script;
+use package::{
+    Action, FileContent, Form, Header, Node, PackageWriter, Record, Settings, Step, Substitution,
+    Totals, Tree,
+};
+use script::{Script, ShortcutStep};
 
 use crate::{CompileError, project::Project, windows_stub};
 
@@ -217,6 +220,39 @@ pub(crate) fn uninstaller<W: Write>(
         steps.push(Action::Registry(step));
     }
     Ok(steps.into_iter().map(|action| Step { when: None, action }).collect())
+}
+
+/// What a package carries of a shortcut: one text, which becomes the file when its variables have values.
+pub(crate) fn shortcut<W: Write>(
+    step: &ShortcutStep,
+    tree: u32,
+    writer: &mut PackageWriter<W>,
+) -> Result<FileContent, CompileError> {
+    let numbers = Shortcut {
+        icon_index: step.icon_index,
+        window: step.window,
+        hotkey: step.hotkey,
+        to_folder: step.to_folder,
+        as_administrator: step.as_administrator,
+        ..Shortcut::default()
+    };
+    // The texts, whose variables stay open, in the place of those that are empty.
+    let numbers = numbers.to_text();
+    let texts = step.texts();
+    let mut parts: Vec<Part> = Vec::new();
+    for (_, text) in texts {
+        parts.extend(text.0.iter().cloned());
+        parts.push(Part::Literal(vec![0]));
+    }
+    parts.push(Part::Literal(numbers.as_bytes()[texts.len()..].to_vec()));
+    let with = Template(parts);
+    // Something must stand in the payload; its own words tell people what it is.
+    let carried = format!("shortcut to {}\n", step.target);
+    let length = carried.len() as u64;
+    let content = writer.content(tree, b"", length, Vec::new(), &mut carried.as_bytes())?;
+    let range = Extent { offset: 0, length };
+    let substitutions = vec![Substitution { range, with, form: Some(Form::Shortcut) }];
+    Ok(FileContent { substitutions, ..content })
 }
 
 /// The program with a package that has a name, and nothing to do.

@@ -81,6 +81,10 @@ impl<M: Observe + ?Sized> Observe for DryRun<'_, M> {
         self.machine.holdable(wanted)
     }
 
+    fn holdable_setting(&self, wanted: SettingState) -> SettingState {
+        self.machine.holdable_setting(wanted)
+    }
+
     fn setting(&self, setting: &Setting) -> Result<Option<SettingState>, MachineError> {
         self.machine.setting(setting)
     }

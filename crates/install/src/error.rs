@@ -57,6 +57,12 @@ pub enum InstallError {
         /// Why.
         reason: String,
     },
+    /// Something only Windows machines have, and the engine was built for others.
+    #[error("{what} is for Windows machines alone")]
+    OnlyOnWindows {
+        /// What the package has.
+        what: String,
+    },
     /// Something of another kind is where the package wants something.
     #[error(
         "a {found} is at `{path}`, where the package has a {wanted}: move it away, or choose another place"

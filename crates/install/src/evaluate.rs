@@ -1,7 +1,10 @@
 use std::{cmp::Ordering, collections::BTreeMap};
 
 use change::{MachineError, Observe};
-use model::{Comparison, Condition, Fact, MachinePath, Owner, Template, Value, Version};
+use model::{
+    Comparison, Condition, Fact, MachinePath, Owner, RegistryKey, Setting, SettingState, Template,
+    Value, Version,
+};
 
 use crate::{Accounts, Facts, Installed};
 
@@ -150,12 +153,31 @@ impl<M: Observe + ?Sized> Asked<'_, M> {
                 let accounts = Accounts::read(self.machine)?;
                 Known::Truth(accounts.user(&Owner::Name(name.clone())).is_ok())
             }
+            Fact::Registry { key, value } => Known::Text(self.registry(key, value)?),
             Fact::Variable(name) => Known::Text(
                 self.variables
                     .get(name)
                     .cloned()
                     .ok_or_else(|| unknown(format!("variable `{name}`")))?,
             ),
+        })
+    }
+
+    /// A text of the registry, empty where there is none. A machine without a registry has none.
+    fn registry(&self, key: &Template, value: &Template) -> Result<String, EvaluateError> {
+        if !cfg!(feature = "settings") {
+            return Ok(String::new());
+        }
+        let key = self.expand(key)?;
+        let key = RegistryKey::new(&key)
+            .map_err(|_| EvaluateError::Unknown { what: format!("the registry key `{key}`") })?;
+        if self.facts.os() != "windows" {
+            return Ok(String::new());
+        }
+        let found = self.machine.setting(&Setting::value(&key, &self.expand(value)?))?;
+        Ok(match found {
+            Some(SettingState::Value(value)) => value.as_text().unwrap_or_default(),
+            _ => String::new(),
         })
     }
 

@@ -4,8 +4,8 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use change::{Intent, Machine, MachineError, Transaction};
 use model::{
-    RegistryKey, RegistryStep, RegistryValue, ServiceSetup, Setting, SettingState, SetupStep,
-    Template, ValueEdit,
+    Recovery, RegistryKey, RegistryStep, RegistryValue, ServiceSetup, ServiceStart, Setting,
+    SettingState, SetupStep, Template, ValueEdit,
 };
 
 use crate::{
@@ -16,11 +16,21 @@ use crate::{
 /// Divides the texts of lists like `Path`.
 const DIVIDER: char = ';';
 
+/// Refuses `what` where the engine was built for machines that have no such thing.
+pub(crate) fn expect(what: impl FnOnce() -> String) -> Result<(), InstallError> {
+    if cfg!(feature = "settings") {
+        Ok(())
+    } else {
+        Err(InstallError::OnlyOnWindows { what: what() })
+    }
+}
+
 /// Decides about one registry step.
 pub(crate) fn registry<M: Machine + ?Sized>(
     work: &mut Work<'_, M>,
     step: &RegistryStep,
 ) -> Result<(), InstallError> {
+    expect(|| format!("the registry key `{}`", step.key))?;
     let key = text(work, &step.key)?;
     let key = RegistryKey::new(&key)
         .map_err(|reason| InstallError::Path { text: key, reason: reason.to_string() })?;
@@ -52,6 +62,7 @@ pub(crate) fn service<M: Machine + ?Sized>(
     work: &mut Work<'_, M>,
     step: &SetupStep,
 ) -> Result<(), InstallError> {
+    expect(|| format!("the service `{}`", step.name))?;
     let display_name = if step.display_name.is_empty() {
         step.name.to_string()
     } else {
@@ -59,7 +70,7 @@ pub(crate) fn service<M: Machine + ?Sized>(
     };
     let setup = ServiceSetup {
         kind: step.kind,
-        start: step.start as u32,
+        start: step.start.number(),
         error: 1,
         program: text(work, &step.program)?,
         display_name,
@@ -67,9 +78,31 @@ pub(crate) fn service<M: Machine + ?Sized>(
         account: step.account.clone(),
         dependencies: step.dependencies.clone(),
         group: String::new(),
+        delayed: (!step.is_driver()).then_some(step.start == ServiceStart::Delayed),
+        recovery: if step.is_driver() { None } else { Some(Box::new(recovery(work, step)?)) },
     };
-    let wanted = Some(SettingState::Service(Box::new(setup)));
-    want(work, Setting::Service(step.name.clone()), wanted, Vec::new())
+    let asks = step.start == ServiceStart::Delayed || step.recovery.is_some();
+    let wanted = SettingState::Service(Box::new(setup));
+    let held = work.transaction.observe().holdable_setting(wanted.clone());
+    if asks && held != wanted {
+        work.note(format!(
+            "this machine cannot hold when the service `{}` starts late, or what follows when it fails",
+            step.name
+        ));
+    }
+    want(work, Setting::Service(step.name.clone()), Some(held), Vec::new())
+}
+
+/// What follows when a service fails, and the command line of that.
+fn recovery<M: Machine + ?Sized>(
+    work: &Work<'_, M>,
+    step: &SetupStep,
+) -> Result<(Recovery, String), InstallError> {
+    let command = match &step.recovery_command {
+        Some(command) => text(work, command)?,
+        None => String::new(),
+    };
+    Ok((step.recovery.as_deref().cloned().unwrap_or_default(), command))
 }
 
 /// Writes what was decided into the receipt.
@@ -259,6 +292,9 @@ pub(crate) fn take_back<M: Machine + ?Sized>(
     others: &[Installed],
     stays: &dyn Fn(&Setting) -> bool,
 ) -> Result<Vec<Leftover>, InstallError> {
+    if !cfg!(feature = "settings") {
+        return Ok(Vec::new());
+    }
     let mut claims = BTreeMap::new();
     receipt.records(transaction.observe(), 0, |record| {
         if let ReceiptRecord::Set(claim) = record {

@@ -83,7 +83,7 @@ pub fn verify(
                         differences.push(difference(&claim.path, DifferenceKind::Edit, what));
                     }
                 }
-                ReceiptRecord::Set(claim) => {
+                ReceiptRecord::Set(claim) if cfg!(feature = "settings") => {
                     verify_setting(machine, others, &claim, &mut differences)?;
                 }
                 ReceiptRecord::Removed { path, .. }

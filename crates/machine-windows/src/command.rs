@@ -2,6 +2,7 @@
 
 use std::{
     io::{self, Read},
+    os::windows::process::CommandExt as _,
     process::{Command, Stdio},
     sync::mpsc,
     thread,
@@ -13,6 +14,9 @@ use change::{CommandEnd, CommandRequest};
 /// What is kept of a program's output, from its end.
 const KEPT_OUTPUT: usize = 1 << 16;
 
+/// Uninstallers made with NSIS take all that follows this as one path, blanks too, and know no quotes there.
+const REST_OF_LINE: &str = "_?=";
+
 /// Runs a program to its end.
 pub(crate) fn run(request: &CommandRequest) -> io::Result<CommandEnd> {
     let words = request.command.iter().map(|word| String::from_utf8_lossy(word).into_owned());
@@ -20,7 +24,13 @@ pub(crate) fn run(request: &CommandRequest) -> io::Result<CommandEnd> {
     let Some((program, arguments)) = words.split_first() else { return Ok(CommandEnd::Missing) };
     let (mut reader, writer) = io::pipe()?;
     let mut command = Command::new(program);
-    command.args(arguments).stdin(Stdio::null()).stdout(writer.try_clone()?).stderr(writer);
+    for argument in arguments {
+        match argument.strip_prefix(REST_OF_LINE) {
+            Some(_) => command.raw_arg(argument),
+            None => command.arg(argument),
+        };
+    }
+    command.stdin(Stdio::null()).stdout(writer.try_clone()?).stderr(writer);
     let spawned = command.spawn();
     drop(command);
     let mut child = match spawned {

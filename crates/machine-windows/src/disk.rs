@@ -210,6 +210,15 @@ impl Observe for WindowsMachine {
         RawMeta { mode, user: 0, group: 0, modified, xattrs }
     }
 
+    fn holdable_setting(&self, wanted: SettingState) -> SettingState {
+        match wanted {
+            SettingState::Service(setup) => {
+                SettingState::Service(Box::new(services::holdable(*setup)))
+            }
+            other => other,
+        }
+    }
+
     fn setting(&self, setting: &Setting) -> Result<Option<SettingState>, MachineError> {
         let found = match setting {
             Setting::Service(name) => services::look(name),

@@ -12,6 +12,7 @@
 mod command;
 mod disk;
 mod facts;
+mod failures;
 mod file;
 mod names;
 mod registry;

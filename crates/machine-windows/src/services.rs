@@ -15,14 +15,15 @@ use windows_sys::Win32::{
             QueryServiceConfig2W, QueryServiceConfigW, QueryServiceStatusEx, SC_HANDLE,
             SC_MANAGER_CONNECT, SC_MANAGER_CREATE_SERVICE, SC_STATUS_PROCESS_INFO,
             SERVICE_CHANGE_CONFIG, SERVICE_CONFIG_DESCRIPTION, SERVICE_CONTROL_STOP,
-            SERVICE_DESCRIPTIONW, SERVICE_QUERY_CONFIG, SERVICE_QUERY_STATUS, SERVICE_STATUS,
-            SERVICE_STATUS_PROCESS, SERVICE_STOP, SERVICE_STOPPED, SERVICE_WIN32_OWN_PROCESS,
+            SERVICE_DESCRIPTIONW, SERVICE_QUERY_CONFIG, SERVICE_QUERY_STATUS, SERVICE_START,
+            SERVICE_STATUS, SERVICE_STATUS_PROCESS, SERVICE_STOP, SERVICE_STOPPED,
+            SERVICE_WIN32_OWN_PROCESS,
         },
         Threading::{OpenProcess, PROCESS_SYNCHRONIZE, WaitForSingleObject},
     },
 };
 
-use crate::names::wide;
+use crate::{facts::is_wine, failures, names::wide};
 
 /// Who a service runs as that runs as the machine itself.
 const SYSTEM: &str = "LocalSystem";
@@ -30,7 +31,11 @@ const DELETE: u32 = 0x1_0000;
 /// Milliseconds a service may take to stop.
 const STOPPING: u32 = 30_000;
 
-struct Handle(SC_HANDLE);
+/// The kinds of drivers.
+const DRIVERS: u32 = 0b1011;
+
+/// An open service, or the manager of all.
+pub(crate) struct Handle(pub(crate) SC_HANDLE);
 
 impl Drop for Handle {
     #[expect(unsafe_code, reason = "the interface is unsafe")]
@@ -55,7 +60,7 @@ fn open(name: &str, access: u32) -> io::Result<Option<Handle>> {
     }
 }
 
-fn is(error: &io::Error, code: u32) -> bool {
+pub(crate) fn is(error: &io::Error, code: u32) -> bool {
     error.raw_os_error() == Some(code.cast_signed())
 }
 
@@ -64,6 +69,10 @@ pub(crate) fn look(name: &str) -> io::Result<Option<SettingState>> {
     let Some(service) = open(name, SERVICE_QUERY_CONFIG)? else { return Ok(None) };
     let mut setup = config(&service)?;
     setup.description = description(&service)?;
+    if setup.kind & DRIVERS == 0 && !is_wine() {
+        setup.delayed = Some(failures::delayed(&service)?);
+        setup.recovery = Some(Box::new(failures::recovery(&service)?));
+    }
     Ok(Some(SettingState::Service(Box::new(setup))))
 }
 
@@ -98,24 +107,35 @@ fn config(service: &Handle) -> io::Result<ServiceSetup> {
             account: if account.eq_ignore_ascii_case(SYSTEM) { String::new() } else { account },
             dependencies: texts_at(found.lpDependencies),
             group: text_at(found.lpLoadOrderGroup),
+            delayed: None,
+            recovery: None,
         })
     }
 }
 
 #[expect(unsafe_code, reason = "the interface answers with pointers into a buffer")]
 fn description(service: &Handle) -> io::Result<String> {
+    let buffer = more(service, SERVICE_CONFIG_DESCRIPTION)?;
+    // SAFETY: the buffer holds the structure asked for; its pointer is null or leads to a text in it.
+    unsafe { Ok(text_at((*buffer.as_ptr().cast::<SERVICE_DESCRIPTIONW>()).lpDescription)) }
+}
+
+/// One of the structures beside a service's configuration, in words of eight bytes so that it is aligned.
+#[expect(unsafe_code, reason = "the interface is unsafe")]
+pub(crate) fn more(service: &Handle, kind: u32) -> io::Result<Vec<u64>> {
     let mut buffer = vec![0_u64; 1024];
     let (size, mut needed) = (u32::try_from(buffer.len() * 8).unwrap_or(u32::MAX), 0);
-    // SAFETY: the buffer is aligned and as long as we say; what it holds after is a structure whose pointer is null
-    // or leads to a text in it.
-    unsafe {
+    // SAFETY: the buffer is aligned and as long as we say; 8 KiB are the most the interface answers with.
+    done(unsafe {
         let start = buffer.as_mut_ptr().cast::<u8>();
-        let kind = SERVICE_CONFIG_DESCRIPTION;
-        if QueryServiceConfig2W(service.0, kind, start, size, &raw mut needed) == 0 {
-            return Err(io::Error::last_os_error());
-        }
-        Ok(text_at((*buffer.as_ptr().cast::<SERVICE_DESCRIPTIONW>()).lpDescription))
-    }
+        QueryServiceConfig2W(service.0, kind, start, size, &raw mut needed)
+    })?;
+    Ok(buffer)
+}
+
+/// A setup as far as this machine keeps it: Wine's service manager knows nothing of failures and late starts.
+pub(crate) fn holdable(setup: ServiceSetup) -> ServiceSetup {
+    if is_wine() { ServiceSetup { delayed: None, recovery: None, ..setup } } else { setup }
 }
 
 /// Makes a service what `state` says, or takes it away.
@@ -128,13 +148,16 @@ pub(crate) fn set(name: &str, state: Option<&SettingState>) -> io::Result<()> {
         // SAFETY: the handle is open.
         return done(unsafe { DeleteService(service.0) });
     };
-    let service = match open(name, SERVICE_CHANGE_CONFIG)? {
+    // A service that is to be started again when it fails must be one we may start.
+    let access = SERVICE_CHANGE_CONFIG | SERVICE_START;
+    let (service, is_new) = match open(name, access)? {
         Some(service) => {
             change(&service, setup)?;
-            service
+            (service, false)
         }
-        None => create(name, setup)?,
+        None => (create(name, setup, access)?, true),
     };
+    failures::set(&service, setup, is_new)?;
     let mut text = wide(&setup.description);
     let description = SERVICE_DESCRIPTIONW { lpDescription: text.as_mut_ptr() };
     // SAFETY: the handle is open, and the structure leads to a text that ends with a zero.
@@ -194,7 +217,7 @@ fn stop(service: &Handle, name: &str) -> io::Result<()> {
     }
 }
 
-fn done(answer: i32) -> io::Result<()> {
+pub(crate) fn done(answer: i32) -> io::Result<()> {
     if answer == 0 { Err(io::Error::last_os_error()) } else { Ok(()) }
 }
 
@@ -241,7 +264,7 @@ fn change(service: &Handle, setup: &ServiceSetup) -> io::Result<()> {
 }
 
 #[expect(unsafe_code, reason = "the interface is unsafe")]
-fn create(name: &str, setup: &ServiceSetup) -> io::Result<Handle> {
+fn create(name: &str, setup: &ServiceSetup, rights: u32) -> io::Result<Handle> {
     let words = words(setup);
     // SAFETY: every text ends with a zero and outlives the call.
     unsafe {
@@ -252,7 +275,7 @@ fn create(name: &str, setup: &ServiceSetup) -> io::Result<Handle> {
             manager.0,
             wide(name).as_ptr(),
             words.display.as_ptr(),
-            SERVICE_CHANGE_CONFIG,
+            rights,
             setup.kind,
             setup.start,
             setup.error,
@@ -268,7 +291,7 @@ fn create(name: &str, setup: &ServiceSetup) -> io::Result<Handle> {
 
 /// The text a pointer leads to, empty for none.
 #[expect(unsafe_code, reason = "the interface answers with pointers")]
-unsafe fn text_at(start: *const u16) -> String {
+pub(crate) unsafe fn text_at(start: *const u16) -> String {
     if start.is_null() {
         return String::new();
     }

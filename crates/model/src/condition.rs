@@ -130,4 +130,14 @@ pub enum Fact {
     /// `variable`: the value of a variable of the script, a text.
     #[n(13)]
     Variable(#[n(0)] Box<str>),
+    /// `registry(key, value)`: a text of the Windows registry, empty where there is none.
+    #[n(14)]
+    Registry {
+        /// The key.
+        #[n(0)]
+        key: Template,
+        /// The value's name; the default value has the empty one.
+        #[n(1)]
+        value: Template,
+    },
 }

@@ -25,6 +25,7 @@ mod name;
 mod path;
 mod registry_step;
 mod setting;
+mod shortcut;
 mod template;
 mod time;
 mod version;
@@ -43,8 +44,11 @@ pub use hash::{Hash, Hasher, ParseHashError};
 pub use meta::{Meta, Owner, Xattrs};
 pub use name::{Architecture, InvalidName, PackageName};
 pub use path::{InvalidPath, MachinePath};
-pub use registry_step::{RegistryStep, ServiceStart, SetupStep, ValueEdit};
+pub use registry_step::{
+    Failure, Recovery, RecoveryAction, RegistryStep, ServiceStart, SetupStep, ValueEdit,
+};
 pub use setting::{InvalidKey, RegistryKey, RegistryValue, ServiceSetup, Setting, SettingState};
+pub use shortcut::{NoShortcut, Shortcut, Window};
 pub use template::{ExpandError, ParseTemplateError, Part, Template};
 pub use time::{ParseTimeError, Time};
 pub use version::Version;

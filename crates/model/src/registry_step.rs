@@ -91,6 +91,75 @@ pub struct SetupStep {
     /// Whether it is started now.
     #[n(8)]
     pub now: bool,
+    /// What follows when it fails.
+    #[n(9)]
+    pub recovery: Option<Box<Recovery>>,
+    /// The command line of [`Failure::Run`].
+    #[n(10)]
+    pub recovery_command: Option<Template>,
+}
+
+/// What follows when a service fails.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, Encode, Decode)]
+#[serde(rename_all = "kebab-case")]
+#[cbor(array)]
+pub struct Recovery {
+    /// After the first failure, the second, and so on; after the last of them, the last again.
+    #[n(0)]
+    pub actions: Vec<RecoveryAction>,
+    /// Seconds without a failure after which the next is the first again; `None` is never.
+    #[n(1)]
+    pub reset: Option<u32>,
+    /// What people are told before the machine restarts.
+    #[n(2)]
+    pub message: String,
+    /// Whether an end with an error is a failure too, and not a crash alone.
+    #[n(3)]
+    pub errors_too: bool,
+}
+
+/// One thing that follows, and after how long.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, Encode, Decode)]
+#[serde(rename_all = "kebab-case")]
+#[cbor(array)]
+pub struct RecoveryAction {
+    /// What is done.
+    #[n(0)]
+    pub failure: Failure,
+    /// Milliseconds after the failure.
+    #[n(1)]
+    pub delay: u32,
+}
+
+/// What is done when a service failed, by the service control manager's numbers.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, Encode, Decode)]
+#[serde(rename_all = "kebab-case")]
+pub enum Failure {
+    /// `nothing`
+    #[default]
+    #[n(0)]
+    Nothing,
+    /// `restart`: the service starts again.
+    #[n(1)]
+    Restart,
+    /// `reboot`: the machine starts again.
+    #[n(2)]
+    Reboot,
+    /// `run`: a program runs.
+    #[n(3)]
+    Run,
+}
+
+impl Failure {
+    /// All of them, by their numbers.
+    pub const ALL: [Self; 4] = [Self::Nothing, Self::Restart, Self::Reboot, Self::Run];
+}
+
+impl SetupStep {
+    /// Whether it is a driver: the kernel's own, which neither recovers nor starts late.
+    pub fn is_driver(&self) -> bool {
+        self.kind & 0b1011 != 0
+    }
 }
 
 /// When a Windows service starts, by the service control manager's numbers.
@@ -113,4 +182,17 @@ pub enum ServiceStart {
     /// `disabled`: never.
     #[n(4)]
     Disabled,
+    /// `delayed`: with the machine, after the others.
+    #[n(5)]
+    Delayed,
+}
+
+impl ServiceStart {
+    /// The service control manager's number; one that starts late is an automatic one to it.
+    pub fn number(self) -> u32 {
+        match self {
+            Self::Delayed => Self::Automatic as u32,
+            other => other as u32,
+        }
+    }
 }

@@ -5,7 +5,7 @@ use std::fmt;
 use minicbor::{Decode, Encode};
 use serde::{Deserialize, Serialize};
 
-use crate::MachinePath;
+use crate::{MachinePath, Recovery};
 
 /// A key of the registry in its one true place: `HKLM\SOFTWARE\X` is what 64-bit programs see, and what
 /// 32-bit programs see as that stands below `HKLM\SOFTWARE\WOW6432Node`. Case is kept, and means nothing.
@@ -108,6 +108,12 @@ pub struct ServiceSetup {
     /// The group it is started with.
     #[n(8)]
     pub group: String,
+    /// Whether it starts after the others; `None` where the machine does not say, or for a driver.
+    #[n(9)]
+    pub delayed: Option<bool>,
+    /// What follows when it fails, and the command line of that; `None` where the machine does not say, or for a driver.
+    #[n(10)]
+    pub recovery: Option<Box<(Recovery, String)>>,
 }
 
 const HIVES: [(&str, &str); 3] =

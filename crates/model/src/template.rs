@@ -5,7 +5,7 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 /// Text with variables in it: `${prefix}/bin`. A dollar sign is written `$$`, a byte that is not
 /// text `${0xFF}`; every other character stands for itself, so `%PATH%`, `100%` and `\` need no care.
-#[derive(Clone, Debug, PartialEq, Eq, Encode, Decode)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Encode, Decode)]
 #[cbor(transparent)]
 pub struct Template(#[n(0)] pub Vec<Part>);
 

@@ -144,6 +144,9 @@ fn known(value: &Value, values: &Values, system: System) -> Result<Known, String
                             knows nothing of"
                     .to_owned());
             }
+            Fact::Registry { .. } => {
+                return Err("its condition asks for the registry of Windows".to_owned());
+            }
             Fact::Exists(_) | Fact::UserExists(_) => {
                 return Err("its condition compares a yes or no".to_owned());
             }

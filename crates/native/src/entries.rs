@@ -186,6 +186,9 @@ fn item_file(content: &FileContent, values: &Values) -> Result<ItemFile, String>
     let mut length = content.length;
     let mut changes = Vec::with_capacity(content.substitutions.len());
     for substitution in &content.substitutions {
+        if substitution.form.is_some() {
+            return Err("a shortcut of Windows".to_owned());
+        }
         let value = values.expand(&substitution.with)?;
         length = length.saturating_sub(substitution.range.length) + value.len() as u64;
         changes.push((substitution.range, value));

@@ -71,6 +71,7 @@ impl fmt::Display for Words<'_, Fact> {
             Fact::SystemPackage(name) => write!(f, "the version of the system's package `{name}`"),
             Fact::UserExists(name) => write!(f, "user `{name}` exists"),
             Fact::Variable(name) => write!(f, "variable `{name}`"),
+            Fact::Registry { key, value } => write!(f, "value `{value}` of `{key}`"),
         }
     }
 }

@@ -46,7 +46,7 @@ pub use layout::{FORMAT, Layout};
 pub use manifest::{Leaf, LeafBuilder, ManifestNode, ManifestTree, identity};
 pub use order::compare_paths;
 pub use reader::{PackageReader, Progress, Records, Sizes, StoredFrame};
-pub use record::{Chunk, FileContent, Node, Record, Substitution};
+pub use record::{Chunk, FileContent, Form, Node, Record, Substitution};
 pub use repeat::Origin;
 pub use validate::RecordCheck;
 pub use writer::{PackageWriter, WriteError, Written};

@@ -1,5 +1,5 @@
 use minicbor::{Decode, Encode};
-use model::{Extent, Hash, Meta, Template};
+use model::{Extent, Hash, Meta, Shortcut, Template};
 
 /// One entry of the payload. Records are sorted by tree, then by path as
 /// [`MachinePath`](model::MachinePath)s sort: a folder comes right before what it holds.
@@ -117,6 +117,29 @@ pub struct Substitution {
     /// What stands there instead.
     #[n(1)]
     pub with: Template,
+    /// What is made of that first; `None` where it stands as it is.
+    #[n(2)]
+    pub form: Option<Form>,
+}
+
+/// What is made of a text once its variables have values.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Encode, Decode)]
+pub enum Form {
+    /// A shortcut of Windows, of [`Shortcut::to_text`](model::Shortcut::to_text).
+    #[n(0)]
+    Shortcut,
+}
+
+impl Substitution {
+    /// The bytes that stand there, of the expanded template.
+    pub fn formed(&self, expanded: Vec<u8>) -> Vec<u8> {
+        match self.form {
+            None => expanded,
+            Some(Form::Shortcut) => {
+                Shortcut::from_text(&String::from_utf8_lossy(&expanded)).to_bytes()
+            }
+        }
+    }
 }
 
 impl FileContent {

@@ -1,13 +1,13 @@
 use std::fmt::Write as _;
 
 use model::{
-    AccountStep, EditStep, ExitMeaning, Hook, LineEdit, ReplaceRule, RunStep, ServiceStep,
-    StartType, Undo, Variable,
+    AccountStep, EditStep, ExitMeaning, Hook, LineEdit, ReplaceRule, RunStep, ServiceStart,
+    ServiceStep, SetupStep, StartType, Template, Undo, Variable,
 };
 
 use crate::{
-    Script, Step, StepKind, TreeSource, TreeStep, duration::print_duration, print_condition,
-    vocabulary::trigger,
+    Script, ShortcutStep, Step, StepKind, TreeSource, TreeStep, duration::print_duration,
+    print::print_recovery, print_condition, vocabulary::trigger,
 };
 
 /// A script in plain sentences: what it is, what it asks, and a line for every step.
@@ -103,9 +103,7 @@ pub fn explain_step(step: &Step) -> String {
                 names => format!("in the registry key `{}` set {}", step.key, names.join(", ")),
             }
         }
-        StepKind::Setup(setup) => {
-            format!("create the service `{}`, which runs `{}`", setup.name, setup.program)
-        }
+        StepKind::Setup(setup) => explain_setup(setup),
         StepKind::Alternative(alternative) => format!(
             "offer `{}` as `{}` (`{}`) with priority {}",
             alternative.path, alternative.name, alternative.link, alternative.priority
@@ -130,6 +128,7 @@ fn explain_tree(tree: &TreeStep) -> String {
             meta.mode, meta.owner, meta.group
         ),
         TreeSource::Link { target, .. } => format!("create the link `{to}` to `{target}`"),
+        TreeSource::Shortcut(shortcut) => explain_shortcut(to, shortcut),
     };
     if !tree.except.is_empty() {
         let _ = write!(said, ", without `{}`", tree.except.join("`, `"));
@@ -147,6 +146,17 @@ fn explain_tree(tree: &TreeStep) -> String {
             replacement.text,
             replacement.with
         );
+    }
+    said
+}
+
+fn explain_shortcut(to: &Template, shortcut: &ShortcutStep) -> String {
+    let mut said = format!("create the shortcut `{to}` to `{}`", shortcut.target);
+    if !shortcut.arguments.0.is_empty() {
+        let _ = write!(said, " with `{}`", shortcut.arguments);
+    }
+    if shortcut.as_administrator {
+        said.push_str(", which asks for an administrator's rights");
     }
     said
 }
@@ -207,6 +217,22 @@ fn explain_service(service: &ServiceStep) -> String {
         StartType::Manual => format!("let `{unit}` start only when somebody starts it{now}"),
         StartType::Disabled => format!("forbid `{unit}` to start"),
     }
+}
+
+fn explain_setup(setup: &SetupStep) -> String {
+    let mut said = format!("create the service `{}`, which runs `{}`", setup.name, setup.program);
+    if setup.start == ServiceStart::Delayed {
+        said.push_str(" and starts after the others");
+    }
+    let actions = setup.recovery.iter().flat_map(|recovery| &recovery.actions);
+    let actions: Vec<String> = actions.map(print_recovery).collect();
+    if !actions.is_empty() {
+        let _ = write!(said, "; when it fails: {}", actions.join(", then "));
+    }
+    if let Some(command) = &setup.recovery_command {
+        let _ = write!(said, ", running `{command}`");
+    }
+    said
 }
 
 fn explain_run(run: &RunStep) -> String {

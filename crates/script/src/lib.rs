@@ -39,4 +39,6 @@ pub use print::{Comments, print, print_with_comments};
 pub use problem::{Part, Place, Position, Problem, Severity};
 pub use read::{Spans, parse, parse_with_spans};
 pub use schema::schema;
-pub use tree::{FileMeta, Script, Step, StepKind, TextReplacement, TreeSource, TreeStep};
+pub use tree::{
+    FileMeta, Script, ShortcutStep, Step, StepKind, TextReplacement, TreeSource, TreeStep,
+};

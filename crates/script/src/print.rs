@@ -10,6 +10,7 @@ use model::{Architecture, Program, Variable};
 use crate::{Script, duration::print_duration, print_condition, vocabulary::FORMAT};
 use toml::{Body, key, table};
 pub(crate) use toml::{WIDTH, quoted};
+pub(crate) use windows::print_recovery;
 
 /// Writes a script in the form `script fmt` leaves alone. What [`parse`](crate::parse) made comes back the same.
 ///

@@ -1,8 +1,8 @@
 use serde_json::{Map, Value, json};
 
 use crate::vocabulary::{
-    DEPENDS, FOLLOWER, FORMAT, KINDS, Key, LINE, MEANINGS, PACKAGE, PROGRAM, REPLACEMENT, STEP,
-    Shape, TRIGGERS, Table, UNDO, VARIABLE,
+    DEPENDS, FAILURES, FOLLOWER, FORMAT, KINDS, Key, LINE, MEANINGS, PACKAGE, PROGRAM, REPLACEMENT,
+    STEP, Shape, TRIGGERS, Table, UNDO, VARIABLE,
 };
 
 /// The JSON Schema (draft 2020-12) of `package.toml`, for editors: what a script may say, with a
@@ -183,6 +183,10 @@ fn shape_schema(shape: Shape) -> Value {
                     },
                 },
             ] },
+        }),
+        Shape::Recovery => json!({
+            "type": "array",
+            "items": { "type": "string", "pattern": format!("^({})( [0-9]+(ms|s|min|h))?$", FAILURES.join("|")) },
         }),
         Shape::Followers => json!({ "type": "array", "items": table_schema(&FOLLOWER, &[]) }),
     }

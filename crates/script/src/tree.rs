@@ -3,7 +3,7 @@ use std::collections::BTreeMap;
 use model::{
     AccountStep, Alternative, Architecture, Condition, EditStep, Entry, Export, PackageName,
     Program, RegistryStep, ReplaceRule, RunStep, ServiceStep, SetupStep, Template, Variable,
-    Version,
+    Version, Window,
 };
 
 /// A package as its author says it: what `package.toml` means.
@@ -115,6 +115,48 @@ pub enum TreeSource {
         /// Owner and times of the link itself.
         meta: Box<model::Meta>,
     },
+    /// `create-shortcut = "${start-menu}/Redis.lnk"`: a shortcut of Windows.
+    Shortcut(Box<ShortcutStep>),
+}
+
+/// A shortcut of Windows, a `.lnk` file.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ShortcutStep {
+    /// What it leads to.
+    pub target: Template,
+    /// What the program is handed.
+    pub arguments: Template,
+    /// The folder the program starts in.
+    pub folder: Template,
+    /// The file its icon is in; empty for that of the target.
+    pub icon: Template,
+    /// Which icon of that file.
+    pub icon_index: i32,
+    /// One sentence about it.
+    pub description: Template,
+    /// How the program's window opens.
+    pub window: Window,
+    /// The keys that start it, as the shell counts them; 0 for none.
+    pub hotkey: u16,
+    /// Whether it leads to a folder.
+    pub to_folder: bool,
+    /// Whether it asks for an administrator's rights.
+    pub as_administrator: bool,
+    /// Owner and times of the file.
+    pub meta: model::Meta,
+}
+
+impl ShortcutStep {
+    /// Its texts by their keys, in the order a package has them.
+    pub fn texts(&self) -> [(&'static str, &Template); 5] {
+        [
+            ("target", &self.target),
+            ("arguments", &self.arguments),
+            ("folder", &self.folder),
+            ("icon", &self.icon),
+            ("description", &self.description),
+        ]
+    }
 }
 
 /// Text in payload files that stands for a variable.

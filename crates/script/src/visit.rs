@@ -6,13 +6,14 @@ use crate::{Script, Step, StepKind, TreeSource};
 pub(crate) fn step_templates(step: &Step) -> Vec<(&'static str, &Template)> {
     match &step.kind {
         StepKind::Tree(tree) => {
-            let (to, target) = match &tree.source {
-                TreeSource::Directory(_) => ("create-directory", None),
-                TreeSource::Link { target, .. } => ("create-link", Some(("target", target))),
-                TreeSource::Tree(_) | TreeSource::File(_) => ("to", None),
+            let (to, texts) = match &tree.source {
+                TreeSource::Directory(_) => ("create-directory", Vec::new()),
+                TreeSource::Link { target, .. } => ("create-link", vec![("target", target)]),
+                TreeSource::Shortcut(shortcut) => ("create-shortcut", shortcut.texts().to_vec()),
+                TreeSource::Tree(_) | TreeSource::File(_) => ("to", Vec::new()),
             };
             let replacements = tree.replacements.iter().map(|it| ("replace-text", &it.with));
-            std::iter::once((to, &tree.to)).chain(target).chain(replacements).collect()
+            std::iter::once((to, &tree.to)).chain(texts).chain(replacements).collect()
         }
         StepKind::Remove { path } => vec![("remove", path)],
         StepKind::SetMetadata { path, .. } => vec![("set-metadata", path)],
@@ -56,7 +57,9 @@ pub(crate) fn step_templates(step: &Step) -> Vec<(&'static str, &Template)> {
                 std::iter::once(name).chain(texts).map(|text| ("values", text))
             }))
             .collect(),
-        StepKind::Setup(setup) => vec![("program", &setup.program)],
+        StepKind::Setup(setup) => std::iter::once(("program", &setup.program))
+            .chain(setup.recovery_command.iter().map(|command| ("recovery-command", command)))
+            .collect(),
         StepKind::Account(_) | StepKind::Service(_) | StepKind::Trigger { .. } => Vec::new(),
     }
 }
@@ -95,6 +98,7 @@ pub(crate) fn kind_name(kind: &StepKind) -> &'static str {
             TreeSource::File(_) => "install-file",
             TreeSource::Directory(_) => "create-directory",
             TreeSource::Link { .. } => "create-link",
+            TreeSource::Shortcut(_) => "create-shortcut",
         },
         StepKind::Remove { .. } => "remove",
         StepKind::SetMetadata { .. } => "set-metadata",
@@ -135,6 +139,10 @@ fn value_variables<'c>(value: &'c Value, found: &mut Vec<&'c str>) {
         Value::Version(inner) => value_variables(inner, found),
         Value::Fact(Fact::Exists(path) | Fact::FreeSpace(path) | Fact::FileVersion(path)) => {
             found.extend(path.variables());
+        }
+        Value::Fact(Fact::Registry { key, value }) => {
+            found.extend(key.variables());
+            found.extend(value.variables());
         }
         Value::Fact(Fact::Variable(name)) => found.push(name),
         Value::Number(_) | Value::Truth(_) | Value::Fact(_) => {}

@@ -87,6 +87,8 @@ pub enum Shape {
     Followers,
     /// Registry values by name.
     Values,
+    /// Words with a length of time, `"restart 60s"`.
+    Recovery,
 }
 
 /// The words of `replace`, the default first.
@@ -94,9 +96,14 @@ pub(crate) const REPLACE: &[&str] = &["newer", "always", "never"];
 /// The words of `start`, the default first.
 pub(crate) const START: &[&str] = &["automatic", "manual", "disabled"];
 /// The words of a Windows service's `start`, by the service control manager's numbers.
-pub(crate) const SERVICE_START: &[&str] = &["boot", "system", "automatic", "manual", "disabled"];
+pub(crate) const SERVICE_START: &[&str] =
+    &["boot", "system", "automatic", "manual", "disabled", "delayed"];
+/// What may follow when a Windows service fails, by the service control manager's numbers.
+pub(crate) const FAILURES: &[&str] = &["nothing", "restart", "reboot", "run"];
 /// The words of a Windows service's `kind`, the default first.
 pub(crate) const SERVICE_KIND: &[&str] = &["own", "share", "driver", "file-system-driver"];
+/// The words of a shortcut's `window`, the default first.
+pub(crate) const WINDOW: &[&str] = &["normal", "maximized", "minimized"];
 /// The words of `at`, the default first.
 pub(crate) const AT: &[&str] = &["install", "before-uninstall", "after-uninstall"];
 /// The words of `undo`, beside a command.
@@ -384,6 +391,31 @@ pub const KINDS: &[Table] = &[
         ],
     },
     Table {
+        name: "create-shortcut",
+        about: "A shortcut of Windows comes to be.",
+        keys: &[
+            need("create-shortcut", Shape::Path, "Where; its name ends in `.lnk`."),
+            need("target", Shape::Template, "What it leads to."),
+            may("arguments", Shape::Template, "What the program is handed."),
+            may("folder", Shape::Template, "The folder the program starts in."),
+            may("icon", Shape::Template, "The file its icon is in; the target when unsaid."),
+            may("icon-index", Shape::Number, "Which icon of that file; the first when unsaid."),
+            may("description", Shape::Template, "One sentence about it."),
+            may("window", Shape::Word(WINDOW), "How the program's window opens."),
+            may("hotkey", Shape::Number, "The keys that start it, as the shell counts them."),
+            may("to-folder", Shape::Truth, "Whether it leads to a folder; `false` when unsaid."),
+            may(
+                "as-administrator",
+                Shape::Truth,
+                "Whether it asks for an administrator's rights; `false` when unsaid.",
+            ),
+            REPLACE_KEY,
+            VERSION,
+            MODIFIED,
+            XATTRS,
+        ],
+    },
+    Table {
         name: "remove",
         about: "Whatever is at the path goes, a folder with all it holds.",
         keys: &[need("remove", Shape::Path, "What goes.")],
@@ -520,6 +552,27 @@ pub const KINDS: &[Table] = &[
             may("description", Shape::Text, "One sentence about it."),
             may("account", Shape::Text, "Who it runs as; the machine itself when unsaid."),
             may("dependencies", Shape::Patterns, "Services, and groups behind a `+`, it needs."),
+            may(
+                "recovery",
+                Shape::Recovery,
+                "What follows its first failure, its second, and so on: `restart`, `reboot`, `run` or `nothing`, and how long after.",
+            ),
+            may(
+                "recovery-reset",
+                Shape::Duration,
+                "How long after a failure the next one is the first again; never when unsaid.",
+            ),
+            may("recovery-command", Shape::Template, "The command line of `run`."),
+            may(
+                "recovery-message",
+                Shape::Text,
+                "What people are told before `reboot` restarts the machine.",
+            ),
+            may(
+                "recovery-from-errors",
+                Shape::Truth,
+                "Whether an end with an error is a failure too, and not a crash alone; `false` when unsaid.",
+            ),
             may("now", Shape::Truth, "Whether it is started at once; `false` when unsaid."),
         ],
     },

@@ -1,8 +1,11 @@
 use std::{collections::BTreeMap, io::Cursor};
 
-use model::{Architecture, Meta, PackageName, ReplaceRule, Template, Time, Variable, Version};
+use model::{
+    Architecture, Extent, Meta, PackageName, ReplaceRule, Template, Time, Variable, Version,
+};
 use package::{
-    Action, Header, Node, PackageReader, PackageWriter, Record, Settings, Step, Totals, Tree,
+    Action, Form, Header, Node, PackageReader, PackageWriter, Record, Settings, Step, Substitution,
+    Totals, Tree,
 };
 
 /// Records by tree and parts of their path, each with its content.
@@ -14,6 +17,8 @@ pub struct Sample {
     /// What it is and does.
     pub header: Header,
     records: Records,
+    /// What whole files become, by the same key.
+    formed: BTreeMap<(u32, Vec<Vec<u8>>), Template>,
 }
 
 impl Sample {
@@ -33,7 +38,7 @@ impl Sample {
             totals: Totals::default(),
             export: None,
         };
-        Self { header, records: BTreeMap::new() }
+        Self { header, records: BTreeMap::new(), formed: BTreeMap::new() }
     }
 
     /// The metadata samples have unless they say otherwise: root's, at a fixed time.
@@ -92,6 +97,12 @@ impl Sample {
         self.records.insert(key(tree, path), (record, [&[1], content].concat()));
     }
 
+    /// Adds a shortcut of Windows: its text, as [`model::Shortcut::to_text`] writes it, with variables.
+    pub fn shortcut(&mut self, tree: u32, path: &str, text: Template) {
+        self.file(tree, path, b"a shortcut");
+        self.formed.insert(key(tree, path), text);
+    }
+
     /// The package as bytes.
     pub fn bytes(&self) -> Vec<u8> {
         self.installer(&[])
@@ -101,13 +112,19 @@ impl Sample {
     pub fn installer(&self, stub: &[u8]) -> Vec<u8> {
         let mut writer =
             PackageWriter::new(Vec::new(), stub, Settings::fast(1)).expect("memory takes all");
-        for (record, content) in self.records.values() {
+        for (place, (record, content)) in &self.records {
             let mut record = record.clone();
             if let Some((1, content)) = content.split_first() {
                 let length = content.len() as u64;
                 let file =
                     writer.content(record.tree, &record.path, length, Vec::new(), &mut &*content);
-                record.node = Node::File(file.expect("content of its length"));
+                let mut file = file.expect("content of its length");
+                if let Some(text) = self.formed.get(place) {
+                    let range = Extent { offset: 0, length };
+                    let form = Some(Form::Shortcut);
+                    file.substitutions = vec![Substitution { range, with: text.clone(), form }];
+                }
+                record.node = Node::File(file);
             }
             writer.record(&record).expect("records in order");
         }

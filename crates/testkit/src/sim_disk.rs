@@ -8,7 +8,7 @@ use change::{
     Action, CommandEnd, CommandRequest, FileSink, Found, Machine, MachineError, Node, Observe,
     RawMeta,
 };
-use model::{Hash, MachinePath, RegistryKey, Setting, SettingState, Time};
+use model::{Hash, MachinePath, RegistryKey, ServiceSetup, Setting, SettingState, Time};
 
 /// A machine in memory whose power can fail after any change. What was not synced then is lost,
 /// reordered or torn, as a seed decides: worse than any journalling file system.
@@ -29,6 +29,8 @@ pub struct SimDisk {
     pub room: Option<u64>,
     /// Changes so far.
     pub changes: u64,
+    /// Whether its service manager knows nothing of late starts and failures, like Wine's.
+    pub forgets_recovery: bool,
     reads: RefCell<u64>,
 }
 
@@ -131,6 +133,7 @@ impl SimDisk {
             power: None,
             room: None,
             changes: 0,
+            forgets_recovery: false,
             reads: RefCell::new(0),
         }
     }
@@ -157,6 +160,7 @@ impl SimDisk {
             power: None,
             room: None,
             changes: 0,
+            forgets_recovery: self.forgets_recovery,
             reads: RefCell::new(0),
         }
     }
@@ -461,6 +465,16 @@ impl Observe for SimDisk {
 
     fn hash(&self, path: &MachinePath) -> Result<Hash, MachineError> {
         Ok(Hash::of(&self.read(path)?))
+    }
+
+    fn holdable_setting(&self, wanted: SettingState) -> SettingState {
+        match wanted {
+            SettingState::Service(setup) if self.forgets_recovery => {
+                let setup = ServiceSetup { delayed: None, recovery: None, ..*setup };
+                SettingState::Service(Box::new(setup))
+            }
+            wanted => wanted,
+        }
     }
 
     fn setting(&self, setting: &Setting) -> Result<Option<SettingState>, MachineError> {

@@ -59,6 +59,12 @@ Section
   WriteRegStr HKLM "SOFTWARE\Everything" "View" "32"
   SetRegView 64
 
+  ; Shortcuts: with all they may say, and one that shows where it leads.
+  CreateDirectory "$SMPROGRAMS\Everything"
+  SetOutPath "$INSTDIR"
+  CreateShortCut "$SMPROGRAMS\Everything\Everything.lnk" "$INSTDIR\bin\service.exe" "--tray" "$INSTDIR\bin\service.exe" 0 SW_SHOWMINIMIZED "" "Everything of the proof"
+  CreateShortCut "$SMPROGRAMS\Everything\Note.lnk" "$SYSDIR\cmd.exe" "/c echo led here> C:\note.txt"
+
   ; One user's part.
   SetShellVarContext current
   WriteRegStr HKCU "Software\Everything" "Folder" "$APPDATA\Everything"

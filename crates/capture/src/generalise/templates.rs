@@ -55,11 +55,12 @@ pub(super) fn literals(step: &StepKind) -> Vec<u8> {
         }
         // What `replace-text` looks for is there to be replaced.
         StepKind::Tree(TreeStep { source, to, .. }) => {
-            let target = match source {
-                TreeSource::Link { target, .. } => Some(target),
-                _ => None,
+            let texts = match source {
+                TreeSource::Link { target, .. } => vec![target],
+                TreeSource::Shortcut(shortcut) => shortcut.texts().map(|(_, text)| text).to_vec(),
+                _ => Vec::new(),
             };
-            for template in target.into_iter().chain([to]) {
+            for template in texts.into_iter().chain([to]) {
                 bytes.extend(template.to_string().into_bytes());
                 bytes.push(b'\n');
             }

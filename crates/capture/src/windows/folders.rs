@@ -6,10 +6,10 @@ use super::same;
 use crate::Facts;
 
 /// Folders of the reference machine and the variables every Windows machine has for its own.
-pub(super) struct Folders(Vec<(String, &'static str)>);
+pub(crate) struct Folders(Vec<(String, &'static str)>);
 
 impl Folders {
-    pub(super) fn of(facts: &Facts) -> Self {
+    pub(crate) fn of(facts: &Facts) -> Self {
         let known = [
             (r"C:\Program Files", "program-files"),
             (r"C:\Program Files (x86)", "program-files-x86"),
@@ -42,7 +42,7 @@ impl Folders {
     }
 
     /// A text with such folders made variables, wherever they stand as whole parts.
-    pub(super) fn within(&self, text: &str) -> Template {
+    pub(crate) fn within(&self, text: &str) -> Template {
         let mut parts = Vec::new();
         let mut literal = String::new();
         let mut rest = text;

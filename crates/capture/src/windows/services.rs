@@ -2,7 +2,9 @@
 
 use std::collections::BTreeMap;
 
-use model::{RegistryKey, RegistryValue, ServiceStart, Setting, SetupStep};
+use model::{
+    Failure, Recovery, RecoveryAction, RegistryKey, RegistryValue, ServiceStart, Setting, SetupStep,
+};
 
 use super::{KeyChange, Places, same};
 use crate::{Draft, Understood};
@@ -42,6 +44,9 @@ pub(super) fn take(
             start: match number("Start") {
                 Some(0) => ServiceStart::Boot,
                 Some(1) => ServiceStart::System,
+                Some(2) if number("DelayedAutostart").is_some_and(|it| it != 0) => {
+                    ServiceStart::Delayed
+                }
                 Some(2) => ServiceStart::Automatic,
                 Some(4) => ServiceStart::Disabled,
                 _ => ServiceStart::Manual,
@@ -53,6 +58,14 @@ pub(super) fn take(
                 .and_then(RegistryValue::as_list)
                 .unwrap_or_default(),
             now: false,
+            recovery: recovery(
+                value("FailureActions").map_or(&[], |value| &value.data),
+                text("RebootMessage"),
+                number("FailureActionsOnNonCrashFailures").is_some_and(|it| it != 0),
+            ),
+            recovery_command: Some(text("FailureCommand"))
+                .filter(|text| !text.is_empty())
+                .map(|text| places.within(&text)),
         });
         let place = Setting::Key(key.clone()).path();
         draft.report.counts.understood += change.values.len() + 1;
@@ -61,4 +74,23 @@ pub(super) fn take(
         keys.remove(&key);
     }
     steps
+}
+
+/// What follows when a service fails, of the value the service manager keeps it in: a structure of five words of 32
+/// bits (seconds, two places it does not use, how many actions, where they are), then each action and its milliseconds.
+fn recovery(bytes: &[u8], message: String, errors_too: bool) -> Option<Box<Recovery>> {
+    let (words, _) = bytes.as_chunks::<4>();
+    let words: Vec<u32> = words.iter().map(|word| u32::from_le_bytes(*word)).collect();
+    let count = words.get(3).map_or(0, |count| *count as usize);
+    let pairs = words.get(5..).unwrap_or_default().chunks_exact(2).take(count);
+    let actions: Vec<RecoveryAction> = pairs
+        .map(|pair| RecoveryAction {
+            failure: Failure::ALL.get(pair[0] as usize).copied().unwrap_or_default(),
+            delay: pair[1],
+        })
+        .collect();
+    let never = |seconds: &u32| [0, u32::MAX].contains(seconds);
+    let reset = words.first().copied().filter(|seconds| !never(seconds) && !actions.is_empty());
+    let recovery = Recovery { actions, reset, message, errors_too };
+    (recovery != Recovery::default()).then(|| Box::new(recovery))
 }

@@ -201,6 +201,32 @@ fn q174328_lists_keep_all_their_strings() {
     assert_eq!(values_of(&reopened(&draft)), wanted);
 }
 
+/// What the service manager keeps of failures and late starts is said in words, and comes back from the text.
+#[test]
+fn services_say_when_they_start_and_what_follows_a_failure() {
+    let draft = on_reference(concat!(
+        "[System\\\\CurrentControlSet\\\\Services\\\\App]\n\"Type\"=dword:00000010\n\"Start\"=dword:00000002\n",
+        "\"ImagePath\"=\"C:\\\\Program Files\\\\App\\\\app.exe\"\n\"DelayedAutostart\"=dword:00000001\n",
+        "\"FailureActions\"=hex:80,51,01,00,00,00,00,00,00,00,00,00,03,00,00,00,14,00,00,00,",
+        "01,00,00,00,60,ea,00,00,03,00,00,00,dc,05,00,00,00,00,00,00,00,00,00,00\n",
+        "\"FailureCommand\"=\"C:\\\\Program Files\\\\App\\\\mend.exe /now\"\n\"FailureActionsOnNonCrashFailures\"=dword:00000001\n",
+    ));
+    let text = script::print(&draft.script);
+    let said: Vec<&str> = text
+        .lines()
+        .filter(|line| line.starts_with("recovery") || line.starts_with("start"))
+        .collect();
+    insta::assert_snapshot!(said.join("\n"), @r#"
+    start = "delayed"
+    recovery = ["restart 1min", "run 1500ms", "nothing"]
+    recovery-reset = "24h"
+    recovery-from-errors = true
+    recovery-command = '${program-files}\App\mend.exe /now'
+    "#);
+    let again = reopened(&draft);
+    assert_eq!(again.steps, draft.script.steps);
+}
+
 /// No length is too long for a script.
 #[test]
 fn q240783_large_values_survive_the_script() {

@@ -17,6 +17,11 @@ pub(super) fn advice(command: &[OsString]) -> Option<String> {
              `packhorse capture run -o PROJECT -- rpm -i {name}`, or take its files without running anything: \
              `rpm2cpio {name} | cpio -idm -D PROJECT/files`"
         ),
+        Kind::Compound => format!(
+            "`{name}` is no program, and may be a package of Windows Installer, which says itself what it installs: \
+             `packhorse wrap {name} -o PROJECT` carries it as it is; to capture it all the same, run \
+             `msiexec /i {name} /qn`"
+        ),
         Kind::Archive(how) => format!(
             "`{name}` is an archive, not a program: unpack it in a capture, \
              `packhorse capture run -o PROJECT -- {how}`, or take its files without running anything: \
@@ -28,6 +33,7 @@ pub(super) fn advice(command: &[OsString]) -> Option<String> {
 enum Kind {
     Deb,
     Rpm,
+    Compound,
     Archive(String),
 }
 
@@ -42,6 +48,8 @@ fn kind(path: &Path) -> Option<Kind> {
         Some(Kind::Deb)
     } else if start.starts_with(&[0xED, 0xAB, 0xEE, 0xDB]) {
         Some(Kind::Rpm)
+    } else if start.starts_with(&[0xD0, 0xCF, 0x11, 0xE0, 0xA1, 0xB1, 0x1A, 0xE1]) {
+        Some(Kind::Compound)
     } else if start.starts_with(b"PK\x03\x04") {
         Some(Kind::Archive(format!("unzip {} -d /opt/NAME", path.display())))
     } else {

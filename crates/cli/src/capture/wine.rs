@@ -27,7 +27,7 @@ const PROGRAMS: [&str; 3] = ["/usr/lib/wine/wine64", "/usr/bin/wine64", "/usr/bi
 
 /// A capture in a Wine prefix did not come to its end.
 #[derive(Debug, thiserror::Error)]
-pub(super) enum WineError {
+pub(crate) enum WineError {
     /// The folder is no prefix.
     #[error("`{}` is no Wine prefix: `WINEPREFIX={} wineboot -i` makes one", .0.display(), .0.display())]
     Prefix(PathBuf),
@@ -65,14 +65,8 @@ pub(super) enum WineError {
 
 /// Runs the installer and writes the project.
 pub(super) fn run(prefix: &Path, run: Run) -> Result<Answer, CaptureError> {
+    let (prefix, mut program) = prepared(prefix)?;
     let drive = prefix.join("drive_c");
-    if !drive.is_dir() || !prefix.join(HIVES[0].0).is_file() {
-        return Err(WineError::Prefix(prefix.to_owned()).into());
-    }
-    let prefix = fs::canonicalize(prefix)
-        .map_err(|reason| WineError::Read { path: prefix.to_owned(), reason })?;
-    let wine =
-        PROGRAMS.iter().find(|program| Path::new(program).exists()).ok_or(WineError::Missing)?;
     let temporary = run.session.is_none();
     let folder = run.session.clone().unwrap_or_else(|| fresh_folder(&run.into));
     settle(&prefix)?;
@@ -88,15 +82,7 @@ pub(super) fn run(prefix: &Path, run: Run) -> Result<Answer, CaptureError> {
                 .map_err(|reason| WineError::Read { path, reason })?;
         }
     }
-    let mut program = screened(wine);
-    program.args(&run.command).env("WINEPREFIX", &prefix);
-    // Else Wine puts menu entries into our own home, outside the prefix.
-    if std::env::var_os("WINEDLLOVERRIDES").is_none() {
-        program.env("WINEDLLOVERRIDES", "winemenubuilder.exe=d");
-    }
-    if std::env::var_os("WINEDEBUG").is_none() {
-        program.env("WINEDEBUG", "-all");
-    }
+    program.args(&run.command);
     let status = match watched(&mut program, &prefix, &run) {
         Ok(status) => status,
         Err(error) => {
@@ -109,6 +95,42 @@ pub(super) fn run(prefix: &Path, run: Run) -> Result<Answer, CaptureError> {
     session.note_exit(status.code().unwrap_or(-1))?;
     settle(&prefix)?;
     finish(&prefix, session, &run, temporary)
+}
+
+/// A prefix by its real place, and Wine in it, waiting for what it shall run.
+fn prepared(prefix: &Path) -> Result<(PathBuf, Command), WineError> {
+    if !prefix.join("drive_c").is_dir() || !prefix.join(HIVES[0].0).is_file() {
+        return Err(WineError::Prefix(prefix.to_owned()));
+    }
+    let prefix = fs::canonicalize(prefix)
+        .map_err(|reason| WineError::Read { path: prefix.to_owned(), reason })?;
+    let wine =
+        PROGRAMS.iter().find(|program| Path::new(program).exists()).ok_or(WineError::Missing)?;
+    let mut program = screened(wine);
+    program.env("WINEPREFIX", &prefix);
+    // Else Wine puts menu entries into our own home, outside the prefix.
+    if std::env::var_os("WINEDLLOVERRIDES").is_none() {
+        program.env("WINEDLLOVERRIDES", "winemenubuilder.exe=d");
+    }
+    if std::env::var_os("WINEDEBUG").is_none() {
+        program.env("WINEDEBUG", "-all");
+    }
+    Ok((prefix, program))
+}
+
+/// Runs an installer; answers the registry before and after, and how it ended.
+pub(super) fn around(
+    prefix: &Path,
+    setup: &Path,
+    switches: &[&str],
+) -> Result<(Registry, Registry, i32), CaptureError> {
+    let (prefix, mut program) = prepared(prefix)?;
+    settle(&prefix)?;
+    let before = registry(&prefix)?;
+    let unstarted = |reason| CaptureError::Start { command: setup.display().to_string(), reason };
+    let status = program.arg(setup).args(switches).status().map_err(unstarted)?;
+    settle(&prefix)?;
+    Ok((before, registry(&prefix)?, status.code().unwrap_or(-1)))
 }
 
 fn finish(

@@ -10,7 +10,9 @@ use model::{Hash, Hasher, MachinePath};
 use package::{FileContent, Record};
 
 use super::{Copy, Decided, Decision, Trees, ended};
-use crate::{Before, Claim, InstallError, Payload, Pour, Stage, Stands, payload::Stop, work::Work};
+use crate::{
+    Before, Claim, InstallError, Payload, Pour, Stage, Stands, payload::Stop, settings, work::Work,
+};
 
 /// Makes everything beside its place, and writes the receipt's claims.
 pub(super) fn stage<M: Machine + ?Sized>(
@@ -313,8 +315,18 @@ fn make_file<M: Machine + ?Sized>(
     at: &MachinePath,
     meta: &RawMeta,
 ) -> Result<(u64, Hash), InstallError> {
-    let values: Vec<Vec<u8>> =
-        content.substitutions.iter().map(|one| work.expand(&one.with)).collect::<Result<_, _>>()?;
+    let values: Vec<Vec<u8>> = content
+        .substitutions
+        .iter()
+        .map(|one| {
+            let expanded = work.expand(&one.with)?;
+            if one.form.is_none() {
+                return Ok(expanded);
+            }
+            settings::expect(|| format!("the shortcut `{at}`"))?;
+            Ok(one.formed(expanded))
+        })
+        .collect::<Result<_, InstallError>>()?;
     let mut written = Written { hasher: Hasher::new(), length: 0 };
     let plain = content.substitutions.is_empty();
     let Work { transaction, progress, counts, .. } = work;

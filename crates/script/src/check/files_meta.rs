@@ -60,6 +60,7 @@ fn check_owners(script: &Script, entries: &[FileMeta], problems: &mut Vec<Proble
     let made = script.steps.iter().filter_map(|step| match &step.kind {
         StepKind::Tree(tree) => match &tree.source {
             TreeSource::Directory(meta) | TreeSource::Link { meta, .. } => Some(&**meta),
+            TreeSource::Shortcut(shortcut) => Some(&shortcut.meta),
             TreeSource::Tree(_) | TreeSource::File(_) => None,
         },
         StepKind::SetMetadata { meta, .. } => Some(&**meta),

@@ -103,7 +103,7 @@ impl Walk<'_, '_> {
     ) {
         match &tree.source {
             TreeSource::Directory(_) => self.target(b"", true),
-            TreeSource::Link { .. } => self.target(b"", false),
+            TreeSource::Link { .. } | TreeSource::Shortcut(_) => self.target(b"", false),
             TreeSource::File(source) => match project.kind(source.as_bytes()) {
                 None => self.missing("install-file", source, "no such file in the project"),
                 Some(PayloadKind::Folder) => {

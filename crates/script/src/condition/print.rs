@@ -169,6 +169,13 @@ fn write_fact(text: &mut String, fact: &Fact) {
         Fact::UserExists(name) => {
             write_named(text, "user_exists", name);
         }
+        Fact::Registry { key, value } => {
+            write_call(text, "registry", key);
+            text.truncate(text.len() - 1);
+            text.push_str(", ");
+            write_template(text, value);
+            text.push(')');
+        }
         Fact::Variable(name) if is_bare(name) => text.push_str(name),
         Fact::Variable(name) => write_named(text, "variable", name),
         _ => text.push_str("machine.memory"),

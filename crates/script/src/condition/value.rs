@@ -120,6 +120,10 @@ impl Translation<'_> {
             ("system_package", [name]) => {
                 fact(Fact::SystemPackage(self.name(name)?), Kind::Version)
             }
+            ("registry", [key, value]) => {
+                let (key, value) = (self.template(key)?, self.template(value)?);
+                fact(Fact::Registry { key, value }, Kind::Text)
+            }
             ("user_exists", [name]) => fact(Fact::UserExists(self.name(name)?), Kind::Truth),
             ("variable", [name]) => {
                 let text = self.name(name)?;
@@ -287,15 +291,17 @@ impl Translation<'_> {
             "file",
             "free",
             "installed",
+            "registry",
             "system_package",
             "user_exists",
             "variable",
             "version",
         ];
         if KNOWN.contains(&name) {
+            let wanted = if name == "registry" { "two arguments" } else { "one argument" };
             return self.error(
                 node,
-                format!("`{name}` takes one argument, not {arguments}"),
+                format!("`{name}` takes {wanted}, not {arguments}"),
                 SUPPORTED,
             );
         }

@@ -5,7 +5,7 @@ use model::{
     StartType, Template, Time, Undo, Xattrs, escape,
 };
 
-use super::windows::{write_registry, write_setup};
+use super::windows::{write_registry, write_setup, write_shortcut};
 use super::{
     edits::{groups, write_edit},
     templates,
@@ -77,6 +77,7 @@ fn write_tree(body: &mut Body<'_>, tree: &TreeStep) {
             body.text("create-link", &to);
             body.text("target", &target.to_string());
         }
+        TreeSource::Shortcut(shortcut) => write_shortcut(body, &to, shortcut),
     }
     if tree.replace != ReplaceRule::default() {
         body.text("replace", REPLACE[tree.replace as usize]);
@@ -92,6 +93,7 @@ fn write_tree(body: &mut Body<'_>, tree: &TreeStep) {
             write_meta(body, meta);
         }
         TreeSource::Link { meta, .. } => write_meta(body, meta),
+        TreeSource::Shortcut(shortcut) => write_meta(body, &shortcut.meta),
         TreeSource::Tree(_) | TreeSource::File(_) => {
             let replacements = tree.replacements.iter().map(|replacement| {
                 let files =

@@ -1,14 +1,16 @@
 use std::fmt::Write as _;
 
-use model::{RegistryStep, SetupStep, ValueEdit};
+use model::{Recovery, RecoveryAction, RegistryStep, SetupStep, Template, ValueEdit, Window};
 
 use super::{
     templates,
     toml::{Body, inline_list, key, quoted, table},
 };
 use crate::{
+    ShortcutStep,
+    duration::print_duration,
     read::SERVICE_KINDS,
-    vocabulary::{SERVICE_KIND, SERVICE_START},
+    vocabulary::{FAILURES, SERVICE_KIND, SERVICE_START, WINDOW},
 };
 
 /// Values stand in a table of their own, a line each, so that a change of one is a change of one line.
@@ -55,6 +57,36 @@ fn value(edit: &ValueEdit) -> String {
     }
 }
 
+pub(super) fn write_shortcut(body: &mut Body<'_>, to: &str, shortcut: &ShortcutStep) {
+    body.text("create-shortcut", to);
+    body.text("target", &shortcut.target.to_string());
+    let mut text = |key: &str, text: &Template| {
+        if !text.0.is_empty() {
+            body.text(key, &text.to_string());
+        }
+    };
+    text("arguments", &shortcut.arguments);
+    text("folder", &shortcut.folder);
+    text("icon", &shortcut.icon);
+    text("description", &shortcut.description);
+    if shortcut.icon_index != 0 {
+        body.raw("icon-index", &shortcut.icon_index.to_string());
+    }
+    if shortcut.window != Window::default() {
+        body.text("window", WINDOW[shortcut.window as usize]);
+    }
+    if shortcut.hotkey != 0 {
+        body.raw("hotkey", &shortcut.hotkey.to_string());
+    }
+    for (key, is) in
+        [("to-folder", shortcut.to_folder), ("as-administrator", shortcut.as_administrator)]
+    {
+        if is {
+            body.raw(key, "true");
+        }
+    }
+}
+
 pub(super) fn write_setup(body: &mut Body<'_>, setup: &SetupStep) {
     body.text("create-service", &setup.name);
     body.text("program", &setup.program.to_string());
@@ -77,5 +109,39 @@ pub(super) fn write_setup(body: &mut Body<'_>, setup: &SetupStep) {
     }
     if setup.now {
         body.raw("now", "true");
+    }
+    if let Some(recovery) = &setup.recovery {
+        write_recovery(body, recovery);
+    }
+    if let Some(command) = &setup.recovery_command {
+        body.text("recovery-command", &command.to_string());
+    }
+}
+
+fn write_recovery(body: &mut Body<'_>, recovery: &Recovery) {
+    if !recovery.actions.is_empty() {
+        body.list(
+            "recovery",
+            recovery.actions.iter().map(|action| quoted(&print_recovery(action))),
+        );
+    }
+    if let Some(reset) = recovery.reset {
+        body.text("recovery-reset", &print_duration(reset));
+    }
+    if !recovery.message.is_empty() {
+        body.text("recovery-message", &recovery.message);
+    }
+    if recovery.errors_too {
+        body.raw("recovery-from-errors", "true");
+    }
+}
+
+/// `restart 60s`
+pub(crate) fn print_recovery(action: &RecoveryAction) -> String {
+    let word = FAILURES[action.failure as usize];
+    match action.delay {
+        0 => word.to_owned(),
+        delay if delay.is_multiple_of(1000) => format!("{word} {}", print_duration(delay / 1000)),
+        delay => format!("{word} {delay}ms"),
     }
 }

@@ -22,6 +22,7 @@ impl Shape {
             Self::SectionKeys => "a table of lists of texts",
             Self::Replacements | Self::Followers => "a list of tables",
             Self::Values => "a table of values",
+            Self::Recovery => "a list of words with lengths of time",
         }
     }
 
@@ -38,6 +39,7 @@ impl Shape {
             Self::Word(words) => match words.first() {
                 Some(&"newer") => "\"newer\"",
                 Some(&"automatic") => "\"automatic\"",
+                Some(&"normal") => "\"normal\"",
                 _ => "\"install\"",
             },
             Self::Mode => "\"0755\"",
@@ -60,6 +62,7 @@ impl Shape {
                 "[{ files = [\"etc/*.conf\"], text = \"/opt/redis\", with = \"${prefix}\" }]"
             }
             Self::Values => "{ Version = \"1.0\", Flags = { dword = 3 } }",
+            Self::Recovery => "[\"restart 60s\", \"nothing\"]",
             Self::Followers => {
                 "[{ name = \"editor.1.gz\", link = \"/usr/share/man/…\", path = \"/opt/…\" }]"
             }

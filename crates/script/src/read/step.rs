@@ -11,7 +11,7 @@ use super::{
     fields::{Fields, Reader, key_span, kind_of, listed},
     kind_names,
     machine::{read_account, read_alternative, read_run, read_service, read_trigger},
-    windows::{read_registry, read_setup},
+    windows::{read_registry, read_setup, read_shortcut},
 };
 use crate::{
     Part, Place, Step, StepKind, TextReplacement, TreeSource, TreeStep,
@@ -78,6 +78,12 @@ fn read_kind(fields: &mut Fields<'_, '_, '_>, name: &str) -> Option<StepKind> {
             let meta = read_meta(fields, 0o777);
             let source = target.map(|target| TreeSource::Link { target, meta: Box::new(meta) });
             read_made(fields, to, source)
+        }
+        "create-shortcut" => {
+            let to = fields.path(name);
+            let meta = read_meta(fields, 0o644);
+            let shortcut = read_shortcut(fields, meta);
+            read_made(fields, to, shortcut.map(|it| TreeSource::Shortcut(Box::new(it))))
         }
         "remove" => Some(StepKind::Remove { path: fields.path(name)? }),
         "set-metadata" => {

@@ -1,19 +1,27 @@
 //! Steps for what Windows keeps apart from files.
 
-use model::{RegistryKey, RegistryStep, ServiceStart, SetupStep, Template, ValueEdit};
+use model::{
+    Failure, Meta, Recovery, RecoveryAction, RegistryKey, RegistryStep, ServiceStart, SetupStep,
+    Template, ValueEdit, Window,
+};
 use toml_edit::{Item, TableLike};
 
 use super::fields::{Fields, kind_of};
-use crate::vocabulary::{SERVICE_KIND, SERVICE_START};
+use crate::{
+    ShortcutStep,
+    duration::parse_duration,
+    vocabulary::{FAILURES, SERVICE_KIND, SERVICE_START, WINDOW},
+};
 
 /// The service control manager's numbers for the words of `kind`.
 pub(crate) const KINDS: [u32; 4] = [16, 32, 1, 2];
-const STARTS: [ServiceStart; 5] = [
+const STARTS: [ServiceStart; 6] = [
     ServiceStart::Boot,
     ServiceStart::System,
     ServiceStart::Automatic,
     ServiceStart::Manual,
     ServiceStart::Disabled,
+    ServiceStart::Delayed,
 ];
 const FORMS: &str = "write a text, or one of `{ expand = \"…\" }`, `{ list = [\"…\"] }`, `{ dword = 3 }`, \
                      `{ qword = 3 }`, `{ type = 3, data = \"00ff\" }`, `{ add = [\"…\"] }`, `{ remove = true }`";
@@ -123,7 +131,9 @@ pub(super) fn read_setup(fields: &mut Fields<'_, '_, '_>) -> Option<SetupStep> {
         .filter_map(|one| fields.name_of("dependencies", one).map(str::to_owned))
         .collect();
     let now = fields.truth("now", false);
-    Some(SetupStep {
+    let recovery = read_recovery(fields);
+    let recovery_command = fields.template("recovery-command");
+    let setup = SetupStep {
         name: name?,
         program: program?,
         kind,
@@ -133,5 +143,99 @@ pub(super) fn read_setup(fields: &mut Fields<'_, '_, '_>) -> Option<SetupStep> {
         account,
         dependencies,
         now,
+        recovery,
+        recovery_command,
+    };
+    if setup.is_driver() {
+        refuse_of_driver(fields, &setup);
+    }
+    Some(setup)
+}
+
+/// The kernel starts a driver, and nothing follows when it fails.
+fn refuse_of_driver(fields: &mut Fields<'_, '_, '_>, setup: &SetupStep) {
+    const RECOVERY: [&str; 5] = [
+        "recovery",
+        "recovery-reset",
+        "recovery-command",
+        "recovery-message",
+        "recovery-from-errors",
+    ];
+    let said = RECOVERY.into_iter().filter(|key| fields.has(key));
+    let late = (setup.start == ServiceStart::Delayed).then_some("start");
+    for key in said.chain(late).collect::<Vec<_>>() {
+        let hint = "leave it out: the kernel starts a driver, and nothing follows when it fails";
+        fields.wrong(key, fields.span(key), "a driver has no such thing", hint);
+    }
+}
+
+/// What follows when a service fails; `None` where nothing is said of it.
+fn read_recovery(fields: &mut Fields<'_, '_, '_>) -> Option<Box<Recovery>> {
+    let listed = fields.list("recovery");
+    let mut actions = Vec::new();
+    for one in listed {
+        let Some(text) = fields.name_of("recovery", one) else { continue };
+        match parse_recovery(text) {
+            Ok(action) => actions.push(action),
+            Err(message) => {
+                let span = one.span().unwrap_or_default();
+                fields.wrong("recovery", span, message, "like `recovery = [\"restart 60s\"]`");
+            }
+        }
+    }
+    let reset = fields.parsed("recovery-reset", parse_duration);
+    let text = |text: &str| Ok::<_, String>(text.to_owned());
+    let message = fields.parsed("recovery-message", text).unwrap_or_default();
+    let errors_too = fields.truth("recovery-from-errors", false);
+    if actions.is_empty() && reset.is_some() {
+        let hint = "add `recovery = [\"restart 60s\"]`, or leave it out";
+        fields.wrong(
+            "recovery-reset",
+            fields.span("recovery-reset"),
+            "nothing follows a failure",
+            hint,
+        );
+    }
+    let recovery = Recovery { actions, reset, message, errors_too };
+    (recovery != Recovery::default()).then(|| Box::new(recovery))
+}
+
+/// `restart 60s`
+fn parse_recovery(text: &str) -> Result<RecoveryAction, String> {
+    let (word, after) = text.split_once(' ').unwrap_or((text, "0ms"));
+    let Some(number) = FAILURES.iter().position(|known| *known == word) else {
+        return Err(format!("`{word}` is nothing that can follow: {}", FAILURES.join(", ")));
+    };
+    let delay = match after.strip_suffix("ms") {
+        Some(number) => number.parse().map_err(|_| format!("`{after}` is no length of time"))?,
+        None => parse_duration(after)?
+            .checked_mul(1000)
+            .ok_or_else(|| format!("`{after}` is more than the service manager counts"))?,
+    };
+    Ok(RecoveryAction { failure: Failure::ALL[number], delay })
+}
+
+pub(super) fn read_shortcut(fields: &mut Fields<'_, '_, '_>, meta: Meta) -> Option<ShortcutStep> {
+    let target = fields.template("target");
+    let mut text = |key: &str| fields.template(key).unwrap_or_default();
+    let (arguments, folder) = (text("arguments"), text("folder"));
+    let (icon, description) = (text("icon"), text("description"));
+    let icon_index = fields.number("icon-index").unwrap_or_default();
+    let window = Window::ALL[fields.word("window", WINDOW)];
+    let hotkey = fields.number("hotkey").unwrap_or_default();
+    let to_folder = fields.truth("to-folder", false);
+    let as_administrator = fields.truth("as-administrator", false);
+    Some(ShortcutStep {
+        target: target?,
+        arguments,
+        folder,
+        icon,
+        icon_index,
+        description,
+        window,
+        hotkey,
+        to_folder,
+        as_administrator,
+        meta,
     })
 }

@@ -132,6 +132,9 @@ fn example(kind: &str) -> &'static str {
             "create-link = \"/a\"\ntarget = \"b\"\nreplace = \"newer\"\nversion = \"1\"\n",
             "owner = \"a\"\ngroup = \"b\"\nmodified = \"2026-01-31T12:00:00Z\"\nxattrs = { \"user.a\" = \"b\" }"
         ),
+        "create-shortcut" => {
+            "create-shortcut = \"/a.lnk\"\ntarget = \"b\"\narguments = \"c\"\nfolder = \"d\"\nicon = \"e\"\nicon-index = -1\ndescription = \"f\"\nwindow = \"minimized\"\nhotkey = 7\nto-folder = false\nas-administrator = true\nreplace = \"newer\"\nversion = \"1\"\nmodified = \"2026-01-31T12:00:00Z\"\nxattrs = { \"user.a\" = \"b\" }"
+        }
         "remove" => "remove = \"/a\"",
         "set-metadata" => concat!(
             "set-metadata = \"/a\"\nmode = \"0700\"\nacl = \"user::rw-\"\ndefault-acl = \"user::rw-\"\n",
@@ -157,7 +160,7 @@ fn example(kind: &str) -> &'static str {
             "edit-registry = 'HKLM\\SOFTWARE\\X'\nvalues = { a = \"b\", c = { dword = 3 }, d = { type = 0x20001, data = \"00ff\" } }\nremove-key = false"
         }
         "create-service" => {
-            "create-service = \"a\"\nprogram = 'C:\\a.exe'\nkind = \"own\"\nstart = \"manual\"\ndisplay-name = \"A\"\ndescription = \"b\"\naccount = \"c\"\ndependencies = [\"d\"]\nnow = false"
+            "create-service = \"a\"\nprogram = 'C:\\a.exe'\nkind = \"own\"\nstart = \"manual\"\ndisplay-name = \"A\"\ndescription = \"b\"\naccount = \"c\"\ndependencies = [\"d\"]\nnow = false\nrecovery = [\"restart 60s\", \"run\"]\nrecovery-reset = \"24h\"\nrecovery-command = 'C:\\b.exe'\nrecovery-message = \"m\"\nrecovery-from-errors = true"
         }
         "alternative" => {
             "alternative = \"a\"\nlink = \"/a\"\npath = \"/b\"\npriority = -5\nfollowers = [{ name = \"a\", link = \"/a\", path = \"/b\" }]"

@@ -1,5 +1,7 @@
 //! Arbitrary scripts, as [`script::parse`] may make them.
 
+mod windows;
+
 use std::collections::BTreeMap;
 
 use model::{
@@ -186,6 +188,13 @@ fn comparison() -> BoxedStrategy<Condition> {
                 .prop_filter("a name", |name| !name.is_empty())
                 .prop_map(|name| Value::Fact(Fact::Installed(name.into()))),
             name().prop_map(|name| Value::Fact(Fact::SystemPackage(name))),
+            (self::text(), self::text()).prop_map(|(key, value)| {
+                let template = |text: String| {
+                    if text.is_empty() { Template(Vec::new()) } else { Template::literal(text) }
+                };
+                let registry = Fact::Registry { key: template(key), value: template(value) };
+                Value::Version(Box::new(Value::Fact(registry)))
+            }),
         ]
     };
     let truth = || prop_oneof![any::<bool>().prop_map(Value::Truth), question()];
@@ -267,6 +276,7 @@ fn tree_step() -> BoxedStrategy<TreeStep> {
         meta(mode()).prop_map(|meta| TreeSource::Directory(Box::new(meta))),
         (template(), link_meta())
             .prop_map(|(target, meta)| TreeSource::Link { target, meta: Box::new(meta) }),
+        windows::shortcut().prop_map(|shortcut| TreeSource::Shortcut(Box::new(shortcut))),
     ];
     let replace = select(vec![ReplaceRule::Newer, ReplaceRule::Always, ReplaceRule::Never]);
     (source, path(), replace, of(version()), vec(replacement(), 0..3), vec(pattern(), 0..3))
@@ -448,6 +458,8 @@ fn step_kind() -> BoxedStrategy<StepKind> {
         alternative.prop_map(StepKind::Alternative),
         trigger,
         run().prop_map(StepKind::Run),
+        windows::registry().prop_map(StepKind::Registry),
+        windows::setup().prop_map(StepKind::Setup),
     ]
     .boxed()
 }

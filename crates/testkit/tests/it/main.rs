@@ -15,3 +15,4 @@ mod support;
 mod uninstalling;
 mod volumes;
 mod wan;
+mod windows;

@@ -12,15 +12,18 @@ use crate::command::{command, run_quietly};
 
 /// By name, in the order they are tried. NSIS's other examples ask with message boxes even when they are told to be
 /// silent, or install nothing.
-pub(super) const INSTALLERS: [&str; 6] =
-    ["example1", "example2", "install-shared", "install-per-user", NSIS, OURS];
+pub(super) const INSTALLERS: [&str; 7] =
+    ["example1", "example2", "install-shared", "install-per-user", NSIS, MSI, OURS];
 /// NSIS itself, by its full script.
 const NSIS: &str = "makensis";
+/// One for Windows Installer, with a service in it.
+pub(super) const MSI: &str = "msi";
 /// An installer that does all an installer may do.
 pub(super) const OURS: &str = "everything";
 /// Its script, and the odd values of its registry.
 const OUR_SCRIPT: &str = include_str!("../../windows/everything.nsi");
 const OUR_REGISTRY: &str = include_str!("../../windows/everything.reg");
+const MSI_SCRIPT: &str = include_str!("../../windows/wrapped.wxs");
 const SERVICE: &str = include_str!("../../windows/service.c");
 const DRIVER: &str = include_str!("../../windows/driver.c");
 /// Bytes of a large value.
@@ -43,11 +46,14 @@ pub(super) fn build(name: &str, folder: &Path) -> Result<PathBuf> {
         }
     }
     let examples = tree.join("Examples");
+    if name == MSI {
+        return build_msi(&examples, folder);
+    }
     let out = folder.join(format!("{name}-setup.exe"));
     let script = examples.join(format!("{name}-64.nsi"));
     let text = if name == OURS {
         fs::write(examples.join("everything.reg"), our_registry())?;
-        compile(&examples, "service", SERVICE, &["-o", "service.exe"], "advapi32")?;
+        service(&examples)?;
         let driver = ["-shared", "-nostdlib", "-Wl,--subsystem,native", "-Wl,--entry,DriverEntry"];
         let driver = [&driver[..], &["-o", "driver.sys"]].concat();
         compile(&examples, "driver", DRIVER, &driver, "ntoskrnl")?;
@@ -61,6 +67,29 @@ pub(super) fn build(name: &str, folder: &Path) -> Result<PathBuf> {
     fs::write(&script, format!("Target amd64-unicode\n{text}"))?;
     run_make(&examples, &script, &out)?;
     Ok(out)
+}
+
+fn service(examples: &Path) -> Result<()> {
+    compile(examples, "service", SERVICE, &["-o", "service.exe"], "advapi32")
+}
+
+fn build_msi(examples: &Path, folder: &Path) -> Result<PathBuf> {
+    service(examples)?;
+    let out = folder.join("wrapped.msi");
+    fs::write(examples.join("wrapped.wxs"), MSI_SCRIPT)?;
+    let mut wixl = command("wixl", ["-a", "x64", "-o"]);
+    run_quietly(wixl.current_dir(examples).arg(&out).arg("wrapped.wxs"))?;
+    Ok(out)
+}
+
+/// How an installer is run in a prefix, asking nothing.
+pub(super) fn silently(name: &str, setup: &Path) -> Vec<String> {
+    let setup = setup.display().to_string();
+    if name == MSI {
+        let on_windows = format!("Z:{}", setup.replace('/', "\\"));
+        return vec!["msiexec".to_owned(), "/i".to_owned(), on_windows, "/qn".to_owned()];
+    }
+    vec![setup, "/S".to_owned()]
 }
 
 fn compile(folder: &Path, name: &str, text: &str, words: &[&str], library: &str) -> Result<()> {

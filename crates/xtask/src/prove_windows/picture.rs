@@ -10,13 +10,17 @@ use std::{
 use anyhow::{Result, bail};
 
 /// What Wine changes by itself at every start, wherever it is met in a key or path.
-const NOISE: [&str; 8] = [
+const NOISE: [&str; 11] = [
     "NetworkCards",
     r"Control\\Class\\{",
     r"Software\\Wine\\",
     "Packhorse",
     "/Temp/",
     "/temp/",
+    // What Windows Installer remembers of its packages, partly under names it draws.
+    "/windows/Installer",
+    r"Software\\Classes\\Installer",
+    r"CurrentVersion\\Installer",
     // Left out on purpose: it names accounts of the reference machine.
     r"Services\\Everything\\Security",
     // And devices a driver found there.
@@ -65,12 +69,56 @@ fn files(folder: &Path, place: &str, all: &mut BTreeMap<String, String>) -> Resu
             all.insert(place.clone(), "folder".to_owned());
             files(&entry.path(), &place, all)?;
         } else if known.is_file() {
-            let hash = blake3::hash(&fs::read(entry.path())?);
+            let bytes = fs::read(entry.path())?;
             let time = (known.mtime(), known.mtime_nsec() / 100);
-            all.insert(place, format!("{hash} {time:?}"));
+            let what = match shortcut(&bytes) {
+                Some(said) if entry.path().extension().is_some_and(|end| end == "lnk") => said,
+                _ => blake3::hash(&bytes).to_string(),
+            };
+            all.insert(place, format!("{what} {time:?}"));
         }
     }
     Ok(())
+}
+
+/// What a shortcut says, in whatever order its maker wrote it: how it opens, its path in plain letters, its texts.
+fn shortcut(bytes: &[u8]) -> Option<String> {
+    let half =
+        |at: usize| Some(usize::from(u16::from_le_bytes([*bytes.get(at)?, *bytes.get(at + 1)?])));
+    let word = |at: usize| Some(half(at)? | half(at + 2)? << 16);
+    let (flags, opens) = (word(20)?, (word(56)?, word(60)?, half(64)?));
+    let mut at = 76;
+    if flags & 1 != 0 {
+        at += 2 + half(at)?;
+    }
+    let mut said = format!("{opens:?}");
+    if flags & 2 != 0 {
+        let path = bytes.get(at + word(at + 16)?..)?;
+        let end = path.iter().position(|byte| *byte == 0)?;
+        said += &format!(" -> {}", String::from_utf8_lossy(&path[..end]));
+        at += word(at)?;
+    }
+    for text in 2..7 {
+        if flags & 1 << text == 0 {
+            continue;
+        }
+        let (from, letters) = (at + 2, half(at)?);
+        at = from + letters * 2;
+        // The third bit is of a path from the shortcut to its target: the shell finds it out by itself.
+        if text != 3 {
+            let letters = bytes
+                .get(from..at)?
+                .chunks_exact(2)
+                .map(|pair| u16::from_le_bytes([pair[0], pair[1]]));
+            let letters: Vec<u16> = letters.collect();
+            let letters = String::from_utf16_lossy(&letters);
+            // A text of nothing says what no text says ([MS-SHLLINK] 2.4): some installers write one all the same.
+            if let letters @ [_, ..] = letters.trim_end_matches('\0').as_bytes() {
+                said += &format!(" {text}: {}", String::from_utf8_lossy(letters));
+            }
+        }
+    }
+    Some(said)
 }
 
 pub(super) fn expect_same(what: &str, one: &Picture, other: &Picture) -> Result<()> {

@@ -2,8 +2,10 @@
 
 use std::{
     fs::{self, File},
+    io::{BufRead as _, BufReader},
     path::{Path, PathBuf},
     process::{Child, Command, ExitStatus, Stdio},
+    sync::OnceLock,
 };
 
 use anyhow::{Context as _, Result, bail, ensure};
@@ -15,8 +17,8 @@ use rustix::{
 use crate::command::{captured, command, run_quietly, words};
 
 pub(super) const WINE: &str = "/usr/lib/wine/wine64";
-/// The screen nobody looks at.
-pub(super) const SCREEN: &str = ":97";
+/// The screen nobody looks at, once it is open: `:1` or whichever is free.
+static SCREEN: OnceLock<String> = OnceLock::new();
 /// Seconds a program may take. Everything here is silent: one that takes longer waits for a person.
 const LIMIT: u32 = 600;
 /// A function Wine 8 lacks and Rust's standard library needs; it is never shipped.
@@ -29,7 +31,16 @@ pub(super) struct Screen(Child);
 
 impl Screen {
     pub(super) fn open() -> Result<Self> {
-        Ok(Self(command("Xvfb", [SCREEN]).stderr(Stdio::null()).spawn()?))
+        let mut server = command("Xvfb", ["-displayfd", "1"]);
+        let mut server = server.stdout(Stdio::piped()).stderr(Stdio::null()).spawn()?;
+        let mut number = String::new();
+        if let Some(said) = server.stdout.take() {
+            BufReader::new(said).read_line(&mut number)?;
+        }
+        let opened = Self(server);
+        ensure!(!number.trim().is_empty(), "Xvfb opens no screen");
+        SCREEN.get_or_init(|| format!(":{}", number.trim()));
+        Ok(opened)
     }
 }
 
@@ -38,6 +49,11 @@ impl Drop for Screen {
         let _ = self.0.kill();
         let _ = self.0.wait();
     }
+}
+
+/// The name of the open screen, empty for none.
+pub(super) fn screen() -> &'static str {
+    SCREEN.get().map_or("", String::as_str)
 }
 
 /// A pristine prefix, and copies of it.
@@ -88,7 +104,7 @@ impl Prefixes {
 /// A Windows program in a prefix, not yet started.
 pub(super) fn wine<'a>(prefix: &Path, words: impl IntoIterator<Item = &'a str>) -> Command {
     let mut wine = command(WINE, words);
-    wine.env("WINEPREFIX", prefix).env("DISPLAY", SCREEN).env("WINEDEBUG", "-all");
+    wine.env("WINEPREFIX", prefix).env("DISPLAY", screen()).env("WINEDEBUG", "-all");
     wine.env("WINEDLLOVERRIDES", "winemenubuilder.exe=d");
     wine
 }
