@@ -209,6 +209,17 @@ impl Attempt {
         rustix::fs::flock(&file, FlockOperation::NonBlockingLockShared).is_err()
     }
 
+    /// Notes the control group of what is run: should its runner be killed, the rest is found there.
+    pub fn put_group(&self, folder: &Path) -> io::Result<()> {
+        fs::write(self.path("group"), folder.as_os_str().as_bytes())
+    }
+
+    /// The control group of what is run.
+    pub fn group(&self) -> Option<PathBuf> {
+        let bytes = fs::read(self.path("group")).ok().filter(|bytes| !bytes.is_empty())?;
+        Some(PathBuf::from(std::ffi::OsStr::from_bytes(&bytes)))
+    }
+
     /// Says why it is about to be stopped.
     pub fn say_why(&self, why: &str) -> io::Result<()> {
         durable::write(&self.path("stop"), why.as_bytes())

@@ -24,6 +24,7 @@ mod launch;
 mod lock;
 mod notify;
 mod order;
+mod orphans;
 mod others;
 mod package_work;
 mod process;

@@ -19,6 +19,15 @@ pub(crate) fn began(pid: u32) -> Option<u64> {
     rest.split_whitespace().nth(19)?.parse().ok()
 }
 
+/// The session of a process that has not ended: `proc_pid_stat(5)`, fields 3 and 6.
+pub(crate) fn session(pid: u32) -> Option<u32> {
+    let stat = fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
+    let (_, rest) = stat.rsplit_once(')')?;
+    let mut words = rest.split_whitespace();
+    let has_ended = matches!(words.next()?, "Z" | "X");
+    words.nth(2)?.parse().ok().filter(|_| !has_ended)
+}
+
 /// A process's command name.
 pub(crate) fn name(pid: u32) -> String {
     fs::read_to_string(format!("/proc/{pid}/comm")).unwrap_or_default().trim().to_owned()

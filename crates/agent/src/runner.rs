@@ -48,10 +48,15 @@ pub(crate) fn run(attempt: &Attempt) -> io::Result<()> {
     set_child_subreaper(rustix::process::Pid::from_raw(process::own().pid.cast_signed()))?;
     let began = Began { boot: clock::boot(), process: process::own() };
     let Claim::Begun(alive) = attempt.claim(began)? else { return Ok(()) };
+    let group = Group::make(&attempt.name());
+    if let Some(group) = &group {
+        // Without it the session is all there is to go by.
+        let _ = attempt.put_group(group.folder());
+    }
     let mut runner = Runner {
         attempt,
         output: Output::new(&attempt.output()),
-        group: Group::make(&attempt.name()),
+        group,
         signals,
         since: clock::steady(),
         first: None,

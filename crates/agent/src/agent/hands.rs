@@ -11,7 +11,7 @@ use crate::{
     attempt::{Attempt, Ending},
     clock, detect, durable, launch,
     order::{self, Here},
-    process,
+    orphans, process,
 };
 
 /// What became of an attempt. The permit is taken back first, where it still stands.
@@ -19,8 +19,14 @@ pub(super) fn find(attempt: &Attempt, codes: Codes) -> io::Result<Found> {
     attempt.take_back()?;
     let is_alive = attempt.is_alive();
     let end = attempt.ending()?.map(|ending| codes.end(&ending));
-    let traces = Traces { began: attempt.began()?, is_alive, end };
-    Ok(traces.found(clock::boot()))
+    let began = attempt.began()?;
+    let runner = began.as_ref().map(|began| began.process);
+    let found = Traces { began, is_alive, end }.found(clock::boot());
+    if let (Found::Gone { restarted: false }, Some(runner)) = (&found, runner) {
+        // Never two at a time: what it started does not outlive whoever answers for it.
+        orphans::end(attempt, runner);
+    }
+    Ok(found)
 }
 
 /// Variables of our own environment that say how distribution points are reached: accounts, proxies, authorities.

@@ -35,6 +35,11 @@ impl Group {
         can.then_some(group)
     }
 
+    /// Where it is.
+    pub(super) fn folder(&self) -> &Path {
+        &self.folder
+    }
+
     /// Goes in.
     pub(super) fn enter(&self) -> Inside<'_> {
         let _ = join(&self.folder);

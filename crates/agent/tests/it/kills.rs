@@ -61,7 +61,11 @@ fn killed_at_any_system_call_it_runs_once_and_tells_once() {
 fn a_cut_program_that_may_not_run_again_waits_for_a_decision() {
     let mut machine = Machine::new();
     let out = machine.out("starts");
-    machine.deploy(&[shell("one", &format!("echo x >> {out}; sleep 1000"))]);
+    let ids = machine.out("ids");
+    // One of those it starts is in a process group of its own.
+    let line =
+        format!("echo $$ > {ids}; set -m; sleep 1000 & echo $! >> {ids}; echo x >> {out}; wait");
+    machine.deploy(&[shell("one", &line)]);
     let agent = machine.start(&[]);
     machine.until("the program to run", |machine| {
         machine.status()["runs"][0]["state"] == "running" && lines(&out) == 1
@@ -73,6 +77,13 @@ fn a_cut_program_that_may_not_run_again_waits_for_a_decision() {
     rustix::process::kill_process(pid, rustix::process::Signal::KILL).unwrap();
     machine.until_told("one", "held");
     assert_eq!(machine.words("one"), ["starting", "interrupted", "held"]);
+    // Nothing of it lives on where nobody answers for it.
+    let ids = std::fs::read_to_string(&ids).unwrap();
+    assert_eq!(ids.lines().count(), 2);
+    for id in ids.lines() {
+        let stat = std::fs::read_to_string(format!("/proc/{id}/stat")).unwrap_or_default();
+        assert!(stat.is_empty() || stat.contains(") Z "), "{stat}");
+    }
     assert_eq!(lines(&out), 1);
     let status = machine.ask(&["status"]);
     assert_eq!(status.status.code(), Some(4), "{}", String::from_utf8_lossy(&status.stdout));

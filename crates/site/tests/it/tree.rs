@@ -246,7 +246,7 @@ fn only_who_was_invited_is_a_child_and_only_once() {
     top.start();
     let link = top.link.to_string();
     let attach = |site: &Member, token: &site::Token| {
-        site::attach(&site.folder, &Way::Calls(link.to_string()), &write(home, token))
+        site::attach(&site.folder, &Way::Calls(link.clone()), &write(home, token))
             .map_err(|error| error.to_string())
     };
     let token = top.client().add_child("CHILD", AddressSettings::default()).unwrap();
@@ -301,7 +301,7 @@ fn a_child_that_cannot_call_is_called_whoever_is_killed() {
         let file = package_file(home, "redis", version, 3_000_000);
         top.client().publish(&file, false).unwrap();
         let part = |status: &Status| {
-            let transfer = status.packages.iter().find_map(|one| one.master.transfer.clone());
+            let transfer = status.packages.iter().find_map(|one| one.master.transfer);
             transfer.is_some_and(|transfer| transfer.done > 500_000)
         };
         wait("it is under way", || child.client().status().ok().filter(part));

@@ -94,7 +94,7 @@ fn publishers_of_a_bucket_at_once_all_are_signed() {
                         ..PublishOptions::default()
                     };
                     let file = scratch.file(&program(&version.to_string()));
-                    store::publish(&point(&s3), &file, &options, &mut |_, _, _| {}).unwrap();
+                    store::publish(&point(s3), &file, &options, &mut |_, _, _| {}).unwrap();
                 }
             });
         }
