@@ -42,7 +42,6 @@ use crate::{
 };
 
 pub use report::Status;
-pub(crate) use report::text_of;
 
 /// Messages that wait take no more than this, in bytes; results stay all the same.
 const MESSAGES: usize = 8 << 20;

@@ -13,8 +13,7 @@ use serde_json::Value;
 
 use crate::{
     AdoptError, Agent, AgentError, Attempt, FolderSite, Journal, Keeper, Request, Settings,
-    StateFolder, Status, TakeError, agent::text_of, ask, journal, launch, package_work, runner,
-    upgrade::Home,
+    StateFolder, Status, TakeError, ask, journal, launch, package_work, runner, upgrade::Home,
 };
 
 /// Runs on a machine what is deployed to it, once, and says what happened.
@@ -341,7 +340,7 @@ fn hidden(done: io::Result<()>) -> ExitCode {
 }
 
 fn complain(error: &dyn std::error::Error) {
-    say(&text_of(error));
+    say(&model::with_causes(error));
 }
 
 fn say(text: &str) {

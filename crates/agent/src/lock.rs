@@ -1,12 +1,12 @@
 //! One agent for one state folder: a lock on the folder itself, which the kernel takes back whatever happens to its holder.
 
 use std::{
-    fs::{self, File},
+    fs::File,
     io,
-    os::unix::fs::MetadataExt as _,
     path::{Path, PathBuf},
 };
 
+use machine_linux::locks;
 use rustix::fs::FlockOperation;
 
 use crate::process;
@@ -61,31 +61,14 @@ pub fn become_only(folder: &Path) -> Result<Only, TakeError> {
     match rustix::fs::flock(&file, FlockOperation::NonBlockingLockExclusive) {
         Ok(()) => Ok(Only { _folder: file }),
         Err(rustix::io::Errno::WOULDBLOCK) => {
-            let process = holder(&file);
+            let process = locks::lock_holder(&file);
             Err(TakeError::Taken {
                 process,
-                name: process.map(process::name).unwrap_or_default(),
+                name: process.map(locks::process_name).unwrap_or_default(),
                 seconds: process.and_then(process::age),
                 folder: folder.to_owned(),
             })
         }
         Err(error) => Err(refused(error.into())),
     }
-}
-
-/// Who holds any lock on the file: `proc_locks(5)`.
-pub(crate) fn holder(file: &File) -> Option<u32> {
-    let metadata = file.metadata().ok()?;
-    let (major, minor) = (rustix::fs::major(metadata.dev()), rustix::fs::minor(metadata.dev()));
-    let place = format!("{major:02x}:{minor:02x}:{}", metadata.ino());
-    let inode = format!(":{}", metadata.ino());
-    let locks = fs::read_to_string("/proc/locks").ok()?;
-    let fields = |line: &str| line.split_whitespace().map(str::to_owned).collect::<Vec<_>>();
-    // `->` marks one that waits. Some file systems show another device than stat does.
-    let held: Vec<_> =
-        locks.lines().map(fields).filter(|line| !line.iter().any(|word| word == "->")).collect();
-    let exact = held.iter().find(|line| line.contains(&place));
-    let line = exact
-        .or_else(|| held.iter().find(|line| line.iter().any(|word| word.ends_with(&inode))))?;
-    line.get(4)?.parse().ok()
 }

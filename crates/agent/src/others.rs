@@ -2,19 +2,20 @@
 //! when they do.
 
 use std::{
-    fs::{self, File, OpenOptions},
+    fs::{self, OpenOptions},
     io,
-    os::fd::{AsRawFd as _, OwnedFd},
+    os::fd::OwnedFd,
     path::{Path, PathBuf},
 };
 
+use machine_linux::locks::{self, Holder};
 use rustix::{
     event::{PollFd, PollFlags, poll},
     fs::inotify,
 };
 use serde::Serialize;
 
-use crate::{lock, process};
+use crate::process;
 
 /// Files that are locked while packages change, below the root, and whose they are. These are POSIX record locks.
 const LOCKED: [(&str, &str); 4] = [
@@ -48,7 +49,7 @@ impl Busy {
             what,
             path,
             process,
-            name: process.map(process::name).unwrap_or_default(),
+            name: process.map(locks::process_name).unwrap_or_default(),
             seconds: process.and_then(process::age),
         }
     }
@@ -71,10 +72,10 @@ pub fn busy(root: &Path) -> Option<Busy> {
         let path = root.join(path);
         // What is not there, or what we may not lock, is nothing we could wait for.
         let Ok(file) = OpenOptions::new().read(true).write(true).open(&path) else { continue };
-        match in_the_way(&file) {
+        match locks::record_lock_holder(&file) {
             Holder::Nobody => {}
             Holder::Process(process) => return Some(Busy::of(what, path, Some(process))),
-            Holder::Unnamed => return Some(Busy::of(what, path, lock::holder(&file))),
+            Holder::Unnamed => return Some(Busy::of(what, path, locks::lock_holder(&file))),
         }
     }
     let path = root.join(THERE.0);
@@ -89,59 +90,7 @@ pub fn wait(busy: &Busy) -> io::Result<()> {
         return wait_until_gone(busy);
     }
     let file = OpenOptions::new().read(true).write(true).open(&busy.path)?;
-    wait_for_lock(&file)
-}
-
-/// Waits for an open-file-description lock on the whole file, which meets the record locks of others: fcntl(2).
-#[expect(unsafe_code, reason = "rustix has no open-file-description locks")]
-fn wait_for_lock(file: &File) -> io::Result<()> {
-    let request = whole_file();
-    loop {
-        // SAFETY: the descriptor is open as long as `file`, and the kernel reads one `flock` structure.
-        let answer =
-            unsafe { libc::fcntl(file.as_raw_fd(), libc::F_OFD_SETLKW, &raw const request) };
-        if answer == 0 {
-            return Ok(());
-        }
-        let error = io::Error::last_os_error();
-        if error.kind() != io::ErrorKind::Interrupted {
-            return Err(error);
-        }
-    }
-}
-
-/// Whose lock on the file ours would have to wait for. Nothing is locked for this: whoever comes at that moment and does not
-/// wait is not sent away.
-#[expect(unsafe_code, reason = "rustix has no open-file-description locks")]
-fn in_the_way(file: &File) -> Holder {
-    let mut request = whole_file();
-    // SAFETY: the descriptor is open as long as `file`, and the kernel writes one `flock` structure.
-    let answer = unsafe { libc::fcntl(file.as_raw_fd(), libc::F_OFD_GETLK, &raw mut request) };
-    let is_held = answer == 0 && i32::from(request.l_type) != libc::F_UNLCK;
-    match u32::try_from(request.l_pid) {
-        _ if !is_held => Holder::Nobody,
-        Ok(process) if process > 0 => Holder::Process(process),
-        _ => Holder::Unnamed,
-    }
-}
-
-/// Whose a lock is that ours would have to wait for.
-enum Holder {
-    Nobody,
-    Process(u32),
-    /// Of an open file description, which processes may share.
-    Unnamed,
-}
-
-#[expect(clippy::cast_possible_truncation, reason = "the constants are small, the fields short")]
-fn whole_file() -> libc::flock {
-    libc::flock {
-        l_type: libc::F_WRLCK as i16,
-        l_whence: libc::SEEK_SET as i16,
-        l_start: 0,
-        l_len: 0,
-        l_pid: 0,
-    }
+    locks::take_record_lock(&file, true, || false).map(drop)
 }
 
 /// A process that has the file open.

@@ -28,11 +28,6 @@ pub(crate) fn session(pid: u32) -> Option<u32> {
     words.nth(2)?.parse().ok().filter(|_| !has_ended)
 }
 
-/// A process's command name.
-pub(crate) fn name(pid: u32) -> String {
-    fs::read_to_string(format!("/proc/{pid}/comm")).unwrap_or_default().trim().to_owned()
-}
-
 /// For how many seconds a process has been there.
 pub(crate) fn age(pid: u32) -> Option<u64> {
     let ticks = rustix::param::clock_ticks_per_second();

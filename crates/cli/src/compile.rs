@@ -212,12 +212,7 @@ fn report(args: &Args, output: &Path, compiled: &Compiled, exported: Option<&Exp
 }
 
 fn complain(args: &Args, error: &CompileCommandError) {
-    let mut sentence = error.to_string();
-    let mut cause = std::error::Error::source(error);
-    while let Some(error) = cause {
-        sentence = format!("{sentence}: {error}");
-        cause = error.source();
-    }
+    let sentence = model::with_causes(error);
     if args.json {
         eprintln!("{}", serde_json::json!({ "error": sentence }));
         return;

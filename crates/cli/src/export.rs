@@ -87,17 +87,7 @@ pub(crate) fn run(args: &Args) -> ExitCode {
             Exit::Done.into()
         }
         Err(error) => {
-            let mut sentence = error.to_string();
-            let mut cause = error.source();
-            while let Some(error) = cause {
-                sentence = format!("{sentence}: {error}");
-                cause = error.source();
-            }
-            if args.json {
-                eprintln!("{}", serde_json::json!({ "error": sentence }));
-            } else {
-                eprintln!("error: {sentence}");
-            }
+            crate::help::complain(args.json, &error);
             exit_of(&error).into()
         }
     }

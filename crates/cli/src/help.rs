@@ -21,6 +21,16 @@ pub(crate) struct Man {
     folder: PathBuf,
 }
 
+/// Says why something was not done.
+pub(crate) fn complain(json: bool, error: &dyn std::error::Error) {
+    let sentence = model::with_causes(error);
+    if json {
+        eprintln!("{}", serde_json::json!({ "error": sentence }));
+    } else {
+        eprintln!("error: {sentence}");
+    }
+}
+
 /// Writes completions for a shell to standard output.
 pub(crate) fn completions(args: &Completions, mut command: clap::Command) -> ExitCode {
     clap_complete::generate(args.shell, &mut command, "packhorse", &mut io::stdout());

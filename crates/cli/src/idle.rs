@@ -63,12 +63,7 @@ pub(crate) fn run(args: &Args) -> ExitCode {
             if count == 0 { ExitCode::from(NOTHING) } else { ExitCode::SUCCESS }
         }
         Err(error) => {
-            let mut text = error.to_string();
-            let mut source = std::error::Error::source(&error);
-            while let Some(error) = source {
-                text = format!("{text}: {error}");
-                source = error.source();
-            }
+            let text = model::with_causes(&error);
             let _ = if args.json {
                 writeln!(io::stderr(), "{}", serde_json::json!({ "error": text }))
             } else {

@@ -515,7 +515,7 @@ fn write_token(file: &mut File, path: &Path, token: &Token) -> Result<(), SiteEr
 
 fn token_answer(code: &str, path: &Path) -> Answer {
     let text = format!(
-        "{0}: the token of {code}; take it there and `packhorse site attach --parent … --token {0}`\n",
+        "{0}: the token of {code}; take it there and `packhorse site attach --token {0}`, with `--parent ADDRESS` if it calls, `--called ADDRESS` if it is called\n",
         path.display()
     );
     Answer { exit: Exit::Done, json: json!({ "token": path }), text }

@@ -60,7 +60,7 @@ pub(crate) fn run(args: &Args) -> ExitCode {
         return match Tour::new(folder).journey() {
             Ok(()) => ExitCode::SUCCESS,
             Err(error) => {
-                say(&format!("\nthe tour ends here: {}", chain(&error)));
+                say(&format!("\nthe tour ends here: {}", model::with_causes(&error)));
                 Exit::Failed.into()
             }
         };
@@ -316,16 +316,6 @@ fn add_generated(path: &Path) -> Result<(), TourError> {
 
 fn text(path: &Path) -> String {
     path.display().to_string()
-}
-
-fn chain(error: &dyn std::error::Error) -> String {
-    let mut text = error.to_string();
-    let mut cause = error.source();
-    while let Some(next) = cause {
-        text = format!("{text}: {next}");
-        cause = next.source();
-    }
-    text
 }
 
 fn say(text: &str) {

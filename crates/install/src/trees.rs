@@ -272,7 +272,7 @@ impl Trees {
         }
         let packages = work.others;
         let others = claims_at(work.machine(), packages, &place)?;
-        let inherited = old.as_ref().or(others.first()).map(|claim| claim.before.clone());
+        let inherited = inherited(old.as_ref(), &others);
         let wanted = work.raw(&record.meta)?;
         if self.is_same(work, record, &place, found)? {
             let before = inherited.unwrap_or_else(|| Before::Same(found.meta.clone()));
@@ -477,6 +477,15 @@ fn name_beside(name: &[u8]) -> Vec<u8> {
     let hash = Hash::of(name).to_string();
     let mark = &hash.as_bytes()[..16.min(hash.len())];
     [&name[..room - mark.len() - 1], b"-", mark, BESIDE.as_bytes()].concat()
+}
+
+/// What was at a path before any package, by those that claim it. One that found its own content there knows no
+/// more than that: whoever kept a copy since then has what the others only remember.
+fn inherited(old: Option<&Claim>, others: &[Claim]) -> Option<Before> {
+    let mut befores = old.into_iter().chain(others).map(|claim| &claim.before);
+    let first = befores.clone().next()?;
+    let known = befores.find(|before| !matches!(before, Before::Same(_)));
+    Some(known.unwrap_or(first).clone())
 }
 
 /// The highest version declared by those whose own content stands. Where somebody changed it, and not what

@@ -10,6 +10,7 @@
 
 mod command;
 mod disk;
+pub mod locks;
 mod machine_facts;
 mod meta;
 mod resolve;

@@ -16,6 +16,7 @@ mod acl;
 mod acl_bytes;
 mod action;
 mod bytes;
+mod causes;
 mod condition;
 mod entry;
 mod export;
@@ -37,6 +38,7 @@ pub use action::{
     ServiceStep, StartType, Undo, Variable,
 };
 pub use bytes::{ParseTextError, escape, unescape};
+pub use causes::with_causes;
 pub use condition::{Comparison, Condition, Fact, Value};
 pub use entry::{Content, Entry, Extent, Kind};
 pub use export::Export;

@@ -55,12 +55,7 @@ impl Answer {
 
     /// An error with its causes, and the code to end with.
     pub(crate) fn failed(&self, exit: Exit, error: &dyn Error) -> Exit {
-        let mut sentence = error.to_string();
-        let mut source = error.source();
-        while let Some(cause) = source {
-            sentence = format!("{sentence}: {cause}");
-            source = cause.source();
-        }
+        let sentence = model::with_causes(error);
         if self.json {
             let value = serde_json::json!({
                 "result": exit, "exit-code": exit as u8, "message": sentence,

@@ -44,6 +44,14 @@ impl AddressSettings {
                 wrong(format!("`{line}` is no part of a week: write it like `mon-fri 8-18 20%`"))
             })?;
         }
+        if let Some(call) = self.call.as_deref().filter(|call| !call.is_empty()) {
+            let port = call.rsplit_once(':').filter(|(host, _)| !host.is_empty());
+            if port.is_none_or(|(_, port)| port.parse::<u16>().is_err()) {
+                return Err(wrong(format!(
+                    "`{call}` cannot be called: write it like `berlin.example.org:7482`"
+                )));
+            }
+        }
         let hours = Hours::new(percent).map_err(|error| wrong(error.to_string()))?;
         let unit = (rate / 2).clamp(UNITS.0, UNITS.1);
         let streams = self.streams.unwrap_or(4).max(1);
@@ -111,6 +119,14 @@ mod tests {
         assert_eq!(address.schedule.percent_at(0), 100);
         let slow = AddressSettings { rate: Some(1_000), ..AddressSettings::default() };
         assert_eq!(slow.to_address().unwrap().unit, 16 << 10);
+        for call in ["berlin", ":7482", "berlin:", "berlin:70000"] {
+            let call = AddressSettings { call: Some(call.to_owned()), ..slow.clone() };
+            assert!(call.to_address().unwrap_err().to_string().contains("cannot be called"));
+        }
+        for call in ["berlin:7482", "[::1]:7482", ""] {
+            let call = AddressSettings { call: Some(call.to_owned()), ..slow.clone() };
+            assert!(call.to_address().is_ok());
+        }
         let lost = AddressSettings { zone: Some("Berlin!".to_owned()), ..slow };
         assert!(lost.to_address().unwrap_err().to_string().contains("POSIX"));
     }

@@ -24,7 +24,7 @@ use utoipa::{
 };
 use utoipa_axum::{router::OpenApiRouter, routes};
 
-use crate::{AddressSettings, Server, SiteError, Status, Token, Trip, copy::sentence};
+use crate::{AddressSettings, Server, SiteError, Status, Token, Trip};
 
 /// A point to be added.
 #[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
@@ -158,7 +158,7 @@ impl IntoResponse for Refusal {
             | SiteError::Said { conflict: true, .. } => StatusCode::CONFLICT,
             _ => StatusCode::INTERNAL_SERVER_ERROR,
         };
-        said(status, &sentence(&self.0))
+        said(status, &model::with_causes(&self.0))
     }
 }
 

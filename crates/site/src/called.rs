@@ -67,6 +67,27 @@ fn is_silent(stream: &TcpStream) -> bool {
     read.is_err_and(|error| error.kind() == io::ErrorKind::WouldBlock)
 }
 
+/// As [`wait`], when the address can be had: another may have it now, or its network be away. `why` is told once
+/// of each reason.
+pub(crate) async fn wait_at_last(
+    address: SocketAddr,
+    mut why: impl FnMut(&io::Error),
+) -> SocketAddr {
+    let mut told = None;
+    loop {
+        match wait(address).await {
+            Ok(here) => return here,
+            Err(error) => {
+                if told != Some(error.kind()) {
+                    why(&error);
+                    told = Some(error.kind());
+                }
+                tokio::time::sleep(BREATH).await;
+            }
+        }
+    }
+}
+
 /// Waits for the parent at `address`, and answers with an address of this machine: who calls that talks to the parent.
 pub(crate) async fn wait(address: SocketAddr) -> io::Result<SocketAddr> {
     let outer = TcpListener::bind(address).await?;

@@ -3,7 +3,7 @@
 use std::{collections::HashSet, fs::File, io::Read, path::Path};
 
 use content::{Index, Object, Release};
-use model::{Hash, Hasher, PackageName};
+use model::{Hash, Hasher, PackageName, with_causes};
 use policy::{Cause, Fence, Observed, Switch, VersionNumber, switch};
 use serde::{Deserialize, Serialize};
 use store::{Point, PointError};
@@ -33,20 +33,9 @@ pub(crate) enum Stopped {
 
 impl From<PointError> for Stopped {
     fn from(error: PointError) -> Self {
-        let text = sentence(&error);
+        let text = with_causes(&error);
         Self::Failed(cause(&error), text)
     }
-}
-
-/// An error and what caused it, in one line.
-pub(crate) fn sentence(error: &dyn std::error::Error) -> String {
-    let mut text = error.to_string();
-    let mut source = error.source();
-    while let Some(next) = source {
-        text += &format!(": {next}");
-        source = next.source();
-    }
-    text
 }
 
 /// What stands behind a point's error, as far as anybody can tell.
@@ -152,7 +141,8 @@ pub(crate) fn complete(
     fence: Fence,
     go_on: GoOn<'_>,
 ) -> Result<(), Stopped> {
-    let index = store::releases(from, name).map_err(|error| Stopped::Source(sentence(&error)))?;
+    let index =
+        store::releases(from, name).map_err(|error| Stopped::Source(with_causes(&error)))?;
     let release = index
         .and_then(|index| index.releases.into_iter().find(|release| release.identity == identity));
     let Some(release) = release else {

@@ -5,7 +5,7 @@ use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError, atomic::Ordering};
 use policy::{Effect, Event};
 use serde_json::json;
 
-use crate::{Decided, Desk, Facts, Server, SiteError, StorageError, copy::sentence, server::log};
+use crate::{Decided, Desk, Facts, Server, SiteError, StorageError, server::log};
 
 /// Where what follows from a waiting event will be.
 type Answer = Arc<Mutex<Option<Result<Vec<Effect>, SiteError>>>>;
@@ -121,7 +121,7 @@ impl Server {
             Ok(()) | Err(SiteError::Storage(_)) => true,
             Err(SiteError::Refused(_)) => false,
             Err(error) => {
-                log("failed", &json!({ "error": sentence(&error) }));
+                log("failed", &json!({ "error": model::with_causes(&error) }));
                 true
             }
         }
@@ -130,7 +130,7 @@ impl Server {
     /// What became of the last transaction.
     pub(crate) fn note_database(&self, error: Option<&SiteError>) {
         let now = match error {
-            Some(SiteError::Storage(error)) => Some(sentence(error)),
+            Some(SiteError::Storage(error)) => Some(model::with_causes(error)),
             _ => None,
         };
         let mut known = self.database.lock().unwrap_or_else(PoisonError::into_inner);

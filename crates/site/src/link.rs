@@ -29,7 +29,6 @@ use tokio_rustls::TlsAcceptor;
 use crate::{
     Server, SiteError,
     authority::{Peer, peer},
-    copy::sentence,
     enrol::Enrolment,
     feeding::{Feeding, NotYet},
     server::log,
@@ -129,7 +128,7 @@ impl From<SiteError> for Refusal {
             SiteError::Refused(_) | SiteError::Said { conflict: true, .. } => StatusCode::CONFLICT,
             _ => StatusCode::INTERNAL_SERVER_ERROR,
         };
-        refuse(status, &sentence(&error))
+        refuse(status, &model::with_causes(&error))
     }
 }
 

@@ -13,7 +13,7 @@ use tokio::sync::mpsc;
 
 use crate::{
     Server, SiteError,
-    copy::{GoOn, Stopped, hash_of, sentence},
+    copy::{GoOn, Stopped, hash_of},
     incoming::Partial,
     uplink::{LineError, Piece, Uplink},
 };
@@ -64,7 +64,7 @@ fn disk(error: std::io::Error, needs: u64) -> Stopped {
 fn spool(error: SiteError) -> Stopped {
     match error {
         SiteError::File { source, .. } => disk(source, 0),
-        other => Stopped::Failed(Cause::InUse, sentence(&other)),
+        other => Stopped::Failed(Cause::InUse, model::with_causes(&other)),
     }
 }
 

@@ -1,4 +1,9 @@
-use std::{net::SocketAddr, sync::Arc, time::Duration};
+use std::{
+    io::ErrorKind,
+    net::SocketAddr,
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
 use serde_json::json;
 use tokio::{
@@ -13,6 +18,10 @@ use crate::{
 
 /// Attempts under way have so long to end.
 const PATIENCE: Duration = Duration::from_secs(10);
+/// Who has our address has so long to leave it.
+const TAKEN_PATIENCE: Duration = Duration::from_secs(30);
+/// Between two tries.
+const BREATH: Duration = Duration::from_millis(100);
 
 /// Where a site listens.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -90,6 +99,22 @@ pub fn serve(folder: Folder, listen: Listen) -> Result<(), SiteError> {
     Ok(())
 }
 
+/// Takes an address to listen at. Somebody who has it for a moment, as who calls from that port, is waited for.
 async fn bind(address: SocketAddr) -> Result<TcpListener, SiteError> {
-    TcpListener::bind(address).await.map_err(|source| SiteError::Listen { address, source })
+    let began = Instant::now();
+    let mut is_said = false;
+    loop {
+        match TcpListener::bind(address).await {
+            Err(error)
+                if error.kind() == ErrorKind::AddrInUse && began.elapsed() < TAKEN_PATIENCE =>
+            {
+                if !is_said {
+                    log("address-taken", &json!({ "address": address.to_string() }));
+                    is_said = true;
+                }
+                tokio::time::sleep(BREATH).await;
+            }
+            tried => return tried.map_err(|source| SiteError::Listen { address, source }),
+        }
+    }
 }

@@ -23,7 +23,7 @@ use crate::{
     authority::Authority,
     called,
     calling::Calls,
-    copy::{GoOn, Stopped, complete, look_while, remove, remove_fenced, sentence},
+    copy::{GoOn, Stopped, complete, look_while, remove, remove_fenced},
     decide::Decider,
     incoming::Incoming,
     link::Children,
@@ -153,20 +153,26 @@ impl Server {
             let why = "its keys are gone: `packhorse site attach` with a new token";
             return log("parent-silent", &json!({ "parent": parent, "why": why }));
         }
-        let address = match called::waiting_place(address) {
-            None => address.to_owned(),
-            Some(place) => match handle.block_on(called::wait(place)) {
-                Ok(here) => here.to_string(),
-                Err(error) => {
-                    let why = format!("nobody can call at {place}: {error}");
-                    return log("parent-silent", &json!({ "parent": parent, "why": why }));
-                }
-            },
-        };
-        let uplink = Uplink::new(&self.folder, parent.clone(), address, handle.clone());
+        let (parent, address) = (parent.clone(), address.to_owned());
         drop(desk);
-        let uplink = Arc::clone(self.uplink.get_or_init(|| Arc::new(uplink)));
-        handle.spawn(uplink.keep(Arc::clone(self)));
+        let (server, runtime) = (Arc::clone(self), handle.clone());
+        let Some(place) = called::waiting_place(&address) else {
+            return server.keep_line(parent, address, runtime);
+        };
+        handle.spawn(async move {
+            let here = called::wait_at_last(place, |error| {
+                let why = format!("nobody can call at {place} yet: {error}");
+                log("parent-silent", &json!({ "parent": parent, "why": why }));
+            });
+            let here = here.await;
+            server.keep_line(parent, here.to_string(), runtime);
+        });
+    }
+
+    fn keep_line(self: Arc<Self>, parent: policy::SiteCode, address: String, runtime: Handle) {
+        let made = Uplink::new(&self.folder, parent, address, runtime.clone());
+        let uplink = Arc::clone(self.uplink.get_or_init(|| Arc::new(made)));
+        runtime.spawn(uplink.keep(self));
     }
 
     pub(crate) fn uplink(&self) -> Option<Arc<Uplink>> {
@@ -381,7 +387,7 @@ impl Server {
             return Err(unreachable(format!("`{location}` is not there")));
         }
         let point = Point::open(location, std::env::vars())
-            .map_err(|error| unreachable(sentence(&error)))?;
+            .map_err(|error| unreachable(model::with_causes(&error)))?;
         match (work.kind, content) {
             (JobKind::Remove, _) => remove_fenced(&point, name, work.fence)?,
             (JobKind::Complete, Some(content)) => {
@@ -451,7 +457,7 @@ impl Server {
             .and_then(|index| index.releases.into_iter().find(|one| one.identity == identity))
             .map(|release| release.version.as_str().to_owned());
         if let Err(error) = self.desk().keep(vec![(format!("version:{identity}"), version)]) {
-            log("failed", &json!({ "error": sentence(&error) }));
+            log("failed", &json!({ "error": model::with_causes(&error) }));
         }
         Ok(Observed::Holds(number))
     }

@@ -22,7 +22,6 @@ use tokio::{
 use crate::{
     Folder, Server, SiteError,
     authority::host_name,
-    copy::sentence,
     enrol::{Enrolled, Enrolment},
     server::log,
     wire::{Frame, Frames, Held, VERSION},
@@ -127,7 +126,7 @@ impl Line {
         let request = self.client.post(format!("{}/enrolment", self.base)).json(asked);
         let answer = runtime.block_on(async {
             let answer = self.send(request, patience).await?;
-            answer.json().await.map_err(|error| LineError::Silent(sentence(&error)))
+            answer.json().await.map_err(|error| LineError::Silent(model::with_causes(&error)))
         });
         answer.map_err(|error| {
             let conflict = !matches!(error, LineError::Silent(_));
@@ -145,7 +144,7 @@ impl Line {
         let answer = match tokio::time::timeout(patience, request.send()).await {
             Err(_) => return Err(silent(format!("nothing came for {} s", patience.as_secs()))),
             Ok(Err(error)) => {
-                let why = sentence(&error);
+                let why = model::with_causes(&error);
                 return Err(if why.contains("certificate") {
                     LineError::Refused(format!(
                         "what answers at `{address}` is not the parent this site was enrolled with ({why}): set the address right, or \
@@ -186,7 +185,7 @@ impl Line {
         let bytes = tokio::time::timeout(POLL, answer.bytes())
             .await
             .map_err(|_| LineError::Silent("the parent's word did not come to its end".to_owned()))?
-            .map_err(|error| LineError::Silent(sentence(&error)))?;
+            .map_err(|error| LineError::Silent(model::with_causes(&error)))?;
         serde_json::from_slice(&bytes).map_err(|error| bad(error.to_string()))
     }
 
@@ -196,7 +195,7 @@ impl Line {
         let url = format!("{}/news?epoch={epoch}&sequence={sequence}", self.base);
         let answer = self.send(self.client.get(url), POLL).await?;
         let said: serde_json::Value =
-            answer.json().await.map_err(|error| LineError::Silent(sentence(&error)))?;
+            answer.json().await.map_err(|error| LineError::Silent(model::with_causes(&error)))?;
         Ok(said["news"].as_bool().unwrap_or_default())
     }
 
@@ -209,7 +208,8 @@ impl Line {
     ) -> Result<Index, LineError> {
         let url = format!("{}/packages/{name}/{identity}?doubt={doubt}", self.base);
         let answer = self.send(self.client.get(url), SILENCE).await?;
-        let bytes = answer.bytes().await.map_err(|error| LineError::Silent(sentence(&error)))?;
+        let bytes =
+            answer.bytes().await.map_err(|error| LineError::Silent(model::with_causes(&error)))?;
         let index = Index::parse(&bytes)
             .map_err(|error| LineError::Refused(format!("the release cannot be read: {error}")))?;
         let fits = index.name == *name
@@ -240,7 +240,7 @@ impl Line {
                 .map_err(|_| {
                     LineError::Silent(format!("nothing came for {} s", SILENCE.as_secs()))
                 })?
-                .map_err(|error| LineError::Silent(sentence(&error)))?;
+                .map_err(|error| LineError::Silent(model::with_causes(&error)))?;
             let Some(chunk) = chunk else { return Ok(()) };
             let come =
                 frames.take(&chunk).map_err(|error| LineError::Refused(error.to_string()))?;
@@ -340,7 +340,7 @@ impl Uplink {
         let addresses: Vec<&str> = self.address.split(',').map(str::trim).collect();
         let turn = self.turn.load(Ordering::Relaxed) % addresses.len();
         let new = Line::of(&self.folder, &self.parent, addresses[turn])
-            .map_err(|error| LineError::Silent(sentence(&error)))?;
+            .map_err(|error| LineError::Silent(model::with_causes(&error)))?;
         Ok(line.insert(new).clone())
     }
 
@@ -417,7 +417,7 @@ async fn in_thread<T: Send + 'static>(
     let server = Arc::clone(server);
     match tokio::task::spawn_blocking(move || work(&server)).await {
         Ok(Ok(done)) => Ok(done),
-        Ok(Err(error)) => Err(LineError::Refused(sentence(&error))),
+        Ok(Err(error)) => Err(LineError::Refused(model::with_causes(&error))),
         Err(_) => Err(LineError::Refused("a fault of the site: see its log".to_owned())),
     }
 }

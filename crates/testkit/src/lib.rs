@@ -7,8 +7,10 @@
 //! - with the feature `s3`, an S3 server over a socket;
 //! - a [`Wan`] is a thin, lossy wire between two network namespaces;
 //! - a [`Network`] is several of them between several;
+//! - a [`free_address`] is one to listen at;
 //! - a [`Picture`] is everything a tree holds, to compare with another.
 
+mod free_address;
 mod picture;
 mod postgres;
 #[cfg(feature = "s3")]
@@ -19,6 +21,7 @@ mod sim_facts;
 mod stepped;
 mod wan;
 
+pub use free_address::free_address;
 pub use picture::{Picture, Seen};
 pub use postgres::PostgresServer;
 #[cfg(feature = "s3")]

@@ -182,17 +182,6 @@ fn span(seconds: u64) -> String {
     }
 }
 
-/// An error with its causes, in one sentence.
-pub(crate) fn text_of(error: &dyn std::error::Error) -> String {
-    let mut text = error.to_string();
-    let mut cause = error.source();
-    while let Some(next) = cause {
-        let _ = write!(text, ": {next}");
-        cause = next.source();
-    }
-    text
-}
-
 impl Agent {
     /// Everything about it.
     pub fn status(&self) -> Status {
@@ -251,7 +240,7 @@ impl Agent {
                         Ok(false) => {
                             serde_json::json!({ "refused": format!("`{run}` does not run") })
                         }
-                        Err(error) => serde_json::json!({ "refused": text_of(&error) }),
+                        Err(error) => serde_json::json!({ "refused": model::with_causes(&error) }),
                     }
                 }
             };

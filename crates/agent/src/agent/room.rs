@@ -3,7 +3,7 @@
 
 use rustix::event::{PollFd, PollFlags, poll};
 
-use super::{Agent, AgentError, Proof, machine, text_of};
+use super::{Agent, AgentError, Proof, machine};
 use crate::{clock, durable};
 
 /// Between two looks, in milliseconds: twice as long each time.
@@ -34,7 +34,7 @@ impl Agent {
             Some(full) => (full.since, (full.pause * 2).min(PAUSE.1)),
             None => (now, PAUSE.0),
         };
-        let why = text_of(&error);
+        let why = model::with_causes(&error);
         self.full = Some(Full { why, since, pause, again: now.saturating_add(pause) });
         Ok(())
     }

@@ -116,16 +116,7 @@ impl Answer {
 
     /// An error and its causes.
     pub(super) fn of_error(result: Exit, error: &dyn Error) -> Self {
-        let mut message = error.to_string();
-        let mut cause = error.source();
-        while let Some(next) = cause {
-            let text = next.to_string();
-            if !message.contains(&text) {
-                message = format!("{message}: {text}");
-            }
-            cause = next.source();
-        }
-        Self::new(result, message)
+        Self::new(result, model::with_causes(error))
     }
 
     /// Says it, and ends with its code.

@@ -150,12 +150,7 @@ pub(crate) fn give(json: bool, result: Result<Answer, Failure>) -> ExitCode {
             answer.exit.into()
         }
         Err(failure) => {
-            let mut sentence = failure.error.to_string();
-            let mut cause = failure.error.source();
-            while let Some(next) = cause {
-                sentence += &format!(": {next}");
-                cause = next.source();
-            }
+            let sentence = model::with_causes(&*failure.error);
             if json {
                 println!("{}", serde_json::json!({ "exit": failure.exit, "error": sentence }));
             } else {

@@ -2,11 +2,10 @@
 
 use std::{
     fs::{File, OpenOptions},
-    io,
-    os::fd::AsRawFd,
     path::Path,
 };
 
+use machine_linux::locks::{self, Holder};
 use rustix::fs::FlockOperation;
 
 use super::{LockError, Waiting};
@@ -38,13 +37,13 @@ pub(crate) fn lock_all(
         }
         let refused = |reason| LockError::Lock { path: path.clone(), reason };
         let file = OpenOptions::new().read(true).write(true).open(&path).map_err(refused)?;
-        if !record_lock(&file, false).map_err(refused)? {
+        if !locks::take_record_lock(&file, false, interrupt::is_asked).map_err(refused)? {
             let waiting = Waiting { what: name.to_owned(), holder: holder(&file) };
             if !wait {
                 return Err(LockError::Taken(waiting));
             }
             tell(&waiting);
-            if !record_lock(&file, true).map_err(refused)? {
+            if !locks::take_record_lock(&file, true, interrupt::is_asked).map_err(refused)? {
                 return Err(LockError::Taken(waiting));
             }
         }
@@ -62,7 +61,10 @@ fn lock_root(root: &Path, wait: bool, tell: &mut dyn FnMut(&Waiting)) -> Result<
         Err(rustix::io::Errno::WOULDBLOCK) => {}
         Err(error) => return Err(refused(error.into())),
     }
-    let waiting = Waiting { what: format!("`{}`", root.display()), holder: flock_holder(&file) };
+    let waiting = Waiting {
+        what: format!("`{}`", root.display()),
+        holder: locks::lock_holder(&file).and_then(named),
+    };
     if !wait {
         return Err(LockError::Taken(waiting));
     }
@@ -79,63 +81,21 @@ fn lock_root(root: &Path, wait: bool, tell: &mut dyn FnMut(&Waiting)) -> Result<
     }
 }
 
-/// An open-file-description lock on the whole file, fcntl(2): answers whether it was had. Waiting ends when we
-/// are asked to end.
-#[expect(unsafe_code, reason = "rustix has no open-file-description locks")]
-fn record_lock(file: &File, wait: bool) -> io::Result<bool> {
-    let request = whole_file();
-    let command = if wait { libc::F_OFD_SETLKW } else { libc::F_OFD_SETLK };
-    loop {
-        // SAFETY: the descriptor is open as long as `file`, and the kernel reads one `flock` structure.
-        let answer = unsafe { libc::fcntl(file.as_raw_fd(), command, &raw const request) };
-        if answer == 0 {
-            return Ok(true);
-        }
-        let error = io::Error::last_os_error();
-        match error.raw_os_error() {
-            Some(libc::EAGAIN | libc::EACCES) if !wait => return Ok(false),
-            Some(libc::EINTR) if interrupt::is_asked() => return Ok(false),
-            Some(libc::EINTR) => {}
-            _ => return Err(error),
-        }
-    }
+/// A process with its command name.
+fn named(process: u32) -> Option<(i32, String)> {
+    Some((i32::try_from(process).ok()?, locks::process_name(process)))
 }
 
 /// Who holds a record lock on the file, if it is a process.
-#[expect(unsafe_code, reason = "rustix has no open-file-description locks")]
 fn holder(file: &File) -> Option<(i32, String)> {
-    let mut request = whole_file();
-    // SAFETY: the descriptor is open as long as `file`, and the kernel writes one `flock` structure.
-    let answer = unsafe { libc::fcntl(file.as_raw_fd(), libc::F_OFD_GETLK, &raw mut request) };
-    (answer == 0 && request.l_pid > 0).then(|| (request.l_pid, name_of(request.l_pid)))
-}
-
-#[expect(clippy::cast_possible_truncation, reason = "the constants are small, the fields short")]
-fn whole_file() -> libc::flock {
-    libc::flock {
-        l_type: libc::F_WRLCK as i16,
-        l_whence: libc::SEEK_SET as i16,
-        l_start: 0,
-        l_len: 0,
-        l_pid: 0,
+    match locks::record_lock_holder(file) {
+        Holder::Process(process) => named(process),
+        Holder::Nobody | Holder::Unnamed => None,
     }
 }
 
-/// Who holds an flock on the file: `proc_locks(5)` names the process that took it.
-fn flock_holder(file: &File) -> Option<(i32, String)> {
-    use std::os::unix::fs::MetadataExt as _;
-    let inode = file.metadata().ok()?.ino().to_string();
-    let locks = std::fs::read_to_string("/proc/locks").ok()?;
-    let line = locks.lines().find(|line| {
-        line.contains("FLOCK")
-            && line.split_whitespace().any(|field| field.rsplit(':').next() == Some(&inode))
-    })?;
-    let process = line.split_whitespace().nth(4)?.parse().ok()?;
-    Some((process, name_of(process)))
-}
-
 pub(crate) fn name_of(process: i32) -> String {
-    std::fs::read_to_string(format!("/proc/{process}/comm")).unwrap_or_default().trim().to_owned()
+    u32::try_from(process).map(locks::process_name).unwrap_or_default()
 }
 
 #[cfg(test)]

@@ -27,7 +27,7 @@ impl Member {
     fn new(home: &Path, code: &str) -> Self {
         let folder = Folder::new(&home.join(code));
         site::init(&folder, code, None).unwrap();
-        let link = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+        let link = testkit::free_address();
         Self { folder, link, process: None }
     }
 
@@ -258,7 +258,7 @@ fn only_who_was_invited_is_a_child_and_only_once() {
     assert!(attach(&child, &forged).unwrap_err().contains("does not count here"));
     // Whoever answers there with another authority is not the parent.
     let mut stranger = Member::new(&home.join("stranger"), "TOP");
-    stranger.link = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+    stranger.link = testkit::free_address();
     stranger.start();
     let elsewhere =
         site::attach(&child.folder, &Way::Calls(stranger.link.to_string()), &write(home, &token))
@@ -285,7 +285,7 @@ fn a_child_that_cannot_call_is_called_whoever_is_killed() {
     let home = temp.path();
     let mut top = Member::new(home, "TOP");
     top.start();
-    let place = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+    let place = testkit::free_address();
     let address = AddressSettings { call: Some(place.to_string()), ..rate(4_000_000) };
     let token = top.client().add_child("CHILD", address).unwrap();
     let mut child = Member::new(home, "CHILD");
@@ -317,4 +317,18 @@ fn a_child_that_cannot_call_is_called_whoever_is_killed() {
     child.kill();
     let why = wait("it is said", || top.client().status().ok()?.children[0].why.clone());
     assert!(why.contains("refused") || why.contains("hung up"), "{why}");
+}
+
+#[test]
+fn an_address_somebody_has_for_a_moment_is_waited_for() {
+    let temp = tempfile::tempdir().unwrap();
+    let mut top = Member::new(temp.path(), "TOP");
+    let taken = TcpListener::bind(top.link).unwrap();
+    top.process = Some(Process::start_with(&top.folder, Some(top.link)));
+    let log = top.folder.path().with_extension("log");
+    wait("it is said", || {
+        std::fs::read_to_string(&log).ok()?.contains("address-taken").then_some(())
+    });
+    drop(taken);
+    top.client();
 }

@@ -150,3 +150,25 @@ fn folders_of_several_packages_get_their_first_time_back_in_every_order() {
         same(&pristine, &root.whole());
     }
 }
+
+/// The first found its own content there and kept no copy; the second did when it replaced it; the third found the
+/// second's. Whoever goes last brings back what was there.
+#[test]
+fn what_one_found_there_comes_back_when_another_replaced_it() {
+    let content = ["as it was\n", "another\n", "another\n"];
+    for remove in ORDERS {
+        let root = Root::new();
+        root.put("opt/there", content[0]);
+        let pristine = root.whole();
+        for (name, content) in NAMES.into_iter().zip(content) {
+            let mut sample = Sample::new(name, "1");
+            let tree = sample.tree("/opt");
+            sample.file(tree, "there", content.as_bytes());
+            drop(root.install(&sample));
+        }
+        for which in remove {
+            root.uninstall_all_of(NAMES[which]);
+        }
+        same(&pristine, &root.whole());
+    }
+}

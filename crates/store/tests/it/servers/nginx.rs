@@ -1,7 +1,7 @@
 //! nginx from Debian's packages: `cargo xtask test` installs it.
 
 use std::{
-    net::{SocketAddr, TcpListener},
+    net::SocketAddr,
     path::{Path, PathBuf},
     process::{Command, Stdio},
     sync::atomic::Ordering,
@@ -23,8 +23,7 @@ impl Nginx {
     /// `server` are lines of its server block, `http` of what is around it.
     fn start(root: &Path, http: &str, server: &str) -> Self {
         let folder = tempfile::tempdir().unwrap();
-        // Whoever is free now is taken by nginx in a moment; should somebody be faster, it says so and fails.
-        let address = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+        let address = testkit::free_address();
         let (scheme, tls) =
             if server.contains("ssl_certificate") { ("https", " ssl") } else { ("http", "") };
         let at = folder.path().display();
