@@ -43,6 +43,7 @@ mod storage;
 mod tree;
 mod upkeep;
 mod uplink;
+mod watchdog;
 mod wire;
 
 pub use address::AddressSettings;

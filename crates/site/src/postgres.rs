@@ -1,4 +1,5 @@
 mod batch;
+mod tls;
 
 use std::time::Duration;
 
@@ -7,6 +8,8 @@ use postgres::{
     Client, Config, NoTls, SimpleQueryMessage, config::Host,
     fallible_iterator::FallibleIterator as _,
 };
+
+use tokio_postgres_rustls::MakeRustlsConnect;
 
 use self::batch::{Batch, Session};
 use crate::{
@@ -42,6 +45,7 @@ const SETTINGS: &str = "SET idle_in_transaction_session_timeout = '10s'; SET loc
 /// Tables in a PostgreSQL database. Any number of processes may be on it: whoever holds the row of the clock decides.
 pub struct Postgres {
     config: Config,
+    tls: Option<MakeRustlsConnect>,
     client: Option<Session>,
     turn: Option<(Turn, i64)>,
 }
@@ -64,14 +68,16 @@ fn address(config: &Config) -> String {
 
 impl Postgres {
     /// Connects to a database, such as `postgres://site@/top?host=/run/postgresql`, and takes its schema to the newest.
+    /// With `sslrootcert=FILE` the connection is encrypted, and only a server that this authority signed, by the name in the
+    /// URL, counts; over a network, without it, it is not encrypted.
     pub fn open(url: &str) -> Result<Self, StorageError> {
-        let mut config: Config = url.parse().map_err(failed("reading its address"))?;
+        let (mut config, tls) = tls::read(url)?;
         config
             .application_name("packhorse site")
             .connect_timeout(Duration::from_secs(5))
             .tcp_user_timeout(Duration::from_secs(20))
             .keepalives_idle(Duration::from_secs(10));
-        let mut new = Self { config, client: None, turn: None };
+        let mut new = Self { config, tls, client: None, turn: None };
         let mut client = new.connect()?;
         migrate(&mut client)?;
         new.client = Some(Session::new(client));
@@ -79,7 +85,11 @@ impl Postgres {
     }
 
     fn connect(&self) -> Result<Client, StorageError> {
-        let mut client = self.config.connect(NoTls).map_err(failed("connecting to it"))?;
+        let connected = match &self.tls {
+            Some(tls) => self.config.connect(tls.clone()),
+            None => self.config.connect(NoTls),
+        };
+        let mut client = connected.map_err(failed("connecting to it"))?;
         client.batch_execute(SETTINGS).map_err(failed("setting it up"))?;
         Ok(client)
     }
@@ -257,7 +267,8 @@ impl Storage for Postgres {
     }
 
     fn hearing(&self) -> Option<Box<dyn Hearing>> {
-        let of = Self { config: self.config.clone(), client: None, turn: None };
+        let (config, tls) = (self.config.clone(), self.tls.clone());
+        let of = Self { config, tls, client: None, turn: None };
         Some(Box::new(Heard { of, client: None }))
     }
 }

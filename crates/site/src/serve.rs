@@ -13,7 +13,7 @@ use tokio::{
 
 use crate::{
     Folder, Server, SiteError, api, calling, folder::write_durably, link, process::Process,
-    server::log,
+    server::log, watchdog,
 };
 
 /// Attempts under way have so long to end.
@@ -73,11 +73,13 @@ pub fn serve(folder: Folder, listen: Listen) -> Result<(), SiteError> {
         let connected = tokio::task::spawn_blocking(move || connecting.connect(&handle)).await;
         connected.map_err(|error| cannot(std::io::Error::other(error)))?;
         let app = api::router(server.clone(), token);
+        watchdog::begin(&server);
         let stopped = async move {
             tokio::select! {
                 _ = stop.recv() => {}
                 _ = interrupt.recv() => {}
             }
+            watchdog::end();
         };
         axum::serve(listener, app).with_graceful_shutdown(stopped).await.map_err(cannot)?;
         calls.abort();

@@ -68,10 +68,13 @@ pub struct Server {
     pub(crate) database: Mutex<Option<String>>,
     /// Bytes hashed per second when nobody asks.
     scrub: u64,
+    components: Mutex<Components>,
 }
 
 /// What is being received right now.
 type Transfers = BTreeMap<(PlaceId, PackageId), Transfer>;
+/// Threads that end when the site does, by name.
+type Components = Vec<(&'static str, thread::JoinHandle<()>)>;
 
 /// What a worker needs to know of its work.
 struct Order {
@@ -121,6 +124,7 @@ impl Server {
             transfers: Mutex::default(),
             database: Mutex::default(),
             scrub: settings.scrub.unwrap_or(SCRUB),
+            components: Mutex::default(),
         });
         server.set_addresses();
         if alone {
@@ -132,15 +136,28 @@ impl Server {
             server.measure(place);
         }
         server.event(Event::Timer)?;
-        let timer = Arc::clone(&server);
-        thread::spawn(move || timer.keep_time());
-        let scrubber = Arc::clone(&server);
-        thread::spawn(move || scrubber.scrub());
+        server.component("time", Self::keep_time);
+        server.component("scrub", Self::scrub);
         if let Some(hearing) = hearing {
-            let server = Arc::clone(&server);
-            thread::spawn(move || server.hear(hearing));
+            server.component("hearing", move |server| server.hear(hearing));
         }
         Ok(server)
+    }
+
+    /// Work that goes on as long as the site runs.
+    fn component(
+        self: &Arc<Self>,
+        name: &'static str,
+        work: impl FnOnce(&Arc<Self>) + Send + 'static,
+    ) {
+        let server = Arc::clone(self);
+        let thread = thread::spawn(move || work(&server));
+        self.components().push((name, thread));
+    }
+
+    /// What is to run as long as the site does.
+    pub(crate) fn components(&self) -> MutexGuard<'_, Components> {
+        self.components.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Calls the parent from now on, if the site was enrolled with one.

@@ -208,8 +208,12 @@ impl<'p> Assembly<'p> {
         })
     }
 
-    /// Unpacks it into a nameless file of `folder`.
-    pub(crate) fn unpack(&mut self, folder: &Path) -> Result<Unpacked, FetchError> {
+    /// Unpacks it into a nameless file of `folder`; `each` hears of every file.
+    pub(crate) fn unpack(
+        &mut self,
+        folder: &Path,
+        each: &mut dyn FnMut(),
+    ) -> Result<Unpacked, FetchError> {
         let cannot =
             |source| PointError::File { doing: "writing", path: folder.to_owned(), source };
         let data = tempfile::tempfile_in(folder).map_err(cannot)?;
@@ -220,6 +224,7 @@ impl<'p> Assembly<'p> {
             let catalogue = work.catalogue;
             for entry in catalogue.entries() {
                 let entry = entry.map_err(AssembleError::from)?;
+                each();
                 for place in &entry.places {
                     work.chunk(place, &mut chunk)?;
                     out.write_all(&chunk).map_err(cannot)?;

@@ -34,6 +34,10 @@ impl Process {
 
     /// The same, listening for children.
     pub(crate) fn start_with(folder: &Folder, link: Option<SocketAddr>) -> Self {
+        Self::start_in(folder, link, &[])
+    }
+
+    fn start_in(folder: &Folder, link: Option<SocketAddr>, environment: &[(&str, &str)]) -> Self {
         let _ = std::fs::remove_file(folder.address());
         let log = folder.path().with_extension("log");
         let log = std::fs::OpenOptions::new().create(true).append(true).open(log).unwrap();
@@ -41,6 +45,7 @@ impl Process {
         command
             .args(["--exact", "process::serves_if_asked_to", "--nocapture"])
             .env(DATA, folder.path())
+            .envs(environment.iter().copied())
             .stdout(Stdio::null())
             .stderr(log);
         if let Some(link) = link {
@@ -204,6 +209,30 @@ fn sigterm_ends_it_and_a_second_one_beside_it_is_refused() {
     assert!(process.0.wait().unwrap().success());
     assert!(asked.status().is_err() && !folder.address().exists());
     assert!(folder.status().unwrap().is_settled(), "the tables are read without it");
+}
+
+#[test]
+fn the_service_manager_hears_that_it_is_ready_alive_and_ending() {
+    let home = tempfile::tempdir().unwrap();
+    let folder = Folder::new(&home.path().join("site"));
+    site::init(&folder, "TOP", None).unwrap();
+    let path = home.path().join("manager");
+    let manager = std::os::unix::net::UnixDatagram::bind(&path).unwrap();
+    manager.set_read_timeout(Some(Duration::from_mins(1))).unwrap();
+    let environment = [("NOTIFY_SOCKET", path.to_str().unwrap()), ("WATCHDOG_USEC", "300000")];
+    let process = Process::start_in(&folder, None, &environment);
+    let hear = || {
+        let mut word = [0; 200];
+        let length = manager.recv(&mut word).expect("a word in time");
+        String::from_utf8_lossy(&word[..length]).into_owned()
+    };
+    assert_eq!(hear(), "READY=1\n");
+    for _ in 0..5 {
+        assert_eq!(hear(), "WATCHDOG=1\nSTATUS=0 jobs\n");
+    }
+    process.signal(rustix::process::Signal::TERM);
+    let last = std::iter::repeat_with(hear).find(|word| !word.starts_with("WATCHDOG"));
+    assert_eq!(last.unwrap(), "STOPPING=1\n");
 }
 
 #[test]

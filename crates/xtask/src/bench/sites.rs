@@ -52,6 +52,7 @@ pub(crate) fn run(args: &Args) -> Result<()> {
         rows.extend(databases::decisions(args.seconds)?);
         rows.push(chain::idle()?);
         rows.extend(chain::chain(args.size)?);
+        rows.push(chain::update()?);
     }
     let mut table = "| what | measured | bar | |\n|---|---|---|---|\n".to_owned();
     for Row { what, measured, bar, met } in &rows {
