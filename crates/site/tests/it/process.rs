@@ -71,19 +71,27 @@ impl Drop for Process {
     }
 }
 
-pub(crate) fn wait<T>(what: &str, mut ask: impl FnMut() -> Option<T>) -> T {
+pub(crate) fn wait<T>(what: &str, ask: impl FnMut() -> Option<T>) -> T {
+    wait_or(|| what.to_owned(), ask)
+}
+
+fn wait_or<T>(what: impl Fn() -> String, mut ask: impl FnMut() -> Option<T>) -> T {
     let began = Instant::now();
     loop {
         if let Some(answer) = ask() {
             return answer;
         }
-        assert!(began.elapsed() < Duration::from_mins(1), "{what}");
+        assert!(began.elapsed() < Duration::from_mins(1), "{}", what());
         std::thread::park_timeout(Duration::from_millis(2));
     }
 }
 
 pub(crate) fn client(folder: &Folder) -> Client {
-    wait("the site listens", || Client::local(folder).ok().filter(|client| client.status().is_ok()))
+    let why = || {
+        let log = std::fs::read_to_string(folder.path().with_extension("log"));
+        format!("the site listens; its log: {}", log.unwrap_or_default())
+    };
+    wait_or(why, || Client::local(folder).ok().filter(|client| client.status().is_ok()))
 }
 
 pub(crate) fn settled(client: &Client) -> Status {
