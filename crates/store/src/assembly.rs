@@ -19,6 +19,7 @@ use self::following::Following;
 pub(crate) use self::following::as_frame;
 use crate::{
     FetchError, Point, PointError,
+    follow::REMEMBERED,
     frames::{FrameFile, Frames},
     unpacked::Unpacked,
 };
@@ -177,7 +178,7 @@ impl<'p> Assembly<'p> {
     pub(crate) fn write(&mut self, out: &File, came: Came<'_>) -> Result<(), FetchError> {
         let identity = self.catalogue.identity();
         let header = self.catalogue.header().clone();
-        let settings = Settings { level: 1, frame: 2 << 20, workers: 2 };
+        let settings = Settings { level: 1, frame: 2 << 20, workers: 2, remembered: REMEMBERED };
         self.while_fetching(came, |work| {
             let stopped = |source| FetchError::Write { source };
             let out = BufWriter::with_capacity(1 << 20, out);
