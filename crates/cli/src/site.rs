@@ -68,6 +68,10 @@ enum Command {
         /// Where to listen for child sites; without it, and without `link` in `site.toml`, none can call.
         #[arg(long, value_name = "ADDRESS")]
         link: Option<SocketAddr>,
+        /// Where to listen for those who read packages: `packhorse fetch --from http://…`. Without it, and without `content` in
+        /// `site.toml`, only the site's distribution points are read.
+        #[arg(long, value_name = "ADDRESS")]
+        content: Option<SocketAddr>,
     },
     /// Make this site a child of the one a token comes from; it must not run.
     #[command(
@@ -364,10 +368,11 @@ fn answer(args: &Args) -> Result<Answer, SiteError> {
             ::site::init(&folder, code, database.as_deref())?;
             done(format!("{}: site {code}\n", args.data.display()))
         }
-        Command::Serve { listen, link } => {
+        Command::Serve { listen, link, content } => {
             let settings = folder.settings()?;
             let api = listen.unwrap_or(settings.listen());
-            ::site::serve(folder, Listen { api, link: link.or(settings.link) })?;
+            let (link, content) = (link.or(settings.link), content.or(settings.content));
+            ::site::serve(folder, Listen { api, link, content })?;
             done(String::new())
         }
         Command::Attach { parent, called, token } => {

@@ -33,6 +33,7 @@ mod locations;
 mod others;
 mod postgres;
 mod process;
+mod readers;
 mod receive;
 mod serve;
 mod server;

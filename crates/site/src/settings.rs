@@ -23,6 +23,9 @@ pub struct SiteSettings {
     /// Where to listen for child sites.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub link: Option<SocketAddr>,
+    /// Where to listen for those who read packages; then the site is a distribution point itself.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub content: Option<SocketAddr>,
     /// A worker that shows no progress for so many seconds has lost its job. At least 15.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub lease: Option<u64>,

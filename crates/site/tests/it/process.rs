@@ -14,13 +14,15 @@ use crate::world::{held, name, package_file};
 
 const DATA: &str = "PACKHORSE_TEST_SITE";
 const LINK: &str = "PACKHORSE_TEST_LINK";
+const CONTENT: &str = "PACKHORSE_TEST_CONTENT";
 
 /// Not a test of its own: what the process below runs.
 #[test]
 fn serves_if_asked_to() {
     if let Some(data) = std::env::var_os(DATA) {
-        let link = std::env::var(LINK).ok().map(|link| link.parse().unwrap());
-        let listen = site::Listen { api: "127.0.0.1:0".parse().unwrap(), link };
+        let address = |name| std::env::var(name).ok().map(|text: String| text.parse().unwrap());
+        let (link, content) = (address(LINK), address(CONTENT));
+        let listen = site::Listen { api: "127.0.0.1:0".parse().unwrap(), link, content };
         site::serve(Folder::new(Path::new(&data)), listen).unwrap();
     }
 }
@@ -209,7 +211,7 @@ fn sigterm_ends_it_and_a_second_one_beside_it_is_refused() {
     let asked = client(&folder);
     let busy = site::serve(
         folder.clone(),
-        site::Listen { api: "127.0.0.1:0".parse().unwrap(), link: None },
+        site::Listen { api: "127.0.0.1:0".parse().unwrap(), link: None, content: None },
     );
     assert!(matches!(busy, Err(site::SiteError::InUse { .. })), "{busy:?}");
     let id = rustix::process::Pid::from_child(&process.0);
@@ -241,6 +243,41 @@ fn the_service_manager_hears_that_it_is_ready_alive_and_ending() {
     process.signal(rustix::process::Signal::TERM);
     let last = std::iter::repeat_with(hear).find(|word| !word.starts_with("WATCHDOG"));
     assert_eq!(last.unwrap(), "STOPPING=1\n");
+}
+
+#[test]
+fn a_site_is_a_distribution_point_for_readers_and_shows_nothing_else() {
+    let home = tempfile::tempdir().unwrap();
+    let folder = Folder::new(&home.path().join("site"));
+    site::init(&folder, "TOP", None).unwrap();
+    let at = testkit::free_address().to_string();
+    let _process = Process::start_in(&folder, None, &[(CONTENT, &at)]);
+    let file = package_file(home.path(), "redis", "1");
+    client(&folder).publish(&file, false).unwrap();
+    let point = store::Point::open(&format!("http://{at}"), []).unwrap();
+    let options = store::FetchOptions::default();
+    let mut wanted = store::wanted(&point, &name("redis"), &options, None).unwrap();
+    let to = home.path().join("fetched");
+    wanted.fetch(&to, &mut |_, _, _| {}).unwrap();
+    let identity = |path: &Path| {
+        package::PackageReader::open(std::fs::File::open(path).unwrap()).unwrap().identity()
+    };
+    assert_eq!(identity(&to), identity(&file));
+    for path in [
+        "token",
+        "site.db",
+        "names/../../token",
+        "names/%2e%2e/%2e%2e/token",
+        "names",
+        "",
+        "v1/status",
+    ] {
+        let url = format!("http://{at}/{path}");
+        let said = reqwest::blocking::get(&url).unwrap();
+        assert!(said.status().is_client_error(), "{url}: {}", said.status());
+    }
+    let written = reqwest::blocking::Client::new().put(format!("http://{at}/names/redis")).send();
+    assert!(written.unwrap().status().is_client_error());
 }
 
 #[test]
