@@ -7,8 +7,9 @@ use operate::Exit;
 use rcgen::KeyPair;
 
 use crate::{
-    durable,
+    clock, durable,
     identity::{Identity, IdentityError, identity},
+    journal::{Journal, JournalError},
     lock::{TakeError, become_only},
     site::{Place, SiteError, enroll, public},
     state::StateFolder,
@@ -23,6 +24,9 @@ pub(crate) enum EnrollError {
     /// It is not known who this machine is.
     #[error(transparent)]
     Identity(#[from] IdentityError),
+    /// Its history cannot be used.
+    #[error(transparent)]
+    Journal(#[from] JournalError),
     /// The token.
     #[error("`{path}` is no token: {reason}; `packhorse site client token` at the site makes one")]
     Token {
@@ -100,7 +104,9 @@ pub(crate) fn enrol(
     state.make().map_err(disk("making the agent's state folder"))?;
     let _only = become_only(state.path())?;
     let [one, two] = state.identity();
-    let (held, _) = identity([&one, &two])?;
+    let (held, is_first) = identity([&one, &two])?;
+    // Who has an identity has a history, or lost it: one that begins here has an empty one.
+    Journal::open(state.history(), !is_first, clock::dice())?;
     let at = site.map(str::to_owned).or(token.at);
     let at = at.ok_or_else(|| EnrollError::Nowhere(token.site.clone()))?;
     let addresses = at.split(',').map(|one| one.trim().to_owned()).collect();

@@ -174,8 +174,8 @@ impl Machine {
     }
 
     fn enroll(&self, token: &std::path::Path, more: &[&str]) -> Output {
-        let mut command = self.agent(&["enroll", "--json", "--token"]);
-        command.arg(token).arg("--root").arg(self.path("root")).args(more);
+        let mut command = self.agent(&["enroll", "--json"]);
+        command.arg("--token").arg(token).arg("--root").arg(self.path("root")).args(more);
         command.output().unwrap()
     }
 
@@ -185,14 +185,14 @@ impl Machine {
     }
 
     fn start(&self) -> Running {
-        let mut command = self.agent(&["run", "--root"]);
-        command.arg(self.path("root")).stdout(Stdio::null()).stderr(Stdio::inherit());
+        let mut command = self.agent(&["run"]);
+        command.arg("--root").arg(self.path("root")).stdout(Stdio::null()).stderr(Stdio::inherit());
         Running(command.spawn().unwrap())
     }
 
     fn once(&self) -> Output {
-        let mut command = self.agent(&["run", "--once", "--json", "--root"]);
-        command.arg(self.path("root")).output().unwrap()
+        let mut command = self.agent(&["run", "--once", "--json"]);
+        command.arg("--root").arg(self.path("root")).output().unwrap()
     }
 
     fn status(&self) -> serde_json::Value {
@@ -276,7 +276,7 @@ fn a_package_comes_from_the_points_the_site_names_and_is_in_the_inventory() {
     let hello = model::PackageName::new("hello").unwrap();
     top.ask().assign(&hello, &["here".to_owned()], true).unwrap();
     until("it is there", || top.ask().status().ok().filter(site::Status::is_settled));
-    let rule = "installed(\"hello\")".to_owned();
+    let rule = "\"hello\" in packages".to_owned();
     let has = CollectionSpec { name: "has".into(), rule: Some(rule), ..CollectionSpec::default() };
     top.ask().save_collection(&has).unwrap();
     let new = NewDeployment {
