@@ -1,5 +1,7 @@
 //! `packhorse site`: a site made, run, asked and looked after.
 
+mod clients;
+
 use std::{
     fs::{File, OpenOptions},
     io::{IsTerminal as _, Write as _},
@@ -172,6 +174,30 @@ enum Command {
     Courier {
         #[command(subcommand)]
         command: Courier,
+    },
+    /// Look after clients: machines that are managed from this site.
+    #[command(after_help = "Example:\n  packhorse site client list")]
+    Client {
+        #[command(subcommand)]
+        command: clients::ClientCommand,
+    },
+    /// Have clients run a package or a command.
+    #[command(
+        after_help = "Examples:\n  packhorse site deploy redis --to web --wave 5%,soak=3600 --wave 100%\n  \
+packhorse site deploy --id motd --everybody -- /usr/local/bin/motd --new"
+    )]
+    Deploy(Box<clients::Deploy>),
+    /// Look after deployments.
+    #[command(after_help = "Example:\n  packhorse site deployment list")]
+    Deployment {
+        #[command(subcommand)]
+        command: clients::DeploymentCommand,
+    },
+    /// Look after collections: clients that belong together.
+    #[command(after_help = "Example:\n  packhorse site collection list")]
+    Collection {
+        #[command(subcommand)]
+        command: clients::CollectionCommand,
     },
     /// Look after distribution points.
     #[command(after_help = "Example:\n  packhorse site dp add berlin /srv/packages")]
@@ -437,6 +463,10 @@ fn answer(args: &Args) -> Result<Answer, SiteError> {
             Courier::Export { to, child } => client()?.courier_export(to, child)?,
             Courier::Import { from } => client()?.courier_import(from)?,
         }),
+        Command::Client { command } => clients::client(&folder, command)?,
+        Command::Deploy(args) => clients::deploy(&folder, args)?,
+        Command::Deployment { command } => clients::deployment(&folder, command)?,
+        Command::Collection { command } => clients::collection(&folder, command)?,
         Command::Dp { command } => point(&folder, command)?,
     })
 }

@@ -29,6 +29,7 @@ use tokio_rustls::TlsAcceptor;
 use crate::{
     Server, SiteError,
     authority::{Peer, peer},
+    clients,
     enrol::Enrolment,
     feeding::{Feeding, NotYet},
     server::log,
@@ -144,7 +145,8 @@ fn router(server: App) -> Router {
         .route("/packages/{name}/{identity}", get(release))
         .route("/packages/{name}/{identity}/objects/{object}", get(object))
         .fallback(|| async { refuse(StatusCode::BAD_REQUEST, "no such request in this version") })
-        .layer(DefaultBodyLimit::max(LONGEST));
+        .layer(DefaultBodyLimit::max(LONGEST))
+        .nest("/client", clients::line_routes());
     Router::new()
         .nest(&format!("/link/{VERSION}"), routes)
         .fallback(|| async {
@@ -176,8 +178,10 @@ impl Answering {
         else {
             return;
         };
-        let caller = stream.get_ref().1.peer_certificates().and_then(|chain| peer(chain.first()?));
-        let service = TowerToHyperService::new(self.app.layer(Extension(caller)));
+        let certificate = stream.get_ref().1.peer_certificates().and_then(<[_]>::first);
+        let (caller, client) = (certificate.and_then(peer), certificate.and_then(clients::caller));
+        let app = self.app.layer(Extension(caller)).layer(Extension(client));
+        let service = TowerToHyperService::new(app);
         let mut builder = Builder::new(TokioExecutor::new()).http2_only();
         builder
             .http2()

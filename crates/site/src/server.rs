@@ -23,6 +23,7 @@ use crate::{
     authority::Authority,
     called,
     calling::Calls,
+    clients::Clients,
     copy::{GoOn, Stopped, complete, look_while, remove, remove_fenced},
     decide::Decider,
     incoming::Incoming,
@@ -57,6 +58,7 @@ pub struct Server {
     store: Point,
     pub(crate) authority: Authority,
     pub(crate) children: Mutex<Children>,
+    pub(crate) clients: Arc<Clients>,
     pub(crate) sending: Mutex<Sending>,
     /// Children that this site calls, because they cannot.
     pub(crate) calls: watch::Sender<Calls>,
@@ -104,6 +106,8 @@ impl Server {
         let store = Point::open(&folder.store().to_string_lossy(), [])?;
         let hearing = desk.hearing();
         let authority = Authority::of(&folder, desk.site().code())?;
+        let known = (desk.site().code().clone(), desk.site().epoch(), desk.moment());
+        let clients = Arc::new(Clients::open(&folder, &settings, known)?);
         let incoming = Incoming::new(folder.spool().join("incoming"));
         let server = Arc::new(Self {
             folder,
@@ -116,6 +120,7 @@ impl Server {
             store,
             authority,
             children: Mutex::default(),
+            clients,
             sending: Mutex::default(),
             calls: watch::Sender::default(),
             began: Instant::now(),
@@ -136,8 +141,10 @@ impl Server {
             server.measure(place);
         }
         server.event(Event::Timer)?;
+        server.settle_client_settings()?;
         server.component("time", Self::keep_time);
         server.component("scrub", Self::scrub);
+        server.component("clients", Self::look_after_clients);
         if let Some(hearing) = hearing {
             server.component("hearing", move |server| server.hear(hearing));
         }
@@ -670,7 +677,7 @@ impl Server {
         if let Some(place) = place {
             self.measure(place);
         }
-        Ok(())
+        self.settle_client_settings()
     }
 
     /// Removes a point: cleaned first, or forgotten as it is.
@@ -760,6 +767,7 @@ impl Server {
         while !self.works().is_empty() && Instant::now() < until {
             drop(self.changed.wait_timeout(self.desk(), Duration::from_millis(10)));
         }
+        self.clients().settle();
     }
 }
 
