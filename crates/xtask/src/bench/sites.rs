@@ -45,14 +45,22 @@ struct Row {
 }
 
 pub(crate) fn run(args: &Args) -> Result<()> {
+    let mut rows = Vec::new();
+    let mut take = |more: Vec<Row>| {
+        // Said at once: all of it takes a while.
+        for Row { what, measured, .. } in &more {
+            println!("{what}: {measured}");
+        }
+        rows.extend(more);
+    };
     // First, so that the most memory there ever was is the plan's.
-    let mut rows = plan()?;
-    rows.push(one_dead()?);
+    take(plan()?);
+    take(vec![one_dead()?]);
     if !args.pure {
-        rows.extend(databases::decisions(args.seconds)?);
-        rows.push(chain::idle()?);
-        rows.extend(chain::chain(args.size)?);
-        rows.push(chain::update()?);
+        take(databases::decisions(args.seconds)?);
+        take(vec![chain::idle()?]);
+        take(chain::chain(args.size)?);
+        take(vec![chain::update()?]);
     }
     let mut table = "| what | measured | bar | |\n|---|---|---|---|\n".to_owned();
     for Row { what, measured, bar, met } in &rows {

@@ -119,7 +119,10 @@ pub(super) fn update() -> Result<Row> {
     fs::create_dir(&folder)?;
     tree.must(2, &["dp", "add", "point", &folder.to_string_lossy()])?;
     let whole = bring(&tree, &first, "bench", 2)?;
-    let store = |kind: &str| data::size(&tree.data(0).join("store").join(kind));
+    let store = |kind: &str| {
+        let folder = tree.data(0).join("store").join(kind);
+        if folder.exists() { data::size(&folder) } else { Ok(0) }
+    };
     let (packs, rest) = (store("packs")?, store("deltas")? + store("manifests")?);
     let before = tree.network.carried(0, 1).bytes;
     tree.must(0, &["publish", &second.to_string_lossy()])?;
