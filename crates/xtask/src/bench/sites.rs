@@ -31,6 +31,9 @@ pub(crate) struct Args {
     /// Megabytes sent down the chain of sites.
     #[arg(long, default_value = "100", value_name = "MB")]
     size: usize,
+    /// Only what travels over wires.
+    #[arg(long, conflicts_with = "pure")]
+    wires: bool,
     /// Only what needs no database, no network and no root.
     #[arg(long)]
     pure: bool,
@@ -54,11 +57,15 @@ pub(crate) fn run(args: &Args) -> Result<()> {
         rows.extend(more);
     };
     // First, so that the most memory there ever was is the plan's.
-    take(plan()?);
-    take(vec![one_dead()?]);
-    if !args.pure {
+    if !args.wires {
+        take(plan()?);
+        take(vec![one_dead()?]);
+    }
+    if !(args.pure || args.wires) {
         take(databases::decisions(args.seconds)?);
         take(vec![chain::idle()?]);
+    }
+    if !args.pure {
         take(chain::chain(args.size)?);
         take(vec![chain::update()?]);
     }
@@ -68,7 +75,7 @@ pub(crate) fn run(args: &Args) -> Result<()> {
         writeln!(table, "| {what} | {measured} | {bar} | {word} |")?;
     }
     println!("\n{table}");
-    if !args.pure {
+    if !(args.pure || args.wires) {
         let text = format!(
             "# Sites, measured\n\nThe last output of `cargo run --release --package xtask -- bench sites --size {}`.\n\n{table}",
             args.size

@@ -1,6 +1,7 @@
 //! Payload down a chain of sites over thin wires, beside rsync from hop to hop; and a site that has nothing to do.
 
 use std::{
+    cell::Cell,
     fs,
     path::Path,
     process::Stdio,
@@ -27,6 +28,8 @@ const UPDATE_WIRE: Wire =
     Wire { rate: 50_000_000, round_trip: Duration::from_millis(50), loss: 0.0, seed: 2 };
 /// Far more than anything here takes.
 const PATIENCE: Duration = Duration::from_mins(30);
+/// Until the top has heard of a point far below.
+const SOON: Duration = Duration::from_mins(1);
 /// Packages an idle site knows.
 const KNOWN: usize = 1_000;
 
@@ -161,8 +164,13 @@ fn bring(tree: &Tree, file: &Path, name: &str, site: usize) -> Result<Duration> 
 fn bring_over(tree: &Tree, file: &Path, name: &str, site: usize) -> Result<(Duration, Duration)> {
     tree.must(0, &["publish", &file.to_string_lossy()])?;
     let point = format!("{}/point", CODES[site]);
-    let began = Instant::now();
-    tree.must(0, &["assign", name, "--dp", &point])?;
+    // A point below is heard of a moment after it was made.
+    let began = Cell::new(Instant::now());
+    tree.wait(SOON, &format!("{name} is assigned"), || {
+        began.set(Instant::now());
+        Ok(tree.must(0, &["assign", name, "--dp", &point]).is_ok())
+    })?;
+    let began = began.get();
     tree.wait(PATIENCE, &format!("{name} is at {}", CODES[site]), || {
         let status = tree.status(site)?;
         let packages = status["packages"].as_array().context("no packages")?;
