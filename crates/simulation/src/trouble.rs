@@ -283,6 +283,7 @@ impl World {
             since: None,
             entries: Vec::new(),
             heard: policy::Stamp::default(),
+            trust: None,
         };
         self.event(site, Event::FromParent { from, feed });
         if self.machines[site].up {
