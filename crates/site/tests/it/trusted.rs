@@ -3,7 +3,7 @@
 use std::{path::Path, sync::Arc};
 
 use jiff::Timestamp;
-use site::{AddressSettings, Client, Status};
+use site::{AddressSettings, Client, Folder, Status};
 use store::{
     FetchError, FetchOptions, Point, PublishOptions, Signing, TrustSettings, apply_trust,
     edit_trust,
@@ -17,9 +17,9 @@ use crate::{
 };
 
 const ROOT: u8 = 1;
-const OWNER: u8 = 2;
-const ONLINE: u8 = 3;
-const TEAM: u8 = 4;
+pub(crate) const OWNER: u8 = 2;
+pub(crate) const ONLINE: u8 = 3;
+pub(crate) const TEAM: u8 = 4;
 
 fn key(seed: u8) -> SigningKey {
     SigningKey::from_seed([seed; 32]).unwrap()
@@ -37,40 +37,52 @@ fn open(folder: &Path) -> Point {
     Point::open(&folder.to_string_lossy(), []).unwrap()
 }
 
-fn store_of(member: &Member) -> Point {
-    open(&member.folder.store())
+fn store_of(site: &Folder) -> Point {
+    open(&site.store())
 }
 
 /// Changes what is signed at a site, with these keys.
-fn change(member: &Member, seeds: &[u8], change: impl FnOnce(&mut Edit)) {
-    let store = store_of(member);
+pub(crate) fn change(site: &Folder, seeds: &[u8], change: impl FnOnce(&mut Edit)) {
+    let store = store_of(site);
     let mut edit = edit_trust(&store, None).unwrap();
     change(&mut edit);
     let change = edit.finish(&keys(seeds), Timestamp::now(), &Lifetimes::default()).unwrap();
     assert!(apply_trust(&store, &change, true).unwrap());
 }
 
-fn begin(member: &Member, repository: &[u8]) {
+/// A team with a key of its own may publish what is called like that.
+pub(crate) fn delegate(site: &Folder, team: &str, names: &str) {
+    change(site, &[OWNER, ONLINE], |edit| {
+        edit.delegate(team, &party(TEAM), &[names.parse().unwrap()]).unwrap();
+    });
+}
+
+pub(crate) fn begin(site: &Folder, repository: &[u8]) {
     let repository = model::Hash::of(repository);
     let mut edit = Edit::create(&party(ROOT), &party(OWNER), &party(ONLINE), repository).unwrap();
     edit.let_points_lag(true);
     let all = keys(&[ROOT, OWNER, ONLINE]);
     let change = edit.finish(&all, Timestamp::now(), &Lifetimes::default()).unwrap();
-    assert!(apply_trust(&store_of(member), &change, true).unwrap());
+    assert!(apply_trust(&store_of(site), &change, true).unwrap());
 }
 
-/// Signs in the site's own store, then has the site announce it.
-fn publish(member: &Member, file: &Path, role: &str, seeds: &[u8]) {
+/// Signs in the site's own store.
+pub(crate) fn sign(site: &Folder, file: &Path, role: &str, seeds: &[u8]) {
     let (now, lifetimes) = (Timestamp::now(), Lifetimes::default());
     let signing = Signing { root: None, role: role.to_owned(), keys: keys(seeds), now, lifetimes };
     let options = PublishOptions { signing: Some(Arc::new(signing)), ..PublishOptions::default() };
-    store::publish(&store_of(member), file, &options, &mut |_, _, _| {}).unwrap();
+    store::publish(&store_of(site), file, &options, &mut |_, _, _| {}).unwrap();
+}
+
+/// The same, and then the site announces it.
+fn publish(member: &Member, file: &Path, role: &str, seeds: &[u8]) {
+    sign(&member.folder, file, role, seeds);
     member.client().publish(file, false).unwrap();
 }
 
 /// Who signed what a client gets that believes the top's root.
-fn signer(top: &Member, office: &Path, package: &str) -> Result<String, FetchError> {
-    let root = std::fs::read(top.folder.store().join("trust/1.root.json")).unwrap();
+pub(crate) fn signer(top: &Folder, office: &Path, package: &str) -> Result<String, FetchError> {
+    let root = std::fs::read(top.store().join("trust/1.root.json")).unwrap();
     let trust = TrustSettings { root, state: None, now: Timestamp::now() };
     let options = FetchOptions { trust: Some(trust), ..FetchOptions::default() };
     let point = open(office);
@@ -93,7 +105,7 @@ fn what_is_signed_travels_and_nothing_else() {
     let temp = tempfile::tempdir().unwrap();
     let home = temp.path();
     let mut top = Member::new(home, "TOP");
-    begin(&top, b"top");
+    begin(&top.folder, b"top");
     top.start();
     let mut middle = top.child(home, "MIDDLE", AddressSettings::default());
     middle.start();
@@ -105,7 +117,7 @@ fn what_is_signed_travels_and_nothing_else() {
     publish(&top, &redis, "targets", &[OWNER, ONLINE]);
     assign(&top.client(), "redis", "LEAF/office");
     wait("what is signed is at the bottom", || is_there(&office, "redis", "1").then_some(()));
-    assert_eq!(signer(&top, &office, "redis").unwrap(), "targets");
+    assert_eq!(signer(&top.folder, &office, "redis").unwrap(), "targets");
 
     // Nobody signed it: it does not leave the site it was published at, and the next one says why.
     let stray = package_file(home, "stray", "1", 1_000);
@@ -125,9 +137,7 @@ fn what_is_signed_travels_and_nothing_else() {
     assert!(!is_there(&office, "forged", "1"));
 
     // But what it was given, it may sign: visible as soon as the online key has taken it in.
-    change(&top, &[OWNER, ONLINE], |edit| {
-        edit.delegate("middle", &party(TEAM), &["middle-*".parse().unwrap()]).unwrap();
-    });
+    delegate(&top.folder, "middle", "middle-*");
     let delegated = || {
         std::fs::read_dir(middle.folder.store().join("trust")).ok()?.flatten().find(|file| {
             let targets = file.file_name().to_string_lossy().ends_with(".targets.json");
@@ -144,14 +154,14 @@ fn what_is_signed_travels_and_nothing_else() {
         (trust.waiting == ["middle"]).then_some(())
     });
     wait("it waits below", || is_unsigned(&leaf.client(), "middle-tool").then_some(()));
-    change(&top, &[ONLINE], |_| ());
+    change(&top.folder, &[ONLINE], |_| ());
     wait("the online key has taken it in", || is_there(&office, "middle-tool", "1").then_some(()));
-    assert_eq!(signer(&top, &office, "middle-tool").unwrap(), "middle");
+    assert_eq!(signer(&top.folder, &office, "middle-tool").unwrap(), "middle");
     let waiting = || top.client().status().ok()?.trust?.waiting.is_empty().then_some(());
     wait("nothing waits any more", waiting);
     // Everything else is as it was.
     assert!(!is_there(&office, "forged", "1"));
-    assert_eq!(signer(&top, &office, "redis").unwrap(), "targets");
+    assert_eq!(signer(&top.folder, &office, "redis").unwrap(), "targets");
 }
 
 #[test]
@@ -159,7 +169,7 @@ fn another_repository_is_no_successor() {
     let temp = tempfile::tempdir().unwrap();
     let home = temp.path();
     let mut top = Member::new(home, "TOP");
-    begin(&top, b"top");
+    begin(&top.folder, b"top");
     top.start();
     let mut leaf = top.child(home, "LEAF", AddressSettings::default());
     let office = home.join("office");
@@ -169,7 +179,7 @@ fn another_repository_is_no_successor() {
     wait("what is signed is there", || is_there(&office, "redis", "1").then_some(()));
     // Whoever has the parent's disk begins anew, with the same keys even.
     std::fs::remove_dir_all(top.folder.store().join("trust")).unwrap();
-    begin(&top, b"somebody else");
+    begin(&top.folder, b"somebody else");
     publish(&top, &package_file(home, "redis", "2", 1_000), "targets", &[OWNER, ONLINE]);
     wait("the child refuses", || is_unsigned(&leaf.client(), "redis").then_some(()));
     wait("and says so", || leaf.client().status().ok()?.trust?.why);

@@ -69,6 +69,13 @@ impl Network {
         links.remove(&(other, one));
     }
 
+    /// Has every host use one of the kernel's ways of controlling congestion (tcp(7)), `cubic` or another.
+    pub fn control_congestion(&self, name: &str) -> io::Result<()> {
+        let file = "/proc/sys/net/ipv4/tcp_congestion_control";
+        (0..self.spaces.len())
+            .try_for_each(|host| self.inside(host, || std::fs::write(file, name))?)
+    }
+
     /// Starts a program on a host.
     pub fn spawn(&self, host: usize, command: &mut Command) -> io::Result<Child> {
         self.inside(host, || command.spawn())?
