@@ -1,7 +1,8 @@
 //! Job decisions per second, durable each: eight threads end attempts, and each end begins the next attempt. An end counts
 //! as one, the beginning with it.
 //!
-//! `decisions FOLDER SECONDS [URL]` prints how many there were, in how many seconds, and how many that is per second.
+//! `decisions FOLDER SECONDS [URL]` prints how many there were, in how many seconds, and how many that is per second. With a URL, then, what
+//! a second process costs: milliseconds to read everything, and for one decision after each of the other's.
 
 #![expect(clippy::print_stdout, reason = "a program for the terminal")]
 
@@ -23,6 +24,8 @@ use site::{Decider, Desk, Postgres, SiteError, Sqlite, Storage};
 const THREADS: usize = 8;
 const POINTS: u32 = 100;
 const PACKAGES: u32 = 2_000;
+/// Decisions of two processes, one after the other.
+const TURNS: u32 = 200;
 
 /// Attempts under way.
 type Line = Mutex<VecDeque<Work>>;
@@ -93,6 +96,30 @@ fn work(
     Ok(())
 }
 
+/// Two processes end attempts in turns: each has to know what the other did.
+fn in_turns(
+    one: &Decider,
+    mut other: Desk,
+    line: &mut VecDeque<Work>,
+) -> Result<Duration, Box<dyn Error>> {
+    let began = Instant::now();
+    for turn in 0..TURNS {
+        let Work { place, package, fence, version, .. } = line.pop_front().ok_or("nothing runs")?;
+        let outcome = Outcome::Seen(Observed::Holds(version));
+        let event = Event::Finished { place, package, fence, outcome };
+        let effects = if turn % 2 == 0 { other.event(event)? } else { one.desk().event(event)? };
+        line.extend(starts(effects));
+    }
+    let took = began.elapsed() / TURNS;
+    other.event(Event::Timer)?;
+    let mut one = one.desk();
+    one.event(Event::Timer)?;
+    if one.site().live_jobs() != other.site().live_jobs() {
+        return Err("the two do not agree".into());
+    }
+    Ok(took)
+}
+
 fn main() -> Result<(), Box<dyn Error>> {
     let words: Vec<String> = std::env::args().skip(1).collect();
     let [folder, seconds, rest @ ..] = words.as_slice() else {
@@ -118,5 +145,14 @@ fn main() -> Result<(), Box<dyn Error>> {
         return Err(format!("{count} attempts ended and {} jobs", before - left).into());
     }
     println!("{count} {took:.3} {:.0}", count as f64 / took);
+    if rest.is_empty() {
+        return Ok(());
+    }
+    let began = Instant::now();
+    let other = Desk::open(storage(folder, rest.first())?, Settings::default())?;
+    let whole = began.elapsed();
+    let mut line = line.into_inner().unwrap_or_else(PoisonError::into_inner);
+    let turn = in_turns(&decider, other, &mut line)?;
+    println!("{:.3} {:.3}", whole.as_secs_f64() * 1e3, turn.as_secs_f64() * 1e3);
     Ok(())
 }

@@ -309,17 +309,21 @@ impl Server {
         }
     }
 
-    /// Points have metadata that vouches for what they are about to show.
-    pub(crate) fn bring_trust(&self, point: &Point) -> Result<(), Stopped> {
-        let root = self.root();
-        let Some(root) = root.map_err(|error| unsigned(model::with_causes(&error)))? else {
-            return Ok(());
-        };
-        if self.trust_word().is_none() {
+    /// A point has metadata that vouches for what it is about to show.
+    pub(crate) fn bring_trust(&self, place: PlaceId, point: &Point) -> Result<(), Stopped> {
+        let root = self.root().map_err(|error| unsigned(model::with_causes(&error)))?;
+        let (Some(root), Some(here)) = (root, self.trust_word()) else { return Ok(()) };
+        if self.known().points.get(&place) == Some(&Ok(here)) {
             return Ok(());
         }
+        self.bring_to(point, &root).map_err(of_trust)?;
+        self.known().points.insert(place, Ok(here));
+        Ok(())
+    }
+
+    fn bring_to(&self, point: &Point, root: &[u8]) -> Result<(), TrustError> {
         let read = &mut |path: &str, most| self.store().read_limited(path, most);
-        store::relay_trust(point, &root, None, read).map(drop).map_err(of_trust)
+        store::relay_trust(point, root, None, read).map(drop)
     }
 
     fn bring_to_points(&self, root: &[u8], here: Hash) {
@@ -351,9 +355,7 @@ impl Server {
         }
         let point = Point::open(location, std::env::vars());
         let point = point.map_err(|error| model::with_causes(&error))?;
-        let read = &mut |path: &str, most| self.store().read_limited(path, most);
-        let brought = store::relay_trust(&point, root, None, read);
-        brought.map(drop).map_err(|error| model::with_causes(&error))
+        self.bring_to(&point, root).map_err(|error| model::with_causes(&error))
     }
 
     /// What teams signed here goes up, until somebody with the online key takes it in.
@@ -436,8 +438,7 @@ impl Server {
             return Ok(());
         }
         let medium = Point::open(&to.to_string_lossy(), [])?;
-        let read = &mut |path: &str, most| self.store().read_limited(path, most);
-        store::relay_trust(&medium, &root, None, read)?;
+        self.bring_to(&medium, &root)?;
         let edit = store::edit_trust(self.store(), Some(&root))?;
         for (path, bytes) in edit.staged_files() {
             medium.write_small(path, bytes.clone())?;

@@ -419,7 +419,7 @@ impl Server {
         match (work.kind, content) {
             (JobKind::Remove, _) => remove_fenced(&point, name, work.fence)?,
             (JobKind::Complete, Some(content)) => {
-                self.bring_trust(&point)?;
+                self.bring_trust(work.place, &point)?;
                 complete(&self.store, &point, name, content, work.fence, &mut go_on)?;
                 // Readers of what was there before have a week. What cannot be taken away now is with the next copy.
                 let _ = store::collect(&point, GRACE);

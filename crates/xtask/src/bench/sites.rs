@@ -31,12 +31,17 @@ pub(crate) struct Args {
     /// Megabytes sent down the chain of sites.
     #[arg(long, default_value = "100", value_name = "MB")]
     size: usize,
-    /// Only what travels over wires.
-    #[arg(long, conflicts_with = "pure")]
-    wires: bool,
-    /// Only what needs no database, no network and no root.
-    #[arg(long)]
-    pure: bool,
+    /// Only a part; `pure` needs no database, no network and no root.
+    #[arg(long, value_enum)]
+    only: Option<Part>,
+}
+
+/// A part of the bench.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
+enum Part {
+    Pure,
+    Databases,
+    Wires,
 }
 
 /// One line of the table.
@@ -57,15 +62,16 @@ pub(crate) fn run(args: &Args) -> Result<()> {
         rows.extend(more);
     };
     // First, so that the most memory there ever was is the plan's.
-    if !args.wires {
+    let is_wanted = |part| args.only.is_none_or(|only| only == part);
+    if is_wanted(Part::Pure) {
         take(plan()?);
         take(vec![one_dead()?]);
     }
-    if !(args.pure || args.wires) {
+    if is_wanted(Part::Databases) {
         take(databases::decisions(args.seconds)?);
         take(vec![chain::idle()?]);
     }
-    if !args.pure {
+    if is_wanted(Part::Wires) {
         take(chain::chain(args.size)?);
         take(vec![chain::update()?]);
     }
@@ -75,7 +81,7 @@ pub(crate) fn run(args: &Args) -> Result<()> {
         writeln!(table, "| {what} | {measured} | {bar} | {word} |")?;
     }
     println!("\n{table}");
-    if !(args.pure || args.wires) {
+    if args.only.is_none() {
         let text = format!(
             "# Sites, measured\n\nThe last output of `cargo run --release --package xtask -- bench sites --size {}`.\n\n{table}",
             args.size
