@@ -2,6 +2,7 @@
 
 mod expected;
 pub(crate) mod exports;
+mod garage;
 mod journey;
 mod kill;
 mod programs;

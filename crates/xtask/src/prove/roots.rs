@@ -17,6 +17,14 @@ use crate::{
 /// Where roots are kept between runs, unless it is below `target`.
 const CACHE: &str = "PACKHORSE_PROOF_DIR";
 
+/// Where what takes long to make is kept between runs.
+pub(super) fn cache() -> Result<PathBuf> {
+    let folder = std::env::var_os(CACHE)
+        .map_or_else(|| workspace::root().join("target/proof"), PathBuf::from);
+    fs::create_dir_all(&folder).with_context(|| folder.display().to_string())?;
+    Ok(folder.canonicalize()?)
+}
+
 /// The folder of the proof, with its cached roots.
 pub(crate) struct Workshop {
     folder: PathBuf,
@@ -26,12 +34,8 @@ pub(crate) struct Workshop {
 impl Workshop {
     /// Opens it; folders of an earlier run that was interrupted are taken away.
     pub(crate) fn open() -> Result<Self> {
-        let folder = match std::env::var_os(CACHE) {
-            Some(folder) => PathBuf::from(folder),
-            None => workspace::root().join("target/proof"),
-        };
+        let folder = cache()?;
         fs::create_dir_all(folder.join("roots")).with_context(|| folder.display().to_string())?;
-        let folder = folder.canonicalize()?;
         let workshop = Self { folder, mirror: Mirror::of_this_machine()? };
         remove(&workshop.runs())?;
         fs::create_dir_all(workshop.runs())?;

@@ -9,6 +9,7 @@ use std::{
 
 use anyhow::{Result, bail, ensure};
 
+use super::garage::Garage;
 use crate::{
     bench::store::data::{self, Series, package, series},
     command::{captured, command, run_quietly, tail},
@@ -19,7 +20,8 @@ const NEEDS: [debian::Need; 1] = [("/usr/bin/time", "time")];
 
 #[derive(clap::Args)]
 #[command(
-    after_help = "Examples:\n  cargo xtask prove store\n  cargo xtask prove store --only typescript --kills 10"
+    after_help = "Examples:\n  cargo xtask prove store\n  cargo xtask prove store --only typescript --kills 10\n  \
+cargo xtask prove store --only typescript --garage"
 )]
 pub(crate) struct Args {
     /// One of them: kernel, pyside, ziglang, typescript.
@@ -31,12 +33,15 @@ pub(crate) struct Args {
     /// Where the random moments come from.
     #[arg(long, default_value = "1", value_name = "N")]
     seed: u64,
+    /// Buckets of a garage server instead of folders; what needs to reach into them is left out.
+    #[arg(long)]
+    garage: bool,
 }
 
 impl Args {
     /// What every test run proves: one series, few kills.
     pub(crate) fn short() -> Self {
-        Self { only: Some("typescript".to_owned()), kills: 4, seed: 1 }
+        Self { only: Some("typescript".to_owned()), kills: 4, seed: 1, garage: false }
     }
 }
 
@@ -49,6 +54,7 @@ struct Stage {
     old: PathBuf,
     new: PathBuf,
     seed: u64,
+    garage: Option<Garage>,
 }
 
 /// Runs the proof.
@@ -64,9 +70,17 @@ pub(crate) fn run(args: &Args) -> Result<()> {
     );
     println!("|---|---|---|---|---|---|---|");
     for one in all {
-        let mut stage = stage(&one, &folder, args.seed)?;
+        let mut stage = stage(&one, &folder, args)?;
         stage.updates()?;
         let cuts = stage.cuts(args.kills)?;
+        if args.garage {
+            let installs = stage.installs(args.kills)?;
+            let readers = stage.at_once()?;
+            stage.must(&["dp", "collect", &stage.point("crowd"), "--grace", "0"])?;
+            stage.must(&["dp", "verify", &stage.point("crowd")])?;
+            println!("| {} | yes | {cuts} | {installs} | – | {readers} | – |", one.name);
+            continue;
+        }
         let installs = stage.installs(args.kills)?;
         let mended = stage.repairs()?;
         let readers = stage.at_once()?;
@@ -76,21 +90,31 @@ pub(crate) fn run(args: &Args) -> Result<()> {
     Ok(())
 }
 
-fn stage(series: &Series, folder: &Path, seed: u64) -> Result<Stage> {
+fn stage(series: &Series, folder: &Path, args: &Args) -> Result<Stage> {
     let program = workspace::root().join("target/debug/packhorse");
     let run = tempfile::tempdir_in(folder)?;
     let made = |number: usize| -> Result<PathBuf> {
         Ok(package(&program, &series.versions[number], &(number + 1).to_string(), run.path())?.0)
     };
     let (first, old, new) = (made(0)?, made(1)?, made(2)?);
-    Ok(Stage { program, run, first, old, new, seed })
+    let garage = args.garage.then(Garage::start).transpose()?;
+    Ok(Stage { program, run, first, old, new, seed: args.seed, garage })
 }
 
 impl Stage {
     fn packhorse(&self, words: &[&str]) -> Command {
         let mut command = command(&self.program.to_string_lossy(), words);
-        command.current_dir(self.run.path());
+        command.current_dir(self.run.path()).envs(self.settings());
         command
+    }
+
+    fn settings(&self) -> Vec<(&'static str, String)> {
+        self.garage.as_ref().map(|garage| garage.settings.clone()).unwrap_or_default()
+    }
+
+    /// A point: a folder, or a part of the bucket.
+    fn point(&self, name: &str) -> String {
+        if self.garage.is_some() { format!("s3://packages/{name}") } else { name.to_owned() }
     }
 
     /// Must succeed, or have had nothing to do.
@@ -108,7 +132,11 @@ impl Stage {
     }
 
     fn publish(&self, file: &Path) -> Result<()> {
-        self.must(&["publish", &file.to_string_lossy(), "--to", "dp"])
+        self.publish_to(file, "dp")
+    }
+
+    fn publish_to(&self, file: &Path, point: &str) -> Result<()> {
+        self.must(&["publish", &file.to_string_lossy(), "--to", &self.point(point)])
     }
 
     /// What is fetched holds, entry by entry and byte by byte, what was published.
@@ -135,9 +163,11 @@ impl Stage {
     fn updates(&self) -> Result<()> {
         for file in [&self.first, &self.old, &self.new] {
             self.publish(file)?;
-            self.must(&["publish", &file.to_string_lossy(), "--to", "plain", "--no-base"])?;
+            let plain = self.point("plain");
+            self.must(&["publish", &file.to_string_lossy(), "--to", &plain, "--no-base"])?;
         }
-        for point in ["dp", "plain"] {
+        for point in ["dp", "plain"].map(|name| self.point(name)) {
+            let point = point.as_str();
             for base in [&self.first, &self.old] {
                 let base = base.to_string_lossy();
                 self.must(&["fetch", "bench", "--from", point, "-o", "updated", "--have", &base])?;
@@ -147,7 +177,7 @@ impl Stage {
             self.must(&["install", "bench", "--from", point, "--root", "machine", "--silent"])?;
             self.compare_installed()?;
         }
-        self.must(&["fetch", "bench@1", "--from", "dp", "-o", "first"])?;
+        self.must(&["fetch", "bench@1", "--from", &self.point("dp"), "-o", "first"])?;
         ensure!(
             fs::read(self.run.path().join("first"))? == fs::read(&self.first)?,
             "another first"
@@ -176,8 +206,9 @@ impl Stage {
 
     /// An install straight from the point, killed at random moments; the last one goes on and comes through.
     fn installs(&mut self, count: u64) -> Result<u64> {
-        let words = ["install", "bench", "--from", "plain", "--root", "machine", "--silent"];
-        self.older_installed("plain")?;
+        let plain = self.point("plain");
+        let words = ["install", "bench", "--from", &plain, "--root", "machine", "--silent"];
+        self.older_installed(&plain)?;
         let mut killed = 0;
         for _ in 0..count {
             let after = Duration::from_micros(self.random(400_000));
@@ -190,14 +221,15 @@ impl Stage {
 
     /// Two publishers and twenty readers at once: no reader fails, no release is lost.
     fn at_once(&self) -> Result<&'static str> {
-        fs::remove_dir_all(self.run.path().join("dp"))?;
-        self.publish(&self.first)?;
+        let crowd = self.point("crowd");
+        self.publish_to(&self.first, "crowd")?;
         std::thread::scope(|scope| {
-            let publishers = [&self.old, &self.new].map(|file| scope.spawn(|| self.publish(file)));
+            let publishers =
+                [&self.old, &self.new].map(|file| scope.spawn(|| self.publish_to(file, "crowd")));
             let readers: Vec<_> = (0..20)
                 .map(|number| {
-                    let to = format!("reader-{number}");
-                    scope.spawn(move || self.must(&["fetch", "bench", "--from", "dp", "-o", &to]))
+                    let (to, from) = (format!("reader-{number}"), &crowd);
+                    scope.spawn(move || self.must(&["fetch", "bench", "--from", from, "-o", &to]))
                 })
                 .collect();
             publishers.into_iter().chain(readers).try_for_each(|thread| {
@@ -207,16 +239,17 @@ impl Stage {
         for number in 0..20 {
             fs::remove_file(self.run.path().join(format!("reader-{number}")))?;
         }
-        self.must(&["fetch", "bench@2", "--from", "dp", "-o", "second"])?;
+        self.must(&["fetch", "bench@2", "--from", &crowd, "-o", "second"])?;
         self.compare(&self.run.path().join("second"), &self.old)?;
-        self.must(&["dp", "verify", "dp"])?;
+        self.must(&["dp", "verify", &crowd])?;
         Ok("2 and 20")
     }
 
     /// A fetch, killed at random moments; what it leaves is gone on from, and only what is whole has the name.
     fn cuts(&mut self, count: u64) -> Result<u64> {
         let (mut cut, to) = (0, self.run.path().join("cut"));
-        let words = ["fetch", "bench", "--from", "dp", "-o", "cut"];
+        let dp = self.point("dp");
+        let words = ["fetch", "bench", "--from", &dp, "-o", "cut"];
         for _ in 0..count {
             let after = Duration::from_micros(self.random(400_000));
             cut += u64::from(self.killed(&words, after)?);
@@ -280,7 +313,7 @@ impl Stage {
     fn killed(&self, words: &[&str], after: Duration) -> Result<bool> {
         let seconds = format!("{:.6}", after.as_secs_f64().max(0.000_1));
         let mut timed = command("timeout", ["--signal=KILL", &seconds]);
-        timed.arg(&self.program).args(words).current_dir(self.run.path());
+        timed.arg(&self.program).args(words).current_dir(self.run.path()).envs(self.settings());
         // `timeout` says 137 of what it killed.
         Ok(!matches!(captured(&mut timed)?.status.code(), Some(0..=10)))
     }
