@@ -121,6 +121,18 @@ fn shortcut(bytes: &[u8]) -> Option<String> {
     Some(said)
 }
 
+impl Picture {
+    /// Without the times of files, and without what lists a product of Windows Installer.
+    pub(super) fn of_any_time(mut self) -> Self {
+        self.0.retain(|place, _| !place.contains(r"CurrentVersion\\Uninstall\\{"));
+        for (_, what) in self.0.iter_mut().filter(|(place, _)| place.starts_with('/')) {
+            let end = what.rfind(" (").unwrap_or(what.len());
+            what.truncate(end);
+        }
+        self
+    }
+}
+
 pub(super) fn expect_same(what: &str, one: &Picture, other: &Picture) -> Result<()> {
     let places: BTreeSet<&String> = one.0.keys().chain(other.0.keys()).collect();
     let differ: Vec<String> = places
