@@ -158,6 +158,8 @@ pub struct Agent {
     /// When it was asked last, and what stood in the way.
     asked: Option<(u64, Option<String>)>,
     failures: u32,
+    /// When the site is to hear what is on this machine, on the steady clock; never, where it does not want to.
+    inventory_at: Option<u64>,
     events: VecDeque<(RunId, Event, Vec<u8>)>,
     active: Option<Active>,
     looking: Option<Looking>,
@@ -205,6 +207,7 @@ impl Agent {
         let coming = inotify::WatchFlags::MOVED_TO | inotify::WatchFlags::DELETE;
         let _ = inotify::add_watch(&watch, root.join(sessions::FOLDER), coming);
         let points = site.points();
+        let inventory_at = site.wants_inventory().then(clock::steady);
         let site = SiteLine::open(site, bell.clone(), Answer::Site)
             .map_err(machine("starting a thread"))?;
         let control =
@@ -232,6 +235,7 @@ impl Agent {
             is_asked_again: false,
             asked: None,
             failures: 0,
+            inventory_at,
             events: VecDeque::new(),
             active: None,
             looking: None,
@@ -323,6 +327,7 @@ impl Agent {
             && self.blocked.is_none()
             && self.agenda.start.is_none()
             && !self.is_asking()
+            && self.inventory_in() != Some(0)
             && (self.book.messages().next().is_none() || self.failures > 0)
     }
 

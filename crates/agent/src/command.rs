@@ -12,8 +12,9 @@ use running::RunId;
 use serde_json::Value;
 
 use crate::{
-    AdoptError, Agent, AgentError, Attempt, FolderSite, Journal, Keeper, Request, Settings,
-    StateFolder, Status, TakeError, ask, journal, launch, package_work, runner, upgrade::Home,
+    AdoptError, Agent, AgentError, Attempt, FolderSite, Journal, Keeper, OpenSiteError, Request,
+    ServerSite, Settings, Site, StateFolder, Status, TakeError, ask, enrol, identity, journal,
+    launch, package_work, runner, upgrade::Home,
 };
 
 /// Runs on a machine what is deployed to it, once, and says what happened.
@@ -21,7 +22,7 @@ use crate::{
 #[command(
     name = "packhorse-agent",
     version,
-    after_help = "Examples:\n  packhorse-agent run --policy /srv/policy.json --point /srv/packages\n  \
+    after_help = "Examples:\n  packhorse-agent enroll --token web7.token\n  packhorse-agent run\n  packhorse-agent run --policy /srv/policy.json --point /srv/packages\n  \
 packhorse-agent status\n  packhorse-agent check-in\n\n\
 Exit codes: 0 done, 1 failed, 2 usage, 4 something waits for a decision, 6 another agent runs,\n7 no space"
 )]
@@ -32,6 +33,12 @@ struct Arguments {
 
 #[derive(Subcommand)]
 enum Command {
+    /// Make this machine a client of a site.
+    #[command(
+        after_help = "Example:\n  packhorse-agent enroll --token web7.token --site top.example.org:7481\n\nExit codes: 0 done, 1 failed, \
+2 no token, 4 the site refuses, 6 an agent runs"
+    )]
+    Enroll(Enroll),
     /// Be the agent of this machine.
     #[command(
         after_help = "Example:\n  packhorse-agent run --policy /srv/policy.json --point /srv/packages --once"
@@ -78,10 +85,32 @@ enum Command {
 }
 
 #[derive(Args)]
-struct Run {
-    /// The policy document: a file, watched for changes.
+struct Enroll {
+    /// What `packhorse site client token` wrote.
     #[arg(long, value_name = "FILE")]
-    policy: PathBuf,
+    token: PathBuf,
+    /// Where the site listens; several with commas. As the token says, if nothing is said.
+    #[arg(long, value_name = "HOST:PORT")]
+    site: Option<String>,
+    /// Be a new client, whoever this machine was: its disk is a copy of another's.
+    #[arg(long)]
+    as_new: bool,
+    /// The root folder of the machine to look after.
+    #[arg(long, value_name = "DIR", default_value = "/")]
+    root: PathBuf,
+    /// Where the agent keeps what it must not lose.
+    #[arg(long, value_name = "DIR", default_value = StateFolder::PLACE)]
+    state: PathBuf,
+    /// Print the answer as JSON.
+    #[arg(long)]
+    json: bool,
+}
+
+#[derive(Args)]
+struct Run {
+    /// The policy document: a file, watched for changes, instead of the site this machine is enrolled at.
+    #[arg(long, value_name = "FILE")]
+    policy: Option<PathBuf>,
     /// Where packages are, nearest first: a folder, `http(s)://…`, or `s3://BUCKET/FOLDER`.
     #[arg(long, value_name = "URL-OR-DIR")]
     point: Vec<String>,
@@ -140,6 +169,7 @@ impl Decide {
 /// The program.
 pub fn main() -> ExitCode {
     match Arguments::parse().command {
+        Command::Enroll(args) => enroll(&args),
         Command::Run(args) => run(&args),
         Command::Status(args) => status(&args),
         Command::Messages(args) => tell(&args, &Request::Messages),
@@ -162,7 +192,7 @@ pub fn main() -> ExitCode {
 
 impl Run {
     /// What is run has another current folder: paths are made whole here.
-    fn settings(&self) -> io::Result<Settings> {
+    fn settings(&self) -> Result<Settings, Box<dyn std::error::Error>> {
         let whole = |path: &PathBuf| std::path::absolute(path);
         let state = whole(&self.state)?;
         let messages = match &self.messages {
@@ -175,8 +205,20 @@ impl Run {
             Ok(path.map_or_else(|| location.clone(), |path| path.to_string_lossy().into_owned()))
         };
         let points = self.point.iter().map(point).collect::<io::Result<_>>()?;
+        let site: Box<dyn Site> = if let Some(policy) = &self.policy {
+            Box::new(FolderSite::new(whole(policy)?, messages, points))
+        } else {
+            let state = StateFolder::at(&state);
+            let [one, two] = state.identity();
+            // Who never was enrolled is not made somebody by asking.
+            if !state.line().join("site.json").exists() {
+                return Err(OpenSiteError::NotEnrolled.into());
+            }
+            let (known, _) = identity([&one, &two])?;
+            Box::new(ServerSite::open(&state, known)?)
+        };
         Ok(Settings {
-            site: Box::new(FolderSite::new(whole(&self.policy)?, messages, points)),
+            site,
             state: StateFolder::at(&state),
             root: whole(&self.root)?,
             keeper: Keeper::here(),
@@ -185,11 +227,33 @@ impl Run {
     }
 }
 
+fn enroll(args: &Enroll) -> ExitCode {
+    let state = StateFolder::at(&args.state);
+    match enrol::enrol(&state, &args.root, &args.token, args.site.as_deref(), args.as_new) {
+        Ok(known) => {
+            let value = serde_json::json!({ "client": known.client, "site": known.site });
+            print(&if args.json {
+                format!("{value}\n")
+            } else {
+                format!(
+                    "client {} of site {}; `packhorse-agent run` goes on\n",
+                    known.client, known.site
+                )
+            });
+            Exit::Done.into()
+        }
+        Err(error) => {
+            complain(&error);
+            error.exit().into()
+        }
+    }
+}
+
 fn run(args: &Run) -> ExitCode {
     let settings = match args.settings() {
         Ok(settings) => settings,
         Err(error) => {
-            complain(&error);
+            complain(&*error);
             return Exit::Usage.into();
         }
     };

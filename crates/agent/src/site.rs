@@ -1,6 +1,7 @@
 //! What an agent asks of its site, whatever is in between.
 
 mod folder;
+mod server;
 
 use std::{path::PathBuf, time::Duration};
 
@@ -8,20 +9,35 @@ use policy::Stamp;
 use running::Message;
 
 pub use folder::FolderSite;
+pub use server::{OpenSiteError, ServerSite};
+pub(crate) use server::{Place, enroll, public};
 
 /// A site, as an agent sees it. Calls block; they are made by one thread that does nothing else.
 pub trait Site: Send {
     /// Asks for what is newer than what is known.
-    fn check_in(&mut self, known: Option<Stamp>) -> Result<CheckIn, SiteError>;
+    fn check_in(&mut self, asking: &Asking) -> Result<CheckIn, SiteError>;
     /// Delivers messages, oldest first; answers the sequence number up to which they have been taken in durably. Those
     /// delivered before are taken in once.
     fn deliver(&mut self, messages: &[Message]) -> Result<u64, SiteError>;
-    /// Delivers what is on this machine, whole or as what changed.
-    fn deliver_inventory(&mut self, inventory: &[u8]) -> Result<(), SiteError>;
+    /// Delivers what is on this machine, whole or as what changed; whether it counts. If not, a whole one is asked for.
+    fn deliver_inventory(&mut self, inventory: &[u8]) -> Result<bool, SiteError>;
+    /// Whether it is of use to deliver that.
+    fn wants_inventory(&self) -> bool;
     /// Where packages are, nearest first.
     fn points(&self) -> Vec<String>;
     /// A file that is replaced when there are news, so that nobody has to ask.
     fn watched(&self) -> Option<PathBuf>;
+}
+
+/// What an agent says of itself when it checks in.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Asking {
+    /// The place of the document in force.
+    pub known: Option<Stamp>,
+    /// What its messages count in.
+    pub series: u64,
+    /// This start of the machine.
+    pub boot: u64,
 }
 
 /// The answer to a check-in.

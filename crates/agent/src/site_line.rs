@@ -2,31 +2,35 @@
 
 use std::{
     io,
+    path::PathBuf,
     sync::mpsc::{Sender, channel},
     thread,
 };
 
-use policy::Stamp;
-use running::Message;
+use running::{Message, PARCEL_MESSAGES};
 
 use crate::{
     bell::Bell,
-    site::{CheckIn, Site, SiteError},
+    inventory,
+    site::{Asking, CheckIn, Site, SiteError},
 };
 
 /// So many messages go at once.
-pub(crate) const PARCEL: usize = 256;
+pub(crate) const PARCEL: usize = PARCEL_MESSAGES;
 
 /// What the site answered.
 #[derive(Debug)]
 pub(crate) enum SiteAnswer {
     CheckedIn(Result<CheckIn, SiteError>),
     Delivered(Result<u64, SiteError>),
+    Inventoried(Result<(), SiteError>),
 }
 
 enum Request {
-    CheckIn(Option<Stamp>),
+    CheckIn(Asking),
     Deliver(Vec<Message>),
+    /// What is on the machine with this root; what the site knows of it is kept there.
+    Inventory(PathBuf, PathBuf),
 }
 
 /// The way to the site; one request is under way at a time.
@@ -47,8 +51,11 @@ impl SiteLine {
         thread::Builder::new().name("site".to_owned()).stack_size(1 << 20).spawn(move || {
             for request in asked {
                 bell.ring(answer(match request {
-                    Request::CheckIn(known) => SiteAnswer::CheckedIn(site.check_in(known)),
+                    Request::CheckIn(asking) => SiteAnswer::CheckedIn(site.check_in(&asking)),
                     Request::Deliver(messages) => SiteAnswer::Delivered(site.deliver(&messages)),
+                    Request::Inventory(root, kept) => {
+                        SiteAnswer::Inventoried(inventory::deliver(&mut *site, &root, &kept))
+                    }
                 }));
             }
         })?;
@@ -60,8 +67,13 @@ impl SiteLine {
         self.is_busy
     }
 
-    pub(crate) fn check_in(&mut self, known: Option<Stamp>) -> io::Result<()> {
-        self.send(Request::CheckIn(known))
+    pub(crate) fn check_in(&mut self, asking: Asking) -> io::Result<()> {
+        self.send(Request::CheckIn(asking))
+    }
+
+    /// Has what is on the machine found out and delivered.
+    pub(crate) fn deliver_inventory(&mut self, root: PathBuf, kept: PathBuf) -> io::Result<()> {
+        self.send(Request::Inventory(root, kept))
     }
 
     pub(crate) fn deliver(&mut self, messages: Vec<Message>) -> io::Result<()> {

@@ -23,7 +23,8 @@ impl StateFolder {
 
     /// Makes it where it is missing; nobody else reads it.
     pub fn make(&self) -> io::Result<()> {
-        for folder in [self.folder.clone(), self.runs(), self.folder.join("second")] {
+        let second = self.folder.join("second");
+        for folder in [self.folder.clone(), self.runs(), self.line(), second] {
             fs::DirBuilder::new().recursive(true).mode(0o700).create(&folder)?;
         }
         Ok(())
@@ -57,6 +58,26 @@ impl StateFolder {
     /// What attempts have on disk.
     pub fn runs(&self) -> PathBuf {
         self.folder.join("runs")
+    }
+
+    /// What the site is called with.
+    pub fn line(&self) -> PathBuf {
+        self.folder.join("line")
+    }
+
+    /// This client's certificate and its key, in PEM.
+    pub fn credentials(&self) -> PathBuf {
+        self.line().join("own.pem")
+    }
+
+    /// A file that is replaced when there is news.
+    pub fn news(&self) -> PathBuf {
+        self.line().join("news")
+    }
+
+    /// The inventory as the site knows it.
+    pub fn inventory(&self) -> PathBuf {
+        self.folder.join("inventory")
     }
 
     /// Where people and programs ask the agent.

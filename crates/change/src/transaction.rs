@@ -38,9 +38,6 @@ pub enum TransactionError {
         /// Which.
         setting: model::Setting,
     },
-    /// It is committed, and what was left to tidy could not be tidied.
-    #[error("what is left after the commit could not be done")]
-    Finish(#[source] Box<crate::RecoverError>),
     /// A program did not do what the package needs.
     #[error("{command} {why}")]
     Command {
@@ -284,8 +281,9 @@ impl<'m, M: Machine + ?Sized> Transaction<'m, M> {
 
     /// Makes the new state the true one, with `receipt` (made in [`folder`](Self::folder) under the name
     /// `receipt-new`) in place of the package's old one, or none. Everything before is durable when the
-    /// commit is; what is left is tidying, done here and again after a crash.
-    pub fn commit(mut self) -> Result<(), TransactionError> {
+    /// commit is; what is left is tidying, done here and again after a crash. Answers why tidying stopped, if it did: the
+    /// transaction stands, and [`recover`](crate::recover) goes on.
+    pub fn commit(mut self) -> Result<Option<crate::RecoverError>, TransactionError> {
         self.flush()?;
         let before = tree::child(&self.folder(), b"receipt-before");
         tree::keep_tree(self.machine, &self.paths.receipt(&self.package), &before)?;
@@ -294,11 +292,7 @@ impl<'m, M: Machine + ?Sized> Transaction<'m, M> {
         self.flush()?;
         self.machine.sync_file(&self.journal())?;
         let (machine, paths, number) = (self.machine, self.paths, self.number);
-        crate::recover::finish(machine, &paths, number).map_err(|error| match error {
-            crate::RecoverError::Machine(error) => TransactionError::Machine(error),
-            crate::RecoverError::Journal(error) => TransactionError::Journal(error),
-            error => TransactionError::Finish(Box::new(error)),
-        })
+        Ok(crate::recover::finish(machine, &paths, number).err())
     }
 
     fn keep(&mut self, path: &MachinePath, saved: &Saved) -> Result<(), TransactionError> {

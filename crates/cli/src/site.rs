@@ -1,5 +1,7 @@
 //! `packhorse site`: a site made, run, asked and looked after.
 
+mod clients;
+
 use std::{
     fs::{File, OpenOptions},
     io::{IsTerminal as _, Write as _},
@@ -68,6 +70,10 @@ enum Command {
         /// Where to listen for child sites; without it, and without `link` in `site.toml`, none can call.
         #[arg(long, value_name = "ADDRESS")]
         link: Option<SocketAddr>,
+        /// Where to listen for those who read packages: `packhorse fetch --from http://…`. Without it, and without `content` in
+        /// `site.toml`, only the site's distribution points are read.
+        #[arg(long, value_name = "ADDRESS")]
+        content: Option<SocketAddr>,
     },
     /// Make this site a child of the one a token comes from; it must not run.
     #[command(
@@ -168,6 +174,30 @@ enum Command {
     Courier {
         #[command(subcommand)]
         command: Courier,
+    },
+    /// Look after clients: machines that are managed from this site.
+    #[command(after_help = "Example:\n  packhorse site client list")]
+    Client {
+        #[command(subcommand)]
+        command: clients::ClientCommand,
+    },
+    /// Have clients run a package or a command.
+    #[command(
+        after_help = "Examples:\n  packhorse site deploy redis --to web --wave 5%,soak=3600 --wave 100%\n  \
+packhorse site deploy --id motd --everybody -- /usr/local/bin/motd --new"
+    )]
+    Deploy(Box<clients::Deploy>),
+    /// Look after deployments.
+    #[command(after_help = "Example:\n  packhorse site deployment list")]
+    Deployment {
+        #[command(subcommand)]
+        command: clients::DeploymentCommand,
+    },
+    /// Look after collections: clients that belong together.
+    #[command(after_help = "Example:\n  packhorse site collection list")]
+    Collection {
+        #[command(subcommand)]
+        command: clients::CollectionCommand,
     },
     /// Look after distribution points.
     #[command(after_help = "Example:\n  packhorse site dp add berlin /srv/packages")]
@@ -364,10 +394,11 @@ fn answer(args: &Args) -> Result<Answer, SiteError> {
             ::site::init(&folder, code, database.as_deref())?;
             done(format!("{}: site {code}\n", args.data.display()))
         }
-        Command::Serve { listen, link } => {
+        Command::Serve { listen, link, content } => {
             let settings = folder.settings()?;
             let api = listen.unwrap_or(settings.listen());
-            ::site::serve(folder, Listen { api, link: link.or(settings.link) })?;
+            let (link, content) = (link.or(settings.link), content.or(settings.content));
+            ::site::serve(folder, Listen { api, link, content })?;
             done(String::new())
         }
         Command::Attach { parent, called, token } => {
@@ -432,6 +463,10 @@ fn answer(args: &Args) -> Result<Answer, SiteError> {
             Courier::Export { to, child } => client()?.courier_export(to, child)?,
             Courier::Import { from } => client()?.courier_import(from)?,
         }),
+        Command::Client { command } => clients::client(&folder, command)?,
+        Command::Deploy(args) => clients::deploy(&folder, args)?,
+        Command::Deployment { command } => clients::deployment(&folder, command)?,
+        Command::Collection { command } => clients::collection(&folder, command)?,
         Command::Dp { command } => point(&folder, command)?,
     })
 }

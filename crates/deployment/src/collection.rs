@@ -4,8 +4,8 @@ mod row;
 mod said;
 
 use std::{
-    cell::OnceCell,
     collections::{BTreeMap, BTreeSet},
+    sync::OnceLock,
 };
 
 use model::{Hash, Hasher};
@@ -155,7 +155,7 @@ pub struct Collections {
     dependents: Vec<Vec<usize>>,
     rows: BTreeMap<ClientId, Row>,
     sizes: Vec<Size>,
-    layout: OnceCell<Hash>,
+    layout: OnceLock<Hash>,
 }
 
 /// What a site kept of a client's memberships belongs to other collections.
@@ -206,6 +206,20 @@ impl Collections {
             self.ask(client, inventory, [at].into(), &mut changes);
         }
         Ok(changes)
+    }
+
+    /// Whether a collection can be saved so. Nothing is changed.
+    ///
+    /// # Errors
+    /// As [`Collections::save`] says.
+    pub fn check(&self, spec: CollectionSpec) -> Result<(), SaveCollectionError> {
+        self.compile(spec).map(drop)
+    }
+
+    /// The collections that name one.
+    pub fn named_by(&self, name: &str) -> Vec<Box<str>> {
+        let Some(at) = self.by_name.get(&normal(name)) else { return Vec::new() };
+        self.dependents[*at].iter().filter_map(|by| self.name(*by)).collect()
     }
 
     /// Removes a collection nobody names.
@@ -399,7 +413,7 @@ impl Collections {
 
     /// Makes the indexes again: who reads what, who hangs on whom.
     fn index(&mut self) {
-        self.layout = OnceCell::new();
+        self.layout = OnceLock::new();
         let count = self.all.len();
         (self.readers, self.dependents) = (BTreeMap::new(), vec![Vec::new(); count]);
         let mut open = vec![0_usize; count];

@@ -261,6 +261,15 @@ impl PolicyDocument {
     }
 }
 
+/// Names what a document says, whatever its number: two documents of an epoch that say the same have the same. `None` for what
+/// is no document.
+pub fn content_of(bytes: &[u8]) -> Option<(Stamp, Hash)> {
+    let mut body: Body = wire::read(body(bytes).ok()?).ok()?;
+    let stamp = Stamp { epoch: body.epoch, sequence: body.sequence };
+    (body.sequence, body.made) = (0, Timestamp::UNIX_EPOCH);
+    Some((stamp, Hash::of(&wire::write(&body))))
+}
+
 fn body(bytes: &[u8]) -> Result<&[u8], ReadDocumentError> {
     let damaged = |reason: &str| ReadDocumentError::Damaged { reason: reason.to_owned() };
     if !bytes.starts_with(START) {

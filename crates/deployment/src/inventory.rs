@@ -273,6 +273,11 @@ impl Inventory {
         self.values.get(key)
     }
 
+    /// Everything that is known, in order.
+    pub fn values(&self) -> impl Iterator<Item = (&InventoryKey, &InventoryValue)> {
+        self.values.iter()
+    }
+
     /// Whether the part is reported.
     pub fn has(&self, part: InventoryPart) -> bool {
         self.parts.contains(&part)

@@ -25,6 +25,7 @@ mod facts;
 mod graph;
 mod history;
 mod inventory;
+mod line;
 mod opening;
 mod program;
 mod recurrence;
@@ -48,6 +49,7 @@ pub use collection::{
 };
 pub use document::{
     FOREIGN_HINT, ItemKind, POLICY_FORMAT, PolicyDocument, Quarantined, ReadDocumentError, Stale,
+    content_of,
 };
 pub use due::{Agenda, Item, Question, RestartOwed, decide};
 pub use exit::{ExitFamily, ExitMap, Meaning, Said};
@@ -56,6 +58,10 @@ pub use history::{History, Lost, RunKey, RunKind, RunOutcome, RunRecord};
 pub use inventory::{
     INVENTORY_FORMAT, Inventory, InventoryDelta, InventoryKey, InventoryPart, InventoryReport,
     InventoryValue, MachineField, OtherBase, ReadInventoryError, normal,
+};
+pub use line::{
+    CLIENT_LINE_FORMAT, ClientEnrolled, ClientEnrolment, ClientToken, InventoryTaken,
+    LONGEST_CLIENT_NAME, Renewal, Taken, client_host_name, client_of_host_name, site_host_name,
 };
 pub use opening::{Fit, NeverFits, Opening, Openness, Windows};
 pub use program::{Action, CommandLine, PackageAction, PackageRef, Program, RestartRule, RunAs};

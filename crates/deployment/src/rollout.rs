@@ -500,7 +500,7 @@ impl Rollout {
         let mut waits: Vec<String> = Vec::new();
         if self.status != RolloutStatus::Running {
             waits.push(format!(
-                "somebody to resume it (`packhorse deployment resume {}`)",
+                "somebody to resume it (`packhorse site deployment resume {}`)",
                 self.deployment
             ));
         }
@@ -509,7 +509,10 @@ impl Rollout {
             waits.push(format!("{missing} more successes"));
         }
         if gate.approval && !self.approved {
-            waits.push(format!("approval (`packhorse deployment approve {}`)", self.deployment));
+            waits.push(format!(
+                "approval (`packhorse site deployment approve {}`)",
+                self.deployment
+            ));
         }
         let left = (self.opened + gate.soak).0.saturating_sub(now.0) / 1_000;
         if left > 0 {
@@ -517,7 +520,7 @@ impl Rollout {
             waits.push(format!("{left} to pass"));
         }
         Some(format!(
-            "wave {} waits for {}; `packhorse deployment next-wave {}` begins it now",
+            "wave {} waits for {}; `packhorse site deployment next-wave {}` begins it now",
             self.open + 1,
             waits.join(", "),
             self.deployment

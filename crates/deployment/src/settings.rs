@@ -21,11 +21,22 @@ pub struct ClientSettings {
     /// Whether the client keeps a question open, so that news reaches it at once.
     #[n(4)]
     pub long_poll: bool,
+    /// Where packages are, in the order in which they are tried: folders, `http(s)://…`, `s3://BUCKET/FOLDER`. Where unsaid, as
+    /// the agent was told by hand.
+    #[n(5)]
+    pub points: Option<Vec<String>>,
 }
 
 impl Default for ClientSettings {
     /// Every five minutes, an inventory a day, no limits.
     fn default() -> Self {
-        Self { check_in: 300, inventory: 86_400, cache: None, rate: None, long_poll: false }
+        Self {
+            check_in: 300,
+            inventory: 86_400,
+            cache: None,
+            rate: None,
+            long_poll: false,
+            points: None,
+        }
     }
 }

@@ -213,11 +213,11 @@ impl WaitFor {
             Self::Dependency { on, .. } | Self::Removal(on) => {
                 format!("see what `{on}` waits for: `packhorse-agent status {on}`")
             }
-            Self::Retry { .. } => format!("`packhorse deployment retry {id}`"),
+            Self::Retry { .. } => format!("`packhorse site deployment retry {id}`"),
             Self::Gate { cause, .. } => match cause {
-                GateCause::LaterWave => format!("`packhorse deployment next-wave {id}`"),
+                GateCause::LaterWave => format!("`packhorse site deployment next-wave {id}`"),
                 GateCause::Paused | GateCause::Halted | GateCause::Stopped => {
-                    format!("`packhorse deployment resume {id}`")
+                    format!("`packhorse site deployment resume {id}`")
                 }
                 GateCause::Disabled => format!("enable the program of `{id}` at its site"),
             },

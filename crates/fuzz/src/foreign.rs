@@ -6,6 +6,7 @@ use content::{Catalogue, Data, DeltaReader, Index, OutlineNode, Release};
 use deployment::{ClientId, InventoryReport, PolicyDocument};
 use model::Hash;
 use policy::SiteCode;
+use running::{Parcel, write_parcel};
 use trust::{PublicKey, SigningKey, Trusted, Want};
 
 /// A root that is pinned, and to whose repository the corpus belongs.
@@ -73,12 +74,28 @@ pub(crate) fn policy(bytes: &[u8]) {
     let _ = PolicyDocument::read(bytes, client, &site);
     let (Some(head), Some(body)) = (bytes.get(..12), bytes.get(44..)) else { return };
     let fitting = [head, &Hash::of(body).0, body].concat();
+    let _ = deployment::content_of(&fitting);
     if let Ok(document) = PolicyDocument::read(&fitting, client, &site) {
         let again = PolicyDocument::read(&document.write(), client, &site);
         let again = again.map(|again| (again.deployments, again.windows));
         assert_eq!(
             again.ok(),
             Some((document.deployments, document.windows)),
+            "written and read again"
+        );
+    }
+}
+
+/// A parcel of messages as it came; what of it cannot be read harms no other.
+pub(crate) fn parcel(bytes: &[u8]) {
+    if let Ok(parcel) = Parcel::read(bytes) {
+        let readable: Vec<_> =
+            parcel.messages.into_iter().filter_map(|(_, message)| message.ok()).collect();
+        let again = Parcel::read(&write_parcel(&readable)).ok();
+        let again = again.map(|again| again.messages.into_iter().filter_map(|(_, one)| one.ok()));
+        assert_eq!(
+            again.map(Iterator::collect::<Vec<_>>),
+            Some(readable),
             "written and read again"
         );
     }

@@ -22,7 +22,7 @@ use testkit::SimDisk;
 pub type Target = fn(&[u8]);
 
 /// Every target by its name, which is also that of its corpus folder.
-pub const TARGETS: [(&str, Target); 21] = [
+pub const TARGETS: [(&str, Target); 22] = [
     ("package", package_file),
     ("header", header),
     ("receipt", receipt),
@@ -44,6 +44,7 @@ pub const TARGETS: [(&str, Target); 21] = [
     ("trust", foreign::trust_metadata),
     ("policy", foreign::policy),
     ("inventory", foreign::inventory),
+    ("parcel", foreign::parcel),
 ];
 
 /// A package file or installer: opened, verified, and read although it may be damaged.

@@ -143,10 +143,10 @@ pub fn install<M: Machine + ?Sized>(
         work.notes = damaged;
         work.notes.append(&mut payload.notes);
         perform(&mut work, payload, &header, number).and_then(|()| {
-            let (counts, notes, restart) =
+            let (counts, mut notes, restart) =
                 (work.counts, std::mem::take(&mut work.notes), work.restart);
             work.go_on()?;
-            work.transaction.commit()?;
+            notes.extend(work.transaction.commit()?.map(untidied));
             Ok((counts, notes, restart))
         })
     };
@@ -163,6 +163,12 @@ pub fn install<M: Machine + ?Sized>(
             }
         }
     }
+}
+
+/// What people should know of a commit that stands while what it left aside does, too.
+pub(crate) fn untidied(why: change::RecoverError) -> String {
+    let why = model::with_causes(&why);
+    format!("all of it is done; tidying up stopped, and goes on with the next start: {why}")
 }
 
 /// What [`install`] would do on this machine as it is, changing nothing.

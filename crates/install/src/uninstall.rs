@@ -11,7 +11,7 @@ use crate::{
     Before, EditClaim, Facts, InstallError, Installed, Leftover, Output, Progress, Ran,
     ReadReceiptError, Receipt, ReceiptRecord, Stage,
     glob::literal_folder,
-    install::{is_generated, next_number},
+    install::{is_generated, next_number, untidied},
     installed,
     installed::times_at,
     kept,
@@ -167,7 +167,7 @@ fn perform<M: Machine + ?Sized>(
     }
     hooks(&mut transaction, receipt, Hook::AfterUninstall, notes)?;
     go_on(&*progress)?;
-    transaction.commit()?;
+    notes.extend(transaction.commit()?.map(untidied));
     Ok((leftovers, removed))
 }
 

@@ -82,7 +82,7 @@ impl Draft<'_> {
             let done = match &step.action {
                 Action::Tree(_) => Ok(()),
                 Action::Registry(registry) => {
-                    let registry = self.hide(registry);
+                    let registry = product::hidden(registry);
                     self.registry(number, &registry)
                 }
                 Action::Setup(setup) => self.service(setup),

@@ -19,12 +19,18 @@ pub struct Settings {
     pub frame: u32,
     /// Frames packed at the same time; each needs memory for itself, most of it the level's.
     pub workers: usize,
+    /// Chunks remembered to find repeats, about 90 bytes each, at most twice as many for a while; what is forgotten is merely
+    /// written again.
+    pub remembered: usize,
 }
+
+/// Enough for packages of some gigabytes.
+const REMEMBERED: usize = 512 << 10;
 
 impl Settings {
     /// As small as sensible, for a file that is sent as it is: an installer.
     pub fn small(workers: usize) -> Self {
-        Self { level: 19, frame: 32 << 20, workers }
+        Self { level: 19, frame: 32 << 20, workers, remembered: REMEMBERED }
     }
 
     /// For a package that is published: an update brings the frames that hold something new, so they are smaller.
@@ -34,7 +40,7 @@ impl Settings {
 
     /// Quick, for tests and for trying a script out.
     pub fn fast(workers: usize) -> Self {
-        Self { level: 1, frame: 8 << 20, workers }
+        Self { level: 1, frame: 8 << 20, workers, remembered: REMEMBERED }
     }
 
     /// Whether calls are made absolute: not where nothing but speed is wanted.

@@ -6,8 +6,6 @@ use model::Hash;
 
 use crate::{Chunk, Origin, Record, lane::Kind, repeat::Repeat};
 
-/// The writer remembers at least half as many chunks, to find repeats.
-const REMEMBERED: usize = 512 << 10;
 /// A repeated chunk shorter than this is cheaper written again than referred to.
 const WORTH_REFERRING: u32 = 64;
 
@@ -20,8 +18,8 @@ pub(crate) struct OpenLane {
 
 /// Chunks seen, of which the older half is forgotten when there are too many: memory has a bound, and
 /// what is forgotten is merely written again.
-#[derive(Default)]
 pub(crate) struct Known {
+    remembered: usize,
     young: HashMap<Hash, First>,
     old: HashMap<Hash, First>,
 }
@@ -41,6 +39,11 @@ pub(crate) struct FileKey {
 }
 
 impl Known {
+    /// Remembers so many chunks at least, once there are as many, and at most twice as many.
+    pub(crate) fn new(remembered: usize) -> Self {
+        Self { remembered, young: HashMap::new(), old: HashMap::new() }
+    }
+
     /// How to refer to a chunk seen before, unless it is better written again.
     pub(crate) fn repeat(
         &self,
@@ -64,7 +67,7 @@ impl Known {
     }
 
     pub(crate) fn insert(&mut self, hash: Hash, first: First) {
-        if self.young.len() >= REMEMBERED {
+        if self.young.len() >= self.remembered {
             self.old = std::mem::take(&mut self.young);
         }
         self.young.insert(hash, first);

@@ -133,7 +133,7 @@ impl<W: Write> PackageWriter<W> {
             repeats: Vec::new(),
             choices: Vec::new(),
             tree: ManifestTree::new(),
-            known: Known::default(),
+            known: Known::new(settings.remembered),
             chunks: 0,
             totals: Totals::default(),
             repeated: 0,

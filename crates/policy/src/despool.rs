@@ -61,6 +61,29 @@ pub fn choose_way(held: &[Held], offer: &Offer, avoid: Avoid) -> Way {
     }
 }
 
+/// How quickly bytes came about.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Pace {
+    /// So many bytes.
+    pub bytes: u64,
+    /// In so many milliseconds.
+    pub milliseconds: u64,
+}
+
+/// Bytes that are not sent are worth so many times the wait.
+const PATIENCE: u128 = 2;
+
+/// Whether what can be made here is made here, by how long so many bytes took to be made and to come. As long as nothing was
+/// made, it is.
+pub fn is_made_here(made: Pace, came: Pace) -> bool {
+    if made.bytes == 0 || came.bytes == 0 {
+        return true;
+    }
+    let made_takes = u128::from(made.milliseconds) * u128::from(came.bytes);
+    let coming_takes = u128::from(came.milliseconds) * u128::from(made.bytes);
+    made_takes <= coming_takes.saturating_mul(PATIENCE)
+}
+
 /// What a place does with a complete, verified copy it is offered.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Switch {
@@ -92,7 +115,7 @@ pub fn switch(
 mod tests {
     use model::Hash;
 
-    use super::{Held, Offer, Switch, Way, choose_way, switch};
+    use super::{Held, Offer, Pace, Switch, Way, choose_way, is_made_here, switch};
     use crate::{Avoid, Fence, VersionNumber};
 
     const fn v(count: u32) -> VersionNumber {
@@ -126,6 +149,15 @@ mod tests {
         assert_eq!(choose_way(&[same], &offer(), Avoid::default()), Way::Nothing(v(1)));
         let damaged = Held { verified: false, ..same };
         assert_eq!(choose_way(&[damaged], &offer(), Avoid::default()), Way::Chunks);
+    }
+
+    #[test]
+    fn on_a_slow_line_more_is_made_and_on_a_quick_one_less() {
+        let pace = |bytes, milliseconds| Pace { bytes, milliseconds };
+        assert!(is_made_here(pace(0, 0), pace(1_000, 1)));
+        assert!(is_made_here(pace(1_000, 20), pace(1_000, 10)));
+        assert!(!is_made_here(pace(1_000, 21), pace(1_000, 10)));
+        assert!(is_made_here(pace(u64::MAX, u64::MAX), pace(u64::MAX, u64::MAX)));
     }
 
     #[test]

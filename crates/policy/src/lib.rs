@@ -35,7 +35,7 @@ mod tree;
 mod words;
 
 pub use courier::CourierSet;
-pub use despool::{Held, Offer, Switch, Way, choose_way, switch};
+pub use despool::{Held, Offer, Pace, Switch, Way, choose_way, is_made_here, switch};
 pub use event::{Effect, Event, Key, Note, Quarantined, Refused, RetryScope};
 pub use feed::{Exchange, Feed, FeedEntry, Report, ReportEntry, Tally};
 pub use job::{Avoid, Cause, Fence, JobKind, Observed, Outcome, Phase, Reason, Waiting, Work};

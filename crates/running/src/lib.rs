@@ -14,6 +14,7 @@
 mod book;
 mod judge;
 mod message;
+mod parcel;
 mod run;
 mod stage;
 mod traces;
@@ -22,6 +23,9 @@ mod words;
 
 pub use book::{Book, Entry, Hands, Happened, Refused};
 pub use message::{Message, Said, Word};
+pub use parcel::{
+    PARCEL_FORMAT, PARCEL_MESSAGES, Parcel, ReadParcelError, Unreadable, write_parcel,
+};
 pub use run::{Effect, Event, Illegal, Order, Run};
 pub use stage::{Cause, End, Found, Label, Outcome, Question, Seen, Stage};
 pub use traces::{Began, Traces};

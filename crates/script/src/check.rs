@@ -1,4 +1,5 @@
 mod files_meta;
+mod names;
 mod payload;
 mod steps;
 mod targets;

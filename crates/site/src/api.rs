@@ -88,8 +88,8 @@ struct Replace {
 
 /// It was done.
 #[derive(Serialize, ToSchema)]
-struct Done {
-    done: bool,
+pub(crate) struct Done {
+    pub(crate) done: bool,
 }
 
 /// Whether a package was new.
@@ -107,14 +107,14 @@ struct Health {
 /// Why something was not done, in a sentence.
 #[derive(Serialize, ToSchema)]
 #[schema(as = Error)]
-struct ErrorBody {
+pub(crate) struct ErrorBody {
     error: String,
 }
 
 /// How anything may be refused.
 #[derive(IntoResponses)]
 #[expect(dead_code, reason = "it describes")]
-enum Refused {
+pub(crate) enum Refused {
     /// The request is malformed.
     #[response(status = 400)]
     Malformed(ErrorBody),
@@ -138,9 +138,9 @@ enum Refused {
 /// Bytes of what a library says to a malformed request.
 const LONGEST_REFUSAL: usize = 16 << 10;
 
-type App = Arc<Server>;
+pub(crate) type App = Arc<Server>;
 
-struct Refusal(SiteError);
+pub(crate) struct Refusal(SiteError);
 
 impl From<SiteError> for Refusal {
     fn from(error: SiteError) -> Self {
@@ -204,7 +204,8 @@ fn routes() -> (Router<App>, Router<App>, OpenApi) {
         .routes(routes!(courier_export))
         .routes(routes!(courier_import))
         .routes(routes!(retry))
-        .routes(routes!(verify));
+        .routes(routes!(verify))
+        .merge(crate::clients::routes());
     let (open, mut described) = open.split_for_parts();
     let (guarded, more) = guarded.split_for_parts();
     described.merge(more);
@@ -261,7 +262,7 @@ async fn authorised(token: &str, request: Request, next: Next) -> Response {
 }
 
 /// Runs what blocks where it may.
-async fn blocking<T: Send + 'static>(
+pub(crate) async fn blocking<T: Send + 'static>(
     work: impl FnOnce() -> Result<T, SiteError> + Send + 'static,
 ) -> Result<T, Refusal> {
     match tokio::task::spawn_blocking(work).await {

@@ -2,8 +2,9 @@
 //!
 //! Certificates do not expire, because clocks lie: whose key counts is said by the parent's tables.
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
+use deployment::{ClientId, client_host_name};
 use policy::SiteCode;
 use rcgen::{
     BasicConstraints, CertificateParams, DistinguishedName, DnType, ExtendedKeyUsagePurpose, IsCa,
@@ -11,17 +12,20 @@ use rcgen::{
     SigningKey as _,
 };
 use rustls::{
-    RootCertStore, ServerConfig,
-    pki_types::{CertificateDer, PrivateKeyDer, PrivatePkcs8KeyDer, pem::PemObject},
-    server::WebPkiClientVerifier,
+    DigitallySignedStruct, RootCertStore, ServerConfig, SignatureScheme,
+    client::danger::HandshakeSignatureValid,
+    pki_types::{CertificateDer, PrivateKeyDer, PrivatePkcs8KeyDer, UnixTime, pem::PemObject},
+    server::{
+        WebPkiClientVerifier,
+        danger::{ClientCertVerified, ClientCertVerifier},
+    },
 };
 
 use crate::{Folder, SiteError, folder::write_durably};
 
 /// The name a site has in certificates.
 pub(crate) fn host_name(code: &SiteCode) -> String {
-    // Codes may end in a hyphen, names may not.
-    format!("site-{}-0.packhorse", code.as_str().to_ascii_lowercase())
+    deployment::site_host_name(code)
 }
 
 /// The site a name in a certificate stands for.
@@ -136,7 +140,24 @@ impl Authority {
         Ok(params.signed_by(key, &self.issuer()?)?.pem())
     }
 
-    /// How this site answers children: with a certificate of its own authority, asking for one of the same.
+    /// A certificate for a client's key, until then: seconds since 1970.
+    pub(crate) fn certify_client(
+        &self,
+        client: ClientId,
+        key: &PublicKey,
+        until: i64,
+    ) -> Result<String, SiteError> {
+        let mut params = CertificateParams::new(vec![client_host_name(client)])?;
+        params.distinguished_name = DistinguishedName::new();
+        params.distinguished_name.push(DnType::CommonName, client.to_string());
+        params.key_usages = vec![KeyUsagePurpose::DigitalSignature];
+        params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ClientAuth];
+        params.not_after =
+            time::OffsetDateTime::from_unix_timestamp(until).unwrap_or(params.not_after);
+        Ok(params.signed_by(key, &self.issuer()?)?.pem())
+    }
+
+    /// How this site answers children and clients: with a certificate of its own authority, asking for one of the same.
     pub(crate) fn server_config(&self) -> Result<ServerConfig, SiteError> {
         let key = KeyPair::generate()?;
         let params = member_params(&self.code, ExtendedKeyUsagePurpose::ServerAuth)?;
@@ -152,6 +173,7 @@ impl Authority {
                 .allow_unauthenticated()
                 .build()
                 .map_err(|error| SiteError::Tls(rustls::Error::General(error.to_string())))?;
+        let verifier = Arc::new(OutOfTimeToo(verifier));
         let private = PrivateKeyDer::from(PrivatePkcs8KeyDer::from(key.serialize_der()));
         let mut config = ServerConfig::builder_with_provider(provider)
             .with_protocol_versions(&[&rustls::version::TLS13])?
@@ -159,6 +181,59 @@ impl Authority {
             .with_single_cert(vec![own.der().clone()], private)?;
         config.alpn_protocols = vec![b"h2".to_vec()];
         Ok(config)
+    }
+}
+
+/// Takes certificates that ran out as well: whose counts is said by the tables, and who is refused hears why.
+#[derive(Debug)]
+struct OutOfTimeToo(Arc<dyn ClientCertVerifier>);
+
+/// A time at which every certificate of ours counts, since 1970: 2000-01-01.
+const EARLY: Duration = Duration::from_hours(262_968);
+
+impl ClientCertVerifier for OutOfTimeToo {
+    fn offer_client_auth(&self) -> bool {
+        self.0.offer_client_auth()
+    }
+
+    fn client_auth_mandatory(&self) -> bool {
+        self.0.client_auth_mandatory()
+    }
+
+    fn root_hint_subjects(&self) -> &[rustls::DistinguishedName] {
+        self.0.root_hint_subjects()
+    }
+
+    fn verify_client_cert(
+        &self,
+        end_entity: &CertificateDer<'_>,
+        intermediates: &[CertificateDer<'_>],
+        _: UnixTime,
+    ) -> Result<ClientCertVerified, rustls::Error> {
+        let early = UnixTime::since_unix_epoch(EARLY);
+        self.0.verify_client_cert(end_entity, intermediates, early)
+    }
+
+    fn verify_tls12_signature(
+        &self,
+        message: &[u8],
+        cert: &CertificateDer<'_>,
+        dss: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, rustls::Error> {
+        self.0.verify_tls12_signature(message, cert, dss)
+    }
+
+    fn verify_tls13_signature(
+        &self,
+        message: &[u8],
+        cert: &CertificateDer<'_>,
+        dss: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, rustls::Error> {
+        self.0.verify_tls13_signature(message, cert, dss)
+    }
+
+    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
+        self.0.supported_verify_schemes()
     }
 }
 

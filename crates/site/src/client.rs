@@ -55,7 +55,15 @@ impl Client {
         Ok(Self { http, address, token: token.to_owned() })
     }
 
-    fn send<T: DeserializeOwned>(&self, request: RequestBuilder) -> Result<T, SiteError> {
+    /// How it is asked.
+    pub(crate) fn http(&self) -> &Http {
+        &self.http
+    }
+
+    pub(crate) fn send<T: DeserializeOwned>(
+        &self,
+        request: RequestBuilder,
+    ) -> Result<T, SiteError> {
         let no_answer = |source| SiteError::NoAnswer { address: self.address.clone(), source };
         let answer = request.bearer_auth(&self.token).send().map_err(no_answer)?;
         let status = answer.status();
@@ -67,7 +75,7 @@ impl Client {
         Err(SiteError::Said { message, conflict: status.is_client_error() })
     }
 
-    fn url(&self, path: &str) -> String {
+    pub(crate) fn url(&self, path: &str) -> String {
         format!("{}/v1/{path}", self.address)
     }
 

@@ -2,7 +2,7 @@
 
 use policy::{Event, Features, Key, Moment, Now, Settings, Site, SiteCode};
 
-use crate::{Change, Desk, Storage, folder::has_site};
+use crate::{Change, Desk, Record, RecordKind, Storage, StorageError, folder::has_site};
 
 /// Opens the same tables once more, as another process would.
 pub type Open<'a> = &'a dyn Fn() -> Box<dyn Storage>;
@@ -13,6 +13,8 @@ pub fn all(open: Open<'_>) {
     what_was_abandoned_is_not(open);
     the_clock_never_goes_back(open);
     a_desk_sees_what_another_wrote(open);
+    records_are_what_was_written_last(open);
+    who_was_overtaken_writes_nothing(open);
 }
 
 fn code() -> SiteCode {
@@ -76,6 +78,53 @@ pub fn a_desk_sees_what_another_wrote(open: Open<'_>) {
     let read = Desk::open(open(), Settings::default()).expect("opens");
     let rows = |site: &Site| site.keys().map(|key| (key, site.row(key))).collect::<Vec<_>>();
     assert_eq!(rows(one.site()), rows(read.site()), "memory and tables are the same");
+}
+
+fn record(kind: RecordKind, name: &str, body: Option<&str>) -> Record {
+    Record { kind, name: name.to_owned(), body: body.map(|body| body.as_bytes().to_vec()) }
+}
+
+/// Records are read by others: all of them, those since a transaction, those whose names begin alike.
+pub fn records_are_what_was_written_last(open: Open<'_>) {
+    let (mut one, mut other) = (open(), open());
+    let before = one.records(u64::MAX).expect("is read").number;
+    let written = [
+        record(RecordKind::Client, "a", Some("1")),
+        record(RecordKind::Client, "b", Some("1")),
+        record(RecordKind::Message, "a/1", Some("x")),
+        record(RecordKind::Message, "a/2", Some("y")),
+        record(RecordKind::Message, "a%/2", Some("z")),
+    ];
+    let first = one.record(before, &written).expect("writes");
+    let changed = [
+        record(RecordKind::Client, "b", None),
+        record(RecordKind::Seen, "a", Some("\0")),
+        record(RecordKind::Message, "a/1", None),
+    ];
+    let second = one.record(first, &changed).expect("writes");
+    let read = other.records(first).expect("is read");
+    assert_eq!(read.number, second);
+    let mut records = read.records;
+    records.sort_by_key(|one| (one.kind, one.name.clone()));
+    assert_eq!(records, changed[..2], "what is gone is named, messages are not");
+    assert_eq!(other.records(second).expect("is read").records, []);
+    let all = other.records(before).expect("is read").records;
+    assert!(all.contains(&written[0]) && all.len() == 3, "{all:?}");
+    let said = other.records_of(RecordKind::Message, "a/").expect("is read");
+    assert_eq!(said, written[3..4]);
+    assert_eq!(other.records_of(RecordKind::Message, "").expect("is read").len(), 2);
+}
+
+/// Two that decide by the same records cannot both write; who was too late leaves no trace.
+pub fn who_was_overtaken_writes_nothing(open: Open<'_>) {
+    let (mut one, mut other) = (open(), open());
+    let known = one.records(u64::MAX).expect("is read").number;
+    other.record(known, &[record(RecordKind::Client, "c", Some("other"))]).expect("writes");
+    let late = one.record(known, &[record(RecordKind::Client, "c", Some("one"))]);
+    assert!(matches!(late, Err(StorageError::Overtaken)), "{late:?}");
+    let read = one.records(known).expect("is read");
+    assert_eq!(read.records, [record(RecordKind::Client, "c", Some("other"))]);
+    one.record(read.number, &[record(RecordKind::Client, "c", Some("one"))]).expect("writes");
 }
 
 /// The job of a copy, in the tables of a site that has one: at most one for its kind, version and place.

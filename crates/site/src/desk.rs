@@ -5,7 +5,7 @@ use std::{
 
 use policy::{Effect, Event, Key, Moment, Now, Refused, Settings, Site, SiteCode};
 
-use crate::{Change, SiteError, Storage, Turn, storage::Hearing};
+use crate::{Change, RecordKind, SiteError, Storage, Turn, storage::Hearing};
 
 /// What is known by name and changes along with an event.
 pub type Facts = Vec<(String, Option<String>)>;
@@ -55,7 +55,12 @@ impl Desk {
         });
         let facts = tables.facts.into_iter().map(|(name, value)| Change::Fact(name, Some(value)));
         let changes: Vec<Change> = rows.chain(facts).collect();
-        Ok(to.replace(turn, &changes)?)
+        to.replace(turn, &changes)?;
+        let known = to.records(u64::MAX)?.number;
+        let mut records = from.records(0)?.records;
+        records.extend(from.records_of(RecordKind::Message, "")?);
+        to.record(known, &records)?;
+        Ok(())
     }
 
     /// The site that is in a database.

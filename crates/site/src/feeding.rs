@@ -1,12 +1,13 @@
 //! One object on its way to a child: each unit is asked of the address's sender before it is read.
 
 use std::{
+    ops::Range,
     path::PathBuf,
     sync::Arc,
     time::{Duration, Instant},
 };
 
-use content::{Index, Object};
+use content::Index;
 use model::{Hash, PackageName};
 use policy::{Hold, PlaceId, SiteCode, StreamId};
 use tokio::{
@@ -39,11 +40,12 @@ pub(crate) struct Feeding {
     place: PlaceId,
     name: PackageName,
     stream: StreamId,
-    object: Object,
     /// Where it is, first as part of the store, then as something that arrives here.
     paths: [PathBuf; 2],
     file: Option<File>,
     at: u64,
+    /// Where it stops.
+    end: u64,
     changes: watch::Receiver<u64>,
     grown: watch::Receiver<u64>,
 }
@@ -90,13 +92,13 @@ impl Server {
 }
 
 impl Feeding {
-    /// An object of a release, from a byte on.
+    /// A range of an object of a release.
     pub(crate) fn new(
         server: Arc<Server>,
         child: &SiteCode,
         (name, identity): (PackageName, Hash),
         object: Hash,
-        from: u64,
+        range: Range<u64>,
     ) -> Result<Self, NotYet> {
         let index = server.offered(child, &name, identity, false)?;
         let object = index.objects().find(|one| one.hash == object).ok_or(NotYet::Gone)?;
@@ -114,10 +116,10 @@ impl Feeding {
             place,
             name,
             stream,
-            object,
             paths,
             file: None,
-            at: from,
+            at: range.start,
+            end: range.end.min(object.length),
             changes,
             grown,
         })
@@ -127,7 +129,7 @@ impl Feeding {
     pub(crate) async fn next(mut self) -> std::io::Result<Option<(Vec<u8>, Self)>> {
         let began = Instant::now();
         loop {
-            if self.at >= self.object.length {
+            if self.at >= self.end {
                 return Ok(None);
             }
             self.changes.mark_unchanged();
@@ -173,7 +175,7 @@ impl Feeding {
             }
         }
         let Some(file) = &self.file else { return Ok(0) };
-        Ok(file.metadata().await?.len().min(self.object.length).saturating_sub(self.at))
+        Ok(file.metadata().await?.len().min(self.end).saturating_sub(self.at))
     }
 
     async fn read(mut self, bytes: u64) -> std::io::Result<(Vec<u8>, Self)> {

@@ -1,5 +1,6 @@
 //! What comes over a line or on a medium, read from any bytes.
 
+use deployment::{ClientEnrolment, ClientToken, Renewal};
 use policy::{Event, Exchange, Feed, Moment, Now, Reach, Settings, Site, SiteCode};
 use serde::de::DeserializeOwned;
 
@@ -16,6 +17,7 @@ pub fn take_anything(bytes: &[u8]) {
     let mut frames = Frames::default();
     let _ = bytes.chunks(11).try_for_each(|piece| frames.take(piece).map(drop));
     let _ = (read::<Token>(bytes), read::<Enrolment>(bytes), read::<Held>(bytes));
+    let _ = (read::<ClientToken>(bytes), read::<ClientEnrolment>(bytes), read::<Renewal>(bytes));
     courier::read_anything(bytes);
     let (Ok(code), Ok(child)) = (SiteCode::new("TOP"), SiteCode::new("CHILD")) else { return };
     if let Some(exchange) = read::<Exchange>(bytes) {

@@ -33,7 +33,8 @@ impl Incoming {
         Self { root, grown: watch::Sender::new(0) }
     }
 
-    fn folder(&self, name: &PackageName, identity: Hash) -> PathBuf {
+    /// Where what belongs to a release on its way is.
+    pub(crate) fn folder(&self, name: &PackageName, identity: Hash) -> PathBuf {
         self.root.join(name.as_str()).join(identity.to_string())
     }
 

@@ -17,6 +17,7 @@ mod authority;
 mod called;
 mod calling;
 mod client;
+mod clients;
 pub mod conformance;
 mod copy;
 mod courier;
@@ -33,6 +34,7 @@ mod locations;
 mod others;
 mod postgres;
 mod process;
+mod readers;
 mod receive;
 mod serve;
 mod server;
@@ -43,11 +45,16 @@ mod storage;
 mod tree;
 mod upkeep;
 mod uplink;
+mod watchdog;
 mod wire;
 
 pub use address::AddressSettings;
 pub use api::openapi;
 pub use client::Client;
+pub use clients::{
+    ClientDetails, ClientSummary, CollectionStatus, DeploymentOnClient, DeploymentStatus,
+    NewDeployment, OnClient, Target, Told,
+};
 pub use copy::{Marker, look, marker, remove};
 pub use courier::Trip;
 pub use decide::Decider;
@@ -62,5 +69,7 @@ pub use server::Server;
 pub use settings::SiteSettings;
 pub use sqlite::Sqlite;
 pub use status::{ChildStatus, CopyStatus, PackageStatus, ParentStatus, PointStatus, Status};
-pub use storage::{Change, Hearing, Storage, StorageError, Tables, Turn};
+pub use storage::{
+    Change, Hearing, Record, RecordKind, Records, Storage, StorageError, Tables, Turn,
+};
 pub use upkeep::{backup, check, migrate, restore};

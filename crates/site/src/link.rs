@@ -1,6 +1,6 @@
 //! What children call: enrolment, exchange, news, content. HTTP/2 inside TLS, and who has no certificate is told so.
 
-use std::{collections::HashMap, sync::Arc, time::Duration};
+use std::{collections::HashMap, ops::Range, sync::Arc, time::Duration};
 
 use axum::{
     Extension, Json, Router,
@@ -29,6 +29,7 @@ use tokio_rustls::TlsAcceptor;
 use crate::{
     Server, SiteError,
     authority::{Peer, peer},
+    clients,
     enrol::Enrolment,
     feeding::{Feeding, NotYet},
     server::log,
@@ -144,7 +145,8 @@ fn router(server: App) -> Router {
         .route("/packages/{name}/{identity}", get(release))
         .route("/packages/{name}/{identity}/objects/{object}", get(object))
         .fallback(|| async { refuse(StatusCode::BAD_REQUEST, "no such request in this version") })
-        .layer(DefaultBodyLimit::max(LONGEST));
+        .layer(DefaultBodyLimit::max(LONGEST))
+        .nest("/client", clients::line_routes());
     Router::new()
         .nest(&format!("/link/{VERSION}"), routes)
         .fallback(|| async {
@@ -176,8 +178,10 @@ impl Answering {
         else {
             return;
         };
-        let caller = stream.get_ref().1.peer_certificates().and_then(|chain| peer(chain.first()?));
-        let service = TowerToHyperService::new(self.app.layer(Extension(caller)));
+        let certificate = stream.get_ref().1.peer_certificates().and_then(<[_]>::first);
+        let (caller, client) = (certificate.and_then(peer), certificate.and_then(clients::caller));
+        let app = self.app.layer(Extension(caller)).layer(Extension(client));
+        let service = TowerToHyperService::new(app);
         let mut builder = Builder::new(TokioExecutor::new()).http2_only();
         builder
             .http2()
@@ -320,7 +324,7 @@ async fn release(
     }
 }
 
-/// An object from a byte on, in frames, as fast as the child's address allows.
+/// An object or a range of it, in frames, as fast as the child's address allows.
 async fn object(
     State(server): State<App>,
     Extension(caller): Caller,
@@ -331,18 +335,39 @@ async fn object(
     let (name, identity) = names(&name, &identity)?;
     let object: Hash =
         object.parse().map_err(|_| refuse(StatusCode::BAD_REQUEST, "that is no hash"))?;
-    let from = match headers.get(header::RANGE).map(|range| range.to_str()) {
-        None => 0,
-        Some(range) => range
-            .ok()
-            .and_then(|range| range.strip_prefix("bytes=")?.strip_suffix('-')?.parse().ok())
-            .ok_or_else(|| refuse(StatusCode::RANGE_NOT_SATISFIABLE, "say `bytes=N-`"))?,
+    let range = match headers.get(header::RANGE).map(|range| range.to_str()) {
+        None => 0..u64::MAX,
+        Some(range) => range.ok().and_then(range_of).ok_or_else(|| {
+            refuse(StatusCode::RANGE_NOT_SATISFIABLE, "say `bytes=N-` or `bytes=N-M`")
+        })?,
     };
     let server_here = Arc::clone(&server);
     let feeding =
-        blocking(move || Ok(Feeding::new(server_here, &child, (name, identity), object, from)))
+        blocking(move || Ok(Feeding::new(server_here, &child, (name, identity), object, range)))
             .await?
             .map_err(|why| not_yet(&server, why))?;
     let frames = futures_util::stream::try_unfold(feeding, Feeding::next);
     Ok(Body::from_stream(frames).into_response())
+}
+
+/// A range as RFC 9110 §14.1.2 writes it, one of a first byte.
+fn range_of(text: &str) -> Option<Range<u64>> {
+    let (first, last) = text.strip_prefix("bytes=")?.split_once('-')?;
+    let end = if last.is_empty() { u64::MAX } else { last.parse::<u64>().ok()?.checked_add(1)? };
+    let start = first.parse().ok()?;
+    (start < end).then_some(start..end)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::range_of;
+
+    #[test]
+    fn ranges_have_a_first_byte() {
+        assert_eq!(range_of("bytes=5-"), Some(5..u64::MAX));
+        assert_eq!(range_of("bytes=5-5"), Some(5..6));
+        for bad in ["5-6", "bytes=-5", "bytes=6-5", "bytes=a-", "bytes=0-18446744073709551615"] {
+            assert_eq!(range_of(bad), None, "{bad}");
+        }
+    }
 }

@@ -50,6 +50,7 @@ impl Server {
 
     /// The tables are at `generation` now.
     fn others_wrote(self: &Arc<Self>, generation: u64) -> Result<(), SiteError> {
+        self.clients().catch_up()?;
         let mut desk = self.desk();
         let before = Seen::by(&desk);
         let caught_up = desk.catch_up(generation);

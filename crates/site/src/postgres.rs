@@ -1,4 +1,5 @@
 mod batch;
+mod tls;
 
 use std::time::Duration;
 
@@ -8,14 +9,16 @@ use postgres::{
     fallible_iterator::FallibleIterator as _,
 };
 
+use tokio_postgres_rustls::MakeRustlsConnect;
+
 use self::batch::{Batch, Session};
 use crate::{
-    Change, Storage, StorageError, Tables, Turn,
+    Change, Record, RecordKind, Records, Storage, StorageError, Tables, Turn,
     storage::{Hearing, failed},
 };
 
 /// A step of the schema; the number of steps taken is in the table `schema_steps`.
-const MIGRATIONS: [&str; 1] = [
+const MIGRATIONS: [&str; 2] = [
     "CREATE TABLE clock (one INTEGER PRIMARY KEY CHECK (one = 1), generation BIGINT NOT NULL, moment BIGINT NOT NULL,
         wall BIGINT NOT NULL);
      INSERT INTO clock VALUES (1, 0, 0, 0);
@@ -30,6 +33,12 @@ const MIGRATIONS: [&str; 1] = [
         fence BIGINT NOT NULL, PRIMARY KEY (place, package), UNIQUE (kind, package, epoch, version, place),
         FOREIGN KEY (place, package) REFERENCES copy (place, package) DEFERRABLE INITIALLY DEFERRED);
      CREATE UNIQUE INDEX fences ON job (fence) WHERE fence > 0;",
+    // What is known of clients; gone where there is no body, so that other processes hear of it.
+    "CREATE TABLE records (one INTEGER PRIMARY KEY CHECK (one = 1), number BIGINT NOT NULL);
+     INSERT INTO records VALUES (1, 0);
+     CREATE TABLE record (kind TEXT NOT NULL, name TEXT COLLATE \"C\" NOT NULL, number BIGINT NOT NULL, body BYTEA,
+        PRIMARY KEY (kind, name));
+     CREATE INDEX record_numbers ON record (number) WHERE kind <> 'message';",
 ];
 
 /// Where processes tell each other that there is something new.
@@ -42,6 +51,7 @@ const SETTINGS: &str = "SET idle_in_transaction_session_timeout = '10s'; SET loc
 /// Tables in a PostgreSQL database. Any number of processes may be on it: whoever holds the row of the clock decides.
 pub struct Postgres {
     config: Config,
+    tls: Option<MakeRustlsConnect>,
     client: Option<Session>,
     turn: Option<(Turn, i64)>,
 }
@@ -64,14 +74,16 @@ fn address(config: &Config) -> String {
 
 impl Postgres {
     /// Connects to a database, such as `postgres://site@/top?host=/run/postgresql`, and takes its schema to the newest.
+    /// With `sslrootcert=FILE` the connection is encrypted, and only a server that this authority signed, by the name in the
+    /// URL, counts; over a network, without it, it is not encrypted.
     pub fn open(url: &str) -> Result<Self, StorageError> {
-        let mut config: Config = url.parse().map_err(failed("reading its address"))?;
+        let (mut config, tls) = tls::read(url)?;
         config
             .application_name("packhorse site")
             .connect_timeout(Duration::from_secs(5))
             .tcp_user_timeout(Duration::from_secs(20))
             .keepalives_idle(Duration::from_secs(10));
-        let mut new = Self { config, client: None, turn: None };
+        let mut new = Self { config, tls, client: None, turn: None };
         let mut client = new.connect()?;
         migrate(&mut client)?;
         new.client = Some(Session::new(client));
@@ -79,7 +91,11 @@ impl Postgres {
     }
 
     fn connect(&self) -> Result<Client, StorageError> {
-        let mut client = self.config.connect(NoTls).map_err(failed("connecting to it"))?;
+        let connected = match &self.tls {
+            Some(tls) => self.config.connect(tls.clone()),
+            None => self.config.connect(NoTls),
+        };
+        let mut client = connected.map_err(failed("connecting to it"))?;
         client.batch_execute(SETTINGS).map_err(failed("setting it up"))?;
         Ok(client)
     }
@@ -240,7 +256,7 @@ impl Storage for Postgres {
     fn replace(&mut self, turn: Turn, changes: &[Change]) -> Result<(), StorageError> {
         self.begin()?;
         let Some((own, wall)) = self.turn.take() else { return Err(StorageError::Overtaken) };
-        let sql = "TRUNCATE job, copy, place, package, site, fact";
+        let sql = "TRUNCATE job, copy, place, package, site, fact, record";
         self.client()?.batch_execute(sql).map_err(failed("emptying it"))?;
         let generation = turn.generation.max(own.generation) + 1;
         let moment = i64::try_from(turn.moment.max(own.moment)).unwrap_or(i64::MAX);
@@ -251,13 +267,81 @@ impl Storage for Postgres {
         self.write(changes, &last)
     }
 
+    fn records(&mut self, since: u64) -> Result<Records, StorageError> {
+        let doing = "reading its records";
+        let since = i64::try_from(since).unwrap_or(i64::MAX);
+        let client = self.client()?;
+        // Both are of one moment.
+        let mut reading = client
+            .build_transaction()
+            .read_only(true)
+            .isolation_level(postgres::IsolationLevel::RepeatableRead)
+            .start()
+            .map_err(failed(doing))?;
+        let row = reading.query_one("SELECT number FROM records", &[]).map_err(failed(doing))?;
+        let number = u64::try_from(row.get::<_, i64>(0)).unwrap_or_default();
+        let sql = "SELECT kind, name, body FROM record WHERE number > $1 AND kind <> 'message'";
+        let rows = reading.query(sql, &[&since]).map_err(failed(doing))?;
+        reading.commit().map_err(failed(doing))?;
+        let records = rows.iter().filter_map(|row| {
+            let kind = RecordKind::of_word(row.get(0))?;
+            Some(Record { kind, name: row.get(1), body: row.get(2) })
+        });
+        Ok(Records { number, records: records.collect() })
+    }
+
+    fn records_of(&mut self, kind: RecordKind, prefix: &str) -> Result<Vec<Record>, StorageError> {
+        let doing = "reading its records";
+        let sql = "SELECT name, body FROM record WHERE kind = $1 AND name >= $2 AND starts_with(name, $2) ORDER BY name";
+        let rows = self.client()?.query(sql, &[&kind.word(), &prefix]).map_err(failed(doing))?;
+        Ok(rows.iter().map(|row| Record { kind, name: row.get(0), body: row.get(1) }).collect())
+    }
+
+    fn record(&mut self, known: u64, records: &[Record]) -> Result<u64, StorageError> {
+        let doing = "writing records";
+        self.abandon();
+        let client = self.client()?;
+        let mut writing = client.transaction().map_err(failed(doing))?;
+        let row = writing
+            .query_one("SELECT number FROM records FOR UPDATE", &[])
+            .map_err(failed(doing))?;
+        if u64::try_from(row.get::<_, i64>(0)).unwrap_or_default() != known {
+            return Err(StorageError::Overtaken);
+        }
+        let number = i64::try_from(known).unwrap_or(i64::MAX).saturating_add(1);
+        let is_deleted = |one: &&Record| one.kind == RecordKind::Message && one.body.is_none();
+        let gone: Vec<&str> =
+            records.iter().filter(is_deleted).map(|one| one.name.as_str()).collect();
+        let sql = "DELETE FROM record WHERE kind = 'message' AND name = ANY($1::TEXT[])";
+        writing.execute(sql, &[&gone]).map_err(failed(doing))?;
+        // The last of a name counts; a statement takes each name once.
+        let put: std::collections::BTreeMap<(&str, &str), Option<&[u8]>> = records
+            .iter()
+            .filter(|one| !is_deleted(one))
+            .map(|one| ((one.kind.word(), one.name.as_str()), one.body.as_deref()))
+            .collect();
+        let (keys, bodies): (Vec<_>, Vec<Option<&[u8]>>) = put.into_iter().unzip();
+        let (kinds, names): (Vec<&str>, Vec<&str>) = keys.into_iter().unzip();
+        let sql = "INSERT INTO record SELECT kind, name, $4, body
+             FROM unnest($1::TEXT[], $2::TEXT[], $3::BYTEA[]) AS put (kind, name, body)
+             ON CONFLICT (kind, name) DO UPDATE SET number = excluded.number, body = excluded.body";
+        writing.execute(sql, &[&kinds, &names, &bodies, &number]).map_err(failed(doing))?;
+        let sql = "UPDATE records SET number = $1";
+        writing.execute(sql, &[&number]).map_err(failed(doing))?;
+        // Others hear that there is something, and look.
+        writing.batch_execute(&format!("NOTIFY {CHANNEL}, '0'")).map_err(failed(doing))?;
+        writing.commit().map_err(failed(doing))?;
+        Ok(known + 1)
+    }
+
     fn check(&mut self) -> Result<Vec<String>, StorageError> {
         // Reading is all there is: PostgreSQL looks after its pages itself.
         self.tables().map(|_| Vec::new())
     }
 
     fn hearing(&self) -> Option<Box<dyn Hearing>> {
-        let of = Self { config: self.config.clone(), client: None, turn: None };
+        let (config, tls) = (self.config.clone(), self.tls.clone());
+        let of = Self { config, tls, client: None, turn: None };
         Some(Box::new(Heard { of, client: None }))
     }
 }

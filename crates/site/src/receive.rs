@@ -1,4 +1,7 @@
-//! A master copy from the parent: unit by unit into the spool, hashed, then part of the store in one switch.
+//! A master copy from the parent: unit by unit into the spool, hashed, then part of the store in one switch. Packs that a
+//! delta leads to are made again instead.
+
+mod remake;
 
 use std::{
     collections::{BTreeMap, VecDeque},
@@ -22,6 +25,8 @@ use crate::{
 const STREAMS: usize = 4;
 /// Pieces that wait to be written.
 const PIECES: usize = 16;
+/// An object of which no more comes, and why not, if there is more of it.
+type End = (Object, Result<(), LineError>);
 /// What a power cut may cost of each object, in bytes.
 const UNIT: u64 = 4 << 20;
 /// Whether to go on is asked at least so often.
@@ -77,7 +82,13 @@ struct Receiving<'r> {
     identity: Hash,
     open: BTreeMap<Hash, (Partial, u64)>,
     waiting: VecDeque<Object>,
+    /// Packs that are made again once the rest is here.
+    packs: Vec<Object>,
+    /// Bytes that came, and how long they were waited for.
+    came: u64,
+    took: Duration,
     give: mpsc::Sender<Piece>,
+    take: mpsc::Receiver<Piece>,
 }
 
 impl Server {
@@ -130,7 +141,7 @@ impl Server {
     ) -> Result<(), Stopped> {
         let index = self.release_from_parent(&uplink, work, name, identity, go_on)?;
         self.incoming().put_release(name, identity, &index).map_err(spool)?;
-        let (give, mut take) = mpsc::channel(PIECES);
+        let (give, take) = mpsc::channel(PIECES);
         let mut receiving = Receiving {
             server: self,
             uplink,
@@ -139,7 +150,11 @@ impl Server {
             identity,
             open: BTreeMap::new(),
             waiting: VecDeque::new(),
+            packs: Vec::new(),
+            came: 0,
+            took: Duration::ZERO,
             give,
+            take,
         };
         for object in index.objects() {
             let known = receiving.waiting.iter().any(|other| other.hash == object.hash);
@@ -152,7 +167,14 @@ impl Server {
             }
         }
         receiving.note(|transfer, of| transfer.of = of);
-        receiving.run(&mut take, go_on)?;
+        let base = receiving.base(&index);
+        if let Some(base) = &base {
+            receiving.put_packs_last(base);
+        }
+        receiving.run(go_on)?;
+        if let Some(base) = base {
+            receiving.remake(&index, &base, go_on)?;
+        }
         self.switch_own(name, identity, &index)?;
         self.incoming().forget(name);
         Ok(())
@@ -212,45 +234,53 @@ impl Server {
 impl Receiving<'_> {
     fn note(&self, change: impl FnOnce(&mut Transfer, u64)) {
         let copy = (self.work.place, self.work.package);
-        let ahead: u64 = self.waiting.iter().map(|object| object.length).sum();
+        let all = self.waiting.iter().chain(&self.packs);
+        let ahead: u64 = all.map(|object| object.length).sum();
         if let Some(transfer) = self.server.transfers().get_mut(&copy) {
             change(transfer, ahead);
         }
     }
 
-    /// Until every object is part of the store.
-    fn run(&mut self, take: &mut mpsc::Receiver<Piece>, go_on: GoOn<'_>) -> Result<(), Stopped> {
+    /// Until every object that waits is part of the store.
+    fn run(&mut self, go_on: GoOn<'_>) -> Result<(), Stopped> {
         loop {
             while self.open.len() < STREAMS && self.begin_next()? {}
             if self.open.is_empty() {
                 return Ok(());
             }
-            let handle = self.uplink.handle.clone();
-            let come = handle.block_on(async { tokio::time::timeout(BEAT, take.recv()).await });
-            let mut bytes = 0;
-            match come {
-                Err(_) | Ok(None) => {}
-                Ok(Some(Piece::Bytes(object, content))) => {
-                    bytes = content.len() as u64;
-                    self.write(&object, &content)?;
-                }
-                Ok(Some(Piece::Held(held))) => {
-                    let why = match held.next {
-                        Some(next) => format!("{}, for {} s", held.why, next.div_ceil(1_000)),
-                        None => held.why,
-                    };
-                    self.note(|transfer, _| transfer.held = Some(why));
-                }
-                Ok(Some(Piece::End(object, result))) => {
-                    // A part that came is kept, and gone on from.
-                    let came = self.finish(&object);
-                    result.map_err(failed).and(came)?;
-                }
-            }
-            if !go_on(bytes) {
-                return Err(Stopped::Cancelled);
+            if let Some((object, result)) = self.step(go_on)? {
+                // A part that came is kept, and gone on from.
+                let came = self.finish(&object);
+                result.map_err(failed).and(came)?;
             }
         }
+    }
+
+    /// Takes what comes next, or waits for a beat. Answers with an object of which no more comes.
+    fn step(&mut self, go_on: GoOn<'_>) -> Result<Option<End>, Stopped> {
+        let began = Instant::now();
+        let handle = self.uplink.handle.clone();
+        let next = async { tokio::time::timeout(BEAT, self.take.recv()).await };
+        let come = handle.block_on(next);
+        let (mut bytes, mut ended) = (0, None);
+        match come {
+            Err(_) | Ok(None) => {}
+            Ok(Some(Piece::Bytes(object, content))) => {
+                bytes = content.len() as u64;
+                self.write(&object, &content)?;
+            }
+            Ok(Some(Piece::Held(held))) => {
+                let why = match held.next {
+                    Some(next) => format!("{}, for {} s", held.why, next.div_ceil(1_000)),
+                    None => held.why,
+                };
+                self.note(|transfer, _| transfer.held = Some(why));
+            }
+            Ok(Some(Piece::End(object, result))) => ended = Some((object, result)),
+        }
+        self.came += bytes;
+        self.took += began.elapsed();
+        if go_on(bytes) { Ok(ended) } else { Err(Stopped::Cancelled) }
     }
 
     fn begin_next(&mut self) -> Result<bool, Stopped> {
@@ -261,23 +291,27 @@ impl Receiving<'_> {
             .open(self.name, self.identity, &object)
             .map_err(|error| disk(error, object.length))?;
         let from = partial.length;
-        self.note(|transfer, _| {
-            transfer.had += from;
-            transfer.done += from;
-        });
+        self.had(from);
+        self.fetch(object, partial, object.length)?;
+        Ok(true)
+    }
+
+    /// Asks for an object up to a byte.
+    fn fetch(&mut self, object: Object, partial: Partial, to: u64) -> Result<(), Stopped> {
+        let from = partial.length;
         self.open.insert(object.hash, (partial, from));
         let (give, name, identity) = (self.give.clone(), self.name.clone(), self.identity);
         let line = self.uplink.line().map_err(failed)?;
         self.uplink.handle.spawn(async move {
-            let result = if from < object.length {
-                line.object((&name, identity), object, from, &give).await
+            let result = if from < to {
+                line.object((&name, identity), object, from..to, &give).await
             } else {
                 Ok(())
             };
             // Whoever received may have gone.
             let _ = give.send(Piece::End(object, result)).await;
         });
-        Ok(true)
+        Ok(())
     }
 
     fn write(&mut self, object: &Object, bytes: &[u8]) -> Result<(), Stopped> {

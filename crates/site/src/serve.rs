@@ -13,7 +13,7 @@ use tokio::{
 
 use crate::{
     Folder, Server, SiteError, api, calling, folder::write_durably, link, process::Process,
-    server::log,
+    readers, server::log, watchdog,
 };
 
 /// Attempts under way have so long to end.
@@ -30,6 +30,8 @@ pub struct Listen {
     pub api: SocketAddr,
     /// For children; a site without any needs none.
     pub link: Option<SocketAddr>,
+    /// For those who read packages: then the site is a distribution point itself.
+    pub content: Option<SocketAddr>,
 }
 
 /// Runs a process of the site until it is told to stop by SIGTERM or SIGINT. Whatever was under way then goes on with the next
@@ -53,6 +55,10 @@ pub fn serve(folder: Folder, listen: Listen) -> Result<(), SiteError> {
             Some(link) => Some(bind(link).await?),
             None => None,
         };
+        let readers = match listen.content {
+            Some(address) => Some(bind(address).await?),
+            None => None,
+        };
         let mut stop = signal(SignalKind::terminate()).map_err(cannot)?;
         let mut interrupt = signal(SignalKind::interrupt()).map_err(cannot)?;
         let process = Process::register(&folder, &address.to_string())?;
@@ -67,20 +73,31 @@ pub fn serve(folder: Folder, listen: Listen) -> Result<(), SiteError> {
             }
             None => None,
         };
+        let readers = readers.map(|listener| {
+            let address = listener.local_addr().map(|address| address.to_string());
+            log("listens-for-readers", &json!({ "address": address.unwrap_or_default() }));
+            let router = readers::router(&folder.store());
+            tokio::spawn(axum::serve(listener, router).into_future())
+        });
         let calls = tokio::spawn(calling::call(server.clone()));
         let connecting = Arc::clone(&server);
         let handle = tokio::runtime::Handle::current();
         let connected = tokio::task::spawn_blocking(move || connecting.connect(&handle)).await;
         connected.map_err(|error| cannot(std::io::Error::other(error)))?;
         let app = api::router(server.clone(), token);
+        watchdog::begin(&server);
         let stopped = async move {
             tokio::select! {
                 _ = stop.recv() => {}
                 _ = interrupt.recv() => {}
             }
+            watchdog::end();
         };
         axum::serve(listener, app).with_graceful_shutdown(stopped).await.map_err(cannot)?;
         calls.abort();
+        if let Some(readers) = readers {
+            readers.abort();
+        }
         if let Some(lines) = lines {
             lines.abort();
         }

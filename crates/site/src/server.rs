@@ -23,6 +23,7 @@ use crate::{
     authority::Authority,
     called,
     calling::Calls,
+    clients::Clients,
     copy::{GoOn, Stopped, complete, look_while, remove, remove_fenced},
     decide::Decider,
     incoming::Incoming,
@@ -57,6 +58,7 @@ pub struct Server {
     store: Point,
     pub(crate) authority: Authority,
     pub(crate) children: Mutex<Children>,
+    pub(crate) clients: Arc<Clients>,
     pub(crate) sending: Mutex<Sending>,
     /// Children that this site calls, because they cannot.
     pub(crate) calls: watch::Sender<Calls>,
@@ -68,10 +70,13 @@ pub struct Server {
     pub(crate) database: Mutex<Option<String>>,
     /// Bytes hashed per second when nobody asks.
     scrub: u64,
+    components: Mutex<Components>,
 }
 
 /// What is being received right now.
 type Transfers = BTreeMap<(PlaceId, PackageId), Transfer>;
+/// Threads that end when the site does, by name.
+type Components = Vec<(&'static str, thread::JoinHandle<()>)>;
 
 /// What a worker needs to know of its work.
 struct Order {
@@ -101,6 +106,8 @@ impl Server {
         let store = Point::open(&folder.store().to_string_lossy(), [])?;
         let hearing = desk.hearing();
         let authority = Authority::of(&folder, desk.site().code())?;
+        let known = (desk.site().code().clone(), desk.site().epoch(), desk.moment());
+        let clients = Arc::new(Clients::open(&folder, &settings, known)?);
         let incoming = Incoming::new(folder.spool().join("incoming"));
         let server = Arc::new(Self {
             folder,
@@ -113,6 +120,7 @@ impl Server {
             store,
             authority,
             children: Mutex::default(),
+            clients,
             sending: Mutex::default(),
             calls: watch::Sender::default(),
             began: Instant::now(),
@@ -121,6 +129,7 @@ impl Server {
             transfers: Mutex::default(),
             database: Mutex::default(),
             scrub: settings.scrub.unwrap_or(SCRUB),
+            components: Mutex::default(),
         });
         server.set_addresses();
         if alone {
@@ -132,15 +141,30 @@ impl Server {
             server.measure(place);
         }
         server.event(Event::Timer)?;
-        let timer = Arc::clone(&server);
-        thread::spawn(move || timer.keep_time());
-        let scrubber = Arc::clone(&server);
-        thread::spawn(move || scrubber.scrub());
+        server.settle_client_settings()?;
+        server.component("time", Self::keep_time);
+        server.component("scrub", Self::scrub);
+        server.component("clients", Self::look_after_clients);
         if let Some(hearing) = hearing {
-            let server = Arc::clone(&server);
-            thread::spawn(move || server.hear(hearing));
+            server.component("hearing", move |server| server.hear(hearing));
         }
         Ok(server)
+    }
+
+    /// Work that goes on as long as the site runs.
+    fn component(
+        self: &Arc<Self>,
+        name: &'static str,
+        work: impl FnOnce(&Arc<Self>) + Send + 'static,
+    ) {
+        let server = Arc::clone(self);
+        let thread = thread::spawn(move || work(&server));
+        self.components().push((name, thread));
+    }
+
+    /// What is to run as long as the site does.
+    pub(crate) fn components(&self) -> MutexGuard<'_, Components> {
+        self.components.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Calls the parent from now on, if the site was enrolled with one.
@@ -653,7 +677,7 @@ impl Server {
         if let Some(place) = place {
             self.measure(place);
         }
-        Ok(())
+        self.settle_client_settings()
     }
 
     /// Removes a point: cleaned first, or forgotten as it is.
@@ -743,6 +767,7 @@ impl Server {
         while !self.works().is_empty() && Instant::now() < until {
             drop(self.changed.wait_timeout(self.desk(), Duration::from_millis(10)));
         }
+        self.clients().settle();
     }
 }
 

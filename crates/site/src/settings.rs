@@ -23,6 +23,9 @@ pub struct SiteSettings {
     /// Where to listen for child sites.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub link: Option<SocketAddr>,
+    /// Where to listen for those who read packages; then the site is a distribution point itself.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub content: Option<SocketAddr>,
     /// A worker that shows no progress for so many seconds has lost its job. At least 15.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub lease: Option<u64>,
@@ -35,10 +38,25 @@ pub struct SiteSettings {
     /// Bytes of copies hashed per second when nobody asks.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub scrub: Option<u64>,
+    /// Seconds between check-ins of clients. At least 10.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub client_check_in: Option<u32>,
+    /// For how many seconds the certificate of a client counts; it is renewed at two thirds of that. At least 6.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub client_certificate: Option<u32>,
 }
 
 /// The shortest lease, in seconds: a worker says a word every five.
 const SHORTEST_LEASE: u64 = 15;
+
+/// The shortest time between check-ins, in seconds.
+const SHORTEST_CHECK_IN: u32 = 10;
+/// Clients check in every so many seconds unless somebody says otherwise.
+const CHECK_IN: u32 = 300;
+/// The shortest life of a certificate, in seconds.
+const SHORTEST_LIFE: u32 = 6;
+/// A certificate of a client counts so many seconds unless somebody says otherwise: 90 days.
+const LIFE: u32 = 90 * 86_400;
 
 impl SiteSettings {
     /// Reads the text of the file; a file that is not there is an empty one.
@@ -48,6 +66,14 @@ impl SiteSettings {
             toml_edit::de::from_str(text).map_err(|error| wrong(error.to_string()))?;
         if settings.lease.is_some_and(|lease| lease < SHORTEST_LEASE) {
             return Err(wrong(format!("`lease` is at least {SHORTEST_LEASE} seconds")));
+        }
+        if settings.client_check_in.is_some_and(|every| every < SHORTEST_CHECK_IN) {
+            return Err(wrong(format!(
+                "`client-check-in` is at least {SHORTEST_CHECK_IN} seconds"
+            )));
+        }
+        if settings.client_certificate.is_some_and(|life| life < SHORTEST_LIFE) {
+            return Err(wrong(format!("`client-certificate` is at least {SHORTEST_LIFE} seconds")));
         }
         if settings.attempts == Some(0) || settings.attempts_per_place == Some(0) {
             return Err(wrong("with no attempts under way nothing happens: at least 1".to_owned()));
@@ -63,6 +89,16 @@ impl SiteSettings {
     /// Where to listen for people and programs.
     pub fn listen(&self) -> SocketAddr {
         self.listen.unwrap_or(LISTEN)
+    }
+
+    /// Seconds between check-ins of clients.
+    pub(crate) fn client_check_in(&self) -> u32 {
+        self.client_check_in.unwrap_or(CHECK_IN)
+    }
+
+    /// Seconds the certificate of a client counts.
+    pub(crate) fn client_certificate(&self) -> i64 {
+        self.client_certificate.unwrap_or(LIFE).into()
     }
 
     /// What decisions depend on.

@@ -4,12 +4,12 @@ use policy::{JobKind, JobRow, Key, PackageId, PlaceId, Row};
 use rusqlite::{Connection, OptionalExtension, ToSql, params};
 
 use crate::{
-    Change, Storage, StorageError, Tables, Turn,
+    Change, Record, RecordKind, Records, Storage, StorageError, Tables, Turn,
     storage::{Hearing, failed, phase_word},
 };
 
 /// A step of the schema; the number of steps taken is in `user_version`.
-const MIGRATIONS: [&str; 2] = [
+const MIGRATIONS: [&str; 3] = [
     "CREATE TABLE clock (one INTEGER PRIMARY KEY CHECK (one = 1), generation INTEGER NOT NULL, moment INTEGER NOT NULL,
         wall INTEGER NOT NULL);
      INSERT INTO clock VALUES (1, 0, 0, 0);
@@ -25,6 +25,12 @@ const MIGRATIONS: [&str; 2] = [
         fence INTEGER NOT NULL, PRIMARY KEY (place, package), UNIQUE (kind, package, epoch, version, place),
         FOREIGN KEY (place, package) REFERENCES copy (place, package) DEFERRABLE INITIALLY DEFERRED) WITHOUT ROWID;
      CREATE UNIQUE INDEX fences ON job (fence) WHERE fence > 0;",
+    // What is known of clients; gone where there is no body, so that other processes hear of it.
+    "CREATE TABLE records (one INTEGER PRIMARY KEY CHECK (one = 1), number INTEGER NOT NULL);
+     INSERT INTO records VALUES (1, 0);
+     CREATE TABLE record (kind TEXT NOT NULL, name TEXT NOT NULL, number INTEGER NOT NULL, body BLOB,
+        PRIMARY KEY (kind, name)) WITHOUT ROWID;
+     CREATE INDEX record_numbers ON record (number) WHERE kind <> 'message';",
 ];
 
 /// Tables in one file, written ahead and synced with each transaction.
@@ -135,6 +141,24 @@ impl Sqlite {
                 until,
                 fence
             ])
+            .map(drop)
+    }
+
+    fn write_records(&self, number: i64, records: &[Record]) -> Result<(), rusqlite::Error> {
+        let put = "INSERT INTO record VALUES (?1, ?2, ?3, ?4)
+             ON CONFLICT (kind, name) DO UPDATE SET number = excluded.number, body = excluded.body";
+        let gone = "DELETE FROM record WHERE kind = ?1 AND name = ?2";
+        for Record { kind, name, body } in records {
+            let word = kind.word();
+            if *kind == RecordKind::Message && body.is_none() {
+                self.connection.prepare_cached(gone)?.execute(params![word, name])?;
+            } else {
+                self.connection.prepare_cached(put)?.execute(params![word, name, number, body])?;
+            }
+        }
+        self.connection
+            .prepare_cached("UPDATE records SET number = ?1")?
+            .execute(params![number])
             .map(drop)
     }
 
@@ -252,7 +276,8 @@ impl Storage for Sqlite {
         let doing = "replacing everything";
         let own = self.begin()?;
         let emptied = self.connection.execute_batch(
-            "DELETE FROM job; DELETE FROM copy; DELETE FROM place; DELETE FROM package; DELETE FROM site; DELETE FROM fact;",
+            "DELETE FROM job; DELETE FROM copy; DELETE FROM place; DELETE FROM package; DELETE FROM site; DELETE FROM fact;
+             DELETE FROM record;",
         );
         if let Err(error) = emptied {
             self.abandon();
@@ -268,6 +293,68 @@ impl Storage for Sqlite {
             own.moment = own.moment.max(turn.moment);
         }
         self.commit(changes)
+    }
+
+    fn records(&mut self, since: u64) -> Result<Records, StorageError> {
+        let doing = "reading its records";
+        // Both are of one moment.
+        let reading = self.connection.transaction().map_err(failed(doing))?;
+        let number: i64 = reading
+            .query_row("SELECT number FROM records", [], |row| row.get(0))
+            .map_err(failed(doing))?;
+        let sql = "SELECT kind, name, body FROM record WHERE number > ?1 AND kind <> 'message'";
+        let records = {
+            let mut statement = reading.prepare_cached(sql).map_err(failed(doing))?;
+            let since = i64::try_from(since).unwrap_or(i64::MAX);
+            let rows = statement
+                .query_map(params![since], |row| {
+                    let (kind, name, body) = (row.get::<_, String>(0)?, row.get(1)?, row.get(2)?);
+                    Ok(RecordKind::of_word(&kind).map(|kind| Record { kind, name, body }))
+                })
+                .map_err(failed(doing))?;
+            rows.collect::<Result<Vec<_>, _>>().map_err(failed(doing))?
+        };
+        let number = number.try_into().unwrap_or_default();
+        // Of a kind a newer one writes nothing is known here.
+        Ok(Records { number, records: records.into_iter().flatten().collect() })
+    }
+
+    fn records_of(&mut self, kind: RecordKind, prefix: &str) -> Result<Vec<Record>, StorageError> {
+        let doing = "reading its records";
+        let sql = "SELECT name, body FROM record WHERE kind = ?1 AND name >= ?2 AND substr(name, 1, length(?2)) = ?2
+             ORDER BY name";
+        let mut statement = self.connection.prepare_cached(sql).map_err(failed(doing))?;
+        let rows = statement
+            .query_map(params![kind.word(), prefix], |row| {
+                Ok(Record { kind, name: row.get(0)?, body: row.get(1)? })
+            })
+            .map_err(failed(doing))?;
+        let rows: Result<Vec<Record>, _> = rows.collect();
+        rows.map_err(failed(doing))
+    }
+
+    fn record(&mut self, known: u64, records: &[Record]) -> Result<u64, StorageError> {
+        let doing = "writing records";
+        self.abandon();
+        self.connection.execute_batch("BEGIN IMMEDIATE").map_err(failed(doing))?;
+        let end = |how: &str| self.connection.execute_batch(how);
+        let held: Result<i64, _> =
+            self.connection.query_row("SELECT number FROM records", [], |row| row.get(0));
+        let held = held.map(|held| u64::try_from(held).unwrap_or_default());
+        match held {
+            Ok(held) if held == known => {}
+            held => {
+                let _ = end("ROLLBACK");
+                return Err(held.map_or_else(failed(doing), |_| StorageError::Overtaken));
+            }
+        }
+        let number = i64::try_from(known).unwrap_or(i64::MAX).saturating_add(1);
+        let written = self.write_records(number, records).and_then(|()| end("COMMIT"));
+        written.map_err(|error| {
+            let _ = end("ROLLBACK");
+            failed(doing)(error)
+        })?;
+        Ok(known + 1)
     }
 
     fn check(&mut self) -> Result<Vec<String>, StorageError> {

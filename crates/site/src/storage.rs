@@ -57,6 +57,83 @@ pub enum Change {
     Fact(String, Option<String>),
 }
 
+/// What a record is about.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum RecordKind {
+    /// A client.
+    Client,
+    /// What a client reported of itself.
+    Inventory,
+    /// A deployment.
+    Deployment,
+    /// How a deployment reaches its clients.
+    Rollout,
+    /// A collection.
+    Collection,
+    /// How clients behave.
+    Settings,
+    /// When clients were heard of.
+    Seen,
+    /// A token a machine becomes a client with.
+    Token,
+    /// Something a client said. Read by name alone.
+    Message,
+}
+
+impl RecordKind {
+    /// All of them.
+    pub const ALL: [Self; 9] = [
+        Self::Client,
+        Self::Inventory,
+        Self::Deployment,
+        Self::Rollout,
+        Self::Collection,
+        Self::Settings,
+        Self::Seen,
+        Self::Token,
+        Self::Message,
+    ];
+
+    /// As the database has it.
+    pub fn word(self) -> &'static str {
+        match self {
+            Self::Client => "client",
+            Self::Inventory => "inventory",
+            Self::Deployment => "deployment",
+            Self::Rollout => "rollout",
+            Self::Collection => "collection",
+            Self::Settings => "settings",
+            Self::Seen => "seen",
+            Self::Token => "token",
+            Self::Message => "message",
+        }
+    }
+
+    pub(crate) fn of_word(word: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|kind| kind.word() == word)
+    }
+}
+
+/// Something a site knows of its clients, under a name of its kind; without a body it is gone.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Record {
+    /// What it is about.
+    pub kind: RecordKind,
+    /// Its name.
+    pub name: String,
+    /// What it says.
+    pub body: Option<Vec<u8>>,
+}
+
+/// Records that were written, and the number up to which these are all.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Records {
+    /// One more with each transaction that wrote any.
+    pub number: u64,
+    /// The newest of each name.
+    pub records: Vec<Record>,
+}
+
 /// Everything a database has of a site.
 #[derive(Clone, Debug, Default)]
 pub struct Tables {
@@ -79,6 +156,14 @@ pub trait Storage: Send {
     /// Everything there was gives way to this, in a transaction of its own. Generation and moment go on from `turn`, if
     /// they were not further already.
     fn replace(&mut self, turn: Turn, changes: &[Change]) -> Result<(), StorageError>;
+    /// Records that were written after the transaction `since`, those that are gone included; all but messages. Outside of
+    /// transactions.
+    fn records(&mut self, since: u64) -> Result<Records, StorageError>;
+    /// Records of a kind whose names begin so, in the order of their names. Outside of transactions.
+    fn records_of(&mut self, kind: RecordKind, prefix: &str) -> Result<Vec<Record>, StorageError>;
+    /// Writes records in a transaction of their own, durable when this returns: all of them or none. If somebody wrote records
+    /// after the transaction `known`, nothing is written, and it was [`StorageError::Overtaken`]. Answers the new number.
+    fn record(&mut self, known: u64, records: &[Record]) -> Result<u64, StorageError>;
     /// Reads everything; says what is wrong.
     fn check(&mut self) -> Result<Vec<String>, StorageError>;
     /// A way to hear of what other processes write; none, if there cannot be any.

@@ -2,6 +2,7 @@
 
 use std::{
     net::ToSocketAddrs,
+    ops::Range,
     path::Path,
     sync::{
         Arc, Mutex, MutexGuard, PoisonError,
@@ -221,16 +222,19 @@ impl Line {
         }
     }
 
-    /// Brings an object from `from` on, piece by piece, until it ends or nobody takes it.
+    /// Brings a range of an object, piece by piece, until it ends or nobody takes it.
     pub(crate) async fn object(
         &self,
         (name, identity): (&PackageName, Hash),
         object: Object,
-        from: u64,
+        bytes: Range<u64>,
         give: &mpsc::Sender<Piece>,
     ) -> Result<(), LineError> {
         let url = format!("{}/packages/{name}/{identity}/objects/{}", self.base, object.hash);
-        let range = format!("bytes={from}-");
+        let mut range = format!("bytes={}-", bytes.start);
+        if bytes.end < object.length {
+            range += &(bytes.end - 1).to_string();
+        }
         let request = self.client.get(url).header(reqwest::header::RANGE, range);
         let mut answer = self.send(request, SILENCE).await?;
         let mut frames = Frames::default();

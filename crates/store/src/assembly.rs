@@ -19,6 +19,7 @@ use self::following::Following;
 pub(crate) use self::following::as_frame;
 use crate::{
     FetchError, Point, PointError,
+    follow::REMEMBERED,
     frames::{FrameFile, Frames},
     unpacked::Unpacked,
 };
@@ -177,7 +178,7 @@ impl<'p> Assembly<'p> {
     pub(crate) fn write(&mut self, out: &File, came: Came<'_>) -> Result<(), FetchError> {
         let identity = self.catalogue.identity();
         let header = self.catalogue.header().clone();
-        let settings = Settings { level: 1, frame: 2 << 20, workers: 2 };
+        let settings = Settings { level: 1, frame: 2 << 20, workers: 2, remembered: REMEMBERED };
         self.while_fetching(came, |work| {
             let stopped = |source| FetchError::Write { source };
             let out = BufWriter::with_capacity(1 << 20, out);
@@ -208,8 +209,12 @@ impl<'p> Assembly<'p> {
         })
     }
 
-    /// Unpacks it into a nameless file of `folder`.
-    pub(crate) fn unpack(&mut self, folder: &Path) -> Result<Unpacked, FetchError> {
+    /// Unpacks it into a nameless file of `folder`; `each` hears of every file.
+    pub(crate) fn unpack(
+        &mut self,
+        folder: &Path,
+        each: &mut dyn FnMut(),
+    ) -> Result<Unpacked, FetchError> {
         let cannot =
             |source| PointError::File { doing: "writing", path: folder.to_owned(), source };
         let data = tempfile::tempfile_in(folder).map_err(cannot)?;
@@ -220,6 +225,7 @@ impl<'p> Assembly<'p> {
             let catalogue = work.catalogue;
             for entry in catalogue.entries() {
                 let entry = entry.map_err(AssembleError::from)?;
+                each();
                 for place in &entry.places {
                     work.chunk(place, &mut chunk)?;
                     out.write_all(&chunk).map_err(cannot)?;

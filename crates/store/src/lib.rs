@@ -5,6 +5,7 @@
 //!   [`Wanted::fetch`] makes a package of it again, [`Wanted::ready`] a payload that comes while it is installed;
 //! - [`verify`] finds what is damaged, missing or surplus, [`repair`] mends it from a healthy source,
 //!   [`collect`] takes away what nobody needs;
+//! - a [`Rebuild`] makes packs again from what a delta leads to;
 //! - [`update_trust`] says who signed what there is, a [`Signing`] makes a publish sign it.
 //!
 //! **Invariant:** objects are written before what names them, and never changed; nothing gets a final name before its
@@ -25,6 +26,7 @@ mod make_delta;
 mod partial;
 mod point;
 mod publish;
+mod rebuild;
 mod releases;
 mod signed;
 mod unpacked;
@@ -39,6 +41,7 @@ pub use fetch::{FetchOptions, Fetched, Installed, Ready, Wanted, wanted};
 pub use follow::FollowError;
 pub use point::{Listed, Point};
 pub use publish::{PublishOptions, Published, package_name, publish};
+pub use rebuild::{PackPart, Rebuild, RebuildError};
 pub use releases::{names, releases};
 pub use signed::{
     SignError, Signed, Signing, TrustError, TrustLock, TrustSettings, apply_trust, edit_trust,

@@ -270,7 +270,7 @@ fn deltas(
         // What both have is at hand.
         let mut assembly = Assembly::new(point, folder.path(), manifest, vec![Arc::clone(&new)])
             .map_err(|error| of_base(error.into()))?;
-        let old = assembly.unpack(folder.path()).map_err(of_base)?;
+        let old = assembly.unpack(folder.path(), &mut || {}).map_err(of_base)?;
         assembly.discard()?;
         let out = NamedTempFile::new().map_err(|source| scratch(&std::env::temp_dir(), source))?;
         // Each delta has its share of the time that is left.

@@ -1,10 +1,18 @@
 use std::{
     io,
-    os::unix::{fs::chown, process::CommandExt as _},
+    os::unix::{
+        fs::{PermissionsExt as _, chown},
+        process::CommandExt as _,
+    },
     path::{Path, PathBuf},
     process::{Child, Command, Stdio},
     time::{Duration, Instant},
 };
+
+use crate::free_address;
+
+/// What clients take for granted.
+const PORT: u16 = 5432;
 
 /// A PostgreSQL server of its own, in a folder that goes with it, reached by a socket there.
 #[derive(Debug)]
@@ -13,6 +21,8 @@ pub struct PostgresServer {
     programs: PathBuf,
     account: Option<(u32, u32)>,
     process: Option<Child>,
+    /// Where it listens for encrypted connections, and for no others.
+    port: Option<u16>,
 }
 
 /// PostgreSQL does not run as root.
@@ -41,12 +51,21 @@ fn programs() -> io::Result<PathBuf> {
 impl PostgresServer {
     /// A new server with nothing in it.
     pub fn start() -> io::Result<Self> {
+        Self::made(None)
+    }
+
+    /// One that is also reached at `localhost`, by TLS alone, with this certificate and key (PEM).
+    pub fn with_tls(certificate: &str, key: &str) -> io::Result<Self> {
+        Self::made(Some((certificate, key)))
+    }
+
+    fn made(tls: Option<(&str, &str)>) -> io::Result<Self> {
         let folder = tempfile::tempdir()?;
         let account = account();
         if let Some((user, group)) = account {
             chown(folder.path(), Some(user), Some(group))?;
         }
-        let mut server = Self { folder, programs: programs()?, account, process: None };
+        let mut server = Self { folder, programs: programs()?, account, process: None, port: None };
         let data = server.data();
         let output = server
             .command("initdb")
@@ -57,8 +76,32 @@ impl PostgresServer {
         if !output.status.success() {
             return Err(io::Error::other(String::from_utf8_lossy(&output.stderr).into_owned()));
         }
+        if let Some((certificate, key)) = tls {
+            server.encrypt(certificate, key)?;
+        }
         server.go_on()?;
         Ok(server)
+    }
+
+    fn encrypt(&mut self, certificate: &str, key: &str) -> io::Result<()> {
+        let data = self.data();
+        let who = "local all all trust\nhostssl all all 127.0.0.1/32 trust\n";
+        let files = [("server.crt", certificate), ("server.key", key), ("pg_hba.conf", who)];
+        for (name, text) in files {
+            let path = data.join(name);
+            std::fs::write(&path, text)?;
+            std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o600))?;
+            if let Some((user, group)) = self.account {
+                chown(&path, Some(user), Some(group))?;
+            }
+        }
+        self.port = Some(free_address().port());
+        Ok(())
+    }
+
+    /// The URL of a database over TCP, and no word of who is to be believed.
+    pub fn url_by_name(&self, name: &str) -> String {
+        format!("postgres://site@localhost:{}/{name}", self.port.unwrap_or(PORT))
     }
 
     fn data(&self) -> PathBuf {
@@ -85,7 +128,16 @@ impl PostgresServer {
             .open(self.folder.path().join("log"))?;
         let mut command = self.command("postgres");
         command.arg("-D").arg(&data).arg("-k").arg(self.folder.path());
-        command.args(["-c", "listen_addresses=", "-c", "shared_buffers=64MB"]);
+        command.args(["-c", "shared_buffers=64MB", "-c"]);
+        match self.port {
+            Some(port) => {
+                command.args(["listen_addresses=127.0.0.1", "-c", "ssl=on", "-p"]);
+                command.arg(port.to_string());
+            }
+            None => {
+                command.arg("listen_addresses=");
+            }
+        }
         let process = command.stdout(Stdio::null()).stderr(log).spawn()?;
         self.process = Some(process);
         let began = Instant::now();
@@ -137,6 +189,7 @@ impl PostgresServer {
             .args(["-U", "site", "-d", database, "-qAtX", "-v", "ON_ERROR_STOP=1", "-c", sql])
             .arg("-h")
             .arg(self.folder.path())
+            .args(["-p", &self.port.unwrap_or(PORT).to_string()])
             .output()?;
         if output.status.success() {
             Ok(String::from_utf8_lossy(&output.stdout).into_owned())

@@ -110,8 +110,12 @@ impl Sample {
 
     /// The package behind the program `stub`.
     pub fn installer(&self, stub: &[u8]) -> Vec<u8> {
-        let mut writer =
-            PackageWriter::new(Vec::new(), stub, Settings::fast(1)).expect("memory takes all");
+        self.packed(stub, Settings::fast(1))
+    }
+
+    /// The package behind a program, packed like that.
+    pub fn packed(&self, stub: &[u8], settings: Settings) -> Vec<u8> {
+        let mut writer = PackageWriter::new(Vec::new(), stub, settings).expect("memory takes all");
         for (place, (record, content)) in &self.records {
             let mut record = record.clone();
             if let Some((1, content)) = content.split_first() {

@@ -27,6 +27,8 @@ pub struct SimDisk {
     pub power: Option<u64>,
     /// Makes, links and writes left until the disk is full.
     pub room: Option<u64>,
+    /// Removals left until none is possible any more, as where others hold files open; everything else is.
+    pub removals: Option<u64>,
     /// Changes so far.
     pub changes: u64,
     /// Whether its service manager knows nothing of late starts and failures, like Wine's.
@@ -132,6 +134,7 @@ impl SimDisk {
             clock: 1_000,
             power: None,
             room: None,
+            removals: None,
             changes: 0,
             forgets_recovery: false,
             reads: RefCell::new(0),
@@ -159,6 +162,7 @@ impl SimDisk {
             clock: self.clock + 1_000,
             power: None,
             room: None,
+            removals: None,
             changes: 0,
             forgets_recovery: self.forgets_recovery,
             reads: RefCell::new(0),
@@ -580,6 +584,14 @@ impl Machine for SimDisk {
             return Err(MachineError::of(Action::Remove, path)(
                 io::ErrorKind::DirectoryNotEmpty.into(),
             ));
+        }
+        match &mut self.removals {
+            Some(0) => {
+                let error = io::ErrorKind::DirectoryNotEmpty.into();
+                return Err(MachineError::of(Action::Remove, path)(error));
+            }
+            Some(left) => *left -= 1,
+            None => {}
         }
         self.spend(Action::Remove, path)?;
         self.perform(Operation::Remove { path: path.clone(), inode });

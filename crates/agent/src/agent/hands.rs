@@ -160,10 +160,11 @@ impl Agent {
         let reach = reach();
         // The runner is of the version we are, whatever has its name by now.
         let program = launch::own_name().unwrap_or_else(|| launch::OWN.into());
+        let told = self.document.as_ref().and_then(|document| document.settings.points.as_deref());
         let here = Here {
             root: &self.root,
             program: &program,
-            points: &self.points,
+            points: told.unwrap_or(&self.points),
             reach: &reach,
             cache: self
                 .document

@@ -8,12 +8,15 @@ use running::{Proof, Said, Word};
 use super::{Agent, AgentError, machine};
 use crate::{
     clock,
-    site::SiteError,
+    site::{Asking, SiteError},
     site_line::{PARCEL, SiteAnswer},
 };
 
 /// A site that did not answer once is asked again after twice so many milliseconds at most, and half of that at least.
 const PATIENCE: u64 = 60_000;
+/// One that refuses is asked again after so many milliseconds at most: somebody has to do something first, and says so
+/// (`packhorse-agent check-in`).
+const REFUSED: u64 = 3_600_000;
 
 impl Agent {
     /// Asks the site what is due, delivers what waits.
@@ -24,14 +27,26 @@ impl Agent {
         }
         if self.ask_at <= clock::steady() {
             let known = self.document.as_ref().map(|document| document.stamp);
-            return self.site.check_in(known).map_err(speaking);
+            let asking = Asking { known, series: self.book.series(), boot: clock::boot().0 };
+            return self.site.check_in(asking).map_err(speaking);
         }
         // One that did not answer is not asked again and again.
         let messages: Vec<_> = self.book.messages().take(PARCEL).cloned().collect();
         if self.failures == 0 && !messages.is_empty() && self.asked.is_some() {
-            self.site.deliver(messages).map_err(speaking)?;
+            return self.site.deliver(messages).map_err(speaking);
+        }
+        if self.inventory_in() == Some(0) {
+            let (root, kept) = (self.root.clone(), self.state.inventory());
+            self.site.deliver_inventory(root, kept).map_err(speaking)?;
         }
         Ok(())
+    }
+
+    /// Milliseconds until the site is to hear what is on this machine; never, where it does not want to, or does not answer.
+    pub(super) fn inventory_in(&self) -> Option<u64> {
+        let answers = self.failures == 0 && self.asked.is_some();
+        let at = self.inventory_at.filter(|_| answers)?;
+        Some(at.saturating_sub(clock::steady()))
     }
 
     pub(super) fn answered(&mut self, answer: SiteAnswer) -> Result<(), AgentError> {
@@ -55,30 +70,41 @@ impl Agent {
                 self.failures = 0;
                 let entry = self.book.delivered(through);
                 self.write((entry, Vec::new()))?;
+                // What was run may have changed what is here.
+                self.inventory_at = self.inventory_at.map(|_| now);
+            }
+            SiteAnswer::Inventoried(Ok(())) => {
+                let settings = self.document.as_ref().map(|document| &document.settings);
+                let every =
+                    settings.map_or(ClientSettings::default().inventory, |one| one.inventory);
+                self.inventory_at = Some(now.saturating_add(u64::from(every.max(60)) * 1000));
             }
             // It is asked again like one that did not answer, or it would be asked for ever.
             SiteAnswer::Delivered(Ok(_)) => {
                 self.unanswered(
                     None,
+                    self.every(),
                     "the site took in no message of those it was sent".to_owned(),
                 );
             }
-            SiteAnswer::CheckedIn(Err(error)) | SiteAnswer::Delivered(Err(error)) => {
-                let after = match &error {
-                    SiteError::Unreachable { retry_after, .. } => *retry_after,
-                    SiteError::Refused { .. } => None,
+            SiteAnswer::CheckedIn(Err(error))
+            | SiteAnswer::Delivered(Err(error))
+            | SiteAnswer::Inventoried(Err(error)) => {
+                let (after, longest) = match &error {
+                    SiteError::Unreachable { retry_after, .. } => (*retry_after, self.every()),
+                    SiteError::Refused { .. } => (None, REFUSED),
                 };
-                self.unanswered(after, error.to_string());
+                self.unanswered(after, longest, error.to_string());
             }
         }
         Ok(())
     }
 
     /// The site is asked again after a pause that grows and is spread, or when it says.
-    fn unanswered(&mut self, after: Option<Duration>, why: String) {
+    fn unanswered(&mut self, after: Option<Duration>, longest: u64, why: String) {
         self.failures = self.failures.saturating_add(1);
         let now = clock::steady();
-        let top = (PATIENCE << self.failures.min(10)).min(self.every().max(PATIENCE));
+        let top = (PATIENCE << self.failures.min(10)).min(longest.max(PATIENCE));
         let pause = after.and_then(|after| u64::try_from(after.as_millis()).ok());
         let pause = pause.unwrap_or_else(|| top / 2 + clock::dice() % (top / 2));
         self.ask_at = now.saturating_add(pause.max(1000));

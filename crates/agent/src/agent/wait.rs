@@ -63,6 +63,12 @@ impl Agent {
     fn next(&self) -> Option<Duration> {
         let now = clock::now();
         let mut next = vec![self.ask_at.saturating_sub(now.at)];
+        // An answer that is awaited rings; asking again before is of no use.
+        if self.site.is_busy() {
+            next.clear();
+        } else {
+            next.extend(self.inventory_in());
+        }
         next.extend(Some(self.not_before.saturating_sub(now.at)).filter(|left| *left > 0));
         // What is past and did not begin a moment ago does not begin at once: nobody spins.
         let later = |left: u64, later: u64| if left == 0 { later } else { left };
@@ -76,10 +82,6 @@ impl Agent {
             next.push(later(left, LOOKING));
         }
         next.extend(self.manager.every().and_then(|every| u64::try_from(every.as_millis()).ok()));
-        // An answer that is awaited rings; asking again before is of no use.
-        if self.site.is_busy() {
-            next.swap_remove(0);
-        }
         next.into_iter().min().map(Duration::from_millis)
     }
 

@@ -4,10 +4,9 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use policy::Stamp;
 use running::Message;
 
-use super::{CheckIn, Site, SiteError};
+use super::{Asking, CheckIn, Site, SiteError};
 
 /// A site without a server: a file says what is deployed, messages are written to another, packages are in distribution points.
 #[derive(Debug)]
@@ -56,7 +55,7 @@ fn unreachable(path: &Path, error: &io::Error) -> SiteError {
 }
 
 impl Site for FolderSite {
-    fn check_in(&mut self, _: Option<Stamp>) -> Result<CheckIn, SiteError> {
+    fn check_in(&mut self, _: &Asking) -> Result<CheckIn, SiteError> {
         let bytes = fs::read(&self.policy).map_err(|error| unreachable(&self.policy, &error))?;
         let heard = self.last().map_err(|error| unreachable(&self.messages, &error))?;
         // Whoever knows what is in force tells whether it is news: a number that was not raised is a mistake somebody made.
@@ -84,9 +83,14 @@ impl Site for FolderSite {
         Ok(through)
     }
 
-    fn deliver_inventory(&mut self, inventory: &[u8]) -> Result<(), SiteError> {
+    fn deliver_inventory(&mut self, inventory: &[u8]) -> Result<bool, SiteError> {
         let path = self.messages.with_extension("inventory");
-        crate::durable::write(&path, inventory).map_err(|error| unreachable(&path, &error))
+        crate::durable::write(&path, inventory).map_err(|error| unreachable(&path, &error))?;
+        Ok(true)
+    }
+
+    fn wants_inventory(&self) -> bool {
+        false
     }
 
     fn points(&self) -> Vec<String> {

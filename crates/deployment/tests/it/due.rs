@@ -735,7 +735,7 @@ fn a_gate_names_who_closed_it_since_when_and_how_to_hasten_it() {
     client.settle();
     insta::assert_snapshot!(client.said("A"), @"waits for its rollout, which halted by itself: 7 of 20 failed, since 2026-05-01T00:00:00Z");
     let Standing::Waiting(Wait { what, .. }) = client.standing("A") else { panic!() };
-    insta::assert_snapshot!(what.hasten(&id("A")), @"`packhorse deployment resume A`");
+    insta::assert_snapshot!(what.hasten(&id("A")), @"`packhorse site deployment resume A`");
     assert!(matches!(what, WaitFor::Gate { .. }));
 }
 

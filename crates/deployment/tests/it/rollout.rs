@@ -106,7 +106,7 @@ fn waves_open_one_after_the_other_and_keep_who_is_in() {
     assert_eq!(first.len(), 5);
     site.everybody(|_| Some(ClientResult::Succeeded));
     assert_eq!(site.open(), first, "it soaks first");
-    insta::assert_snapshot!(site.rollout.waits_for(Moment(0)).unwrap(), @"wave 2 waits for 1 h to pass; `packhorse deployment next-wave D` begins it now");
+    insta::assert_snapshot!(site.rollout.waits_for(Moment(0)).unwrap(), @"wave 2 waits for 1 h to pass; `packhorse site deployment next-wave D` begins it now");
     assert_eq!(site.rollout.next_wake(), Some(Moment(HOUR)));
     site.hour_of_life();
     let second = site.open();
@@ -188,7 +188,7 @@ fn pause_resume_stop_and_approval() {
     gated.waves[0].then = WaveGate { approval: true, ..WaveGate::default() };
     let mut site = Site::new(gated, 100);
     site.timer(100 * HOUR, 0);
-    insta::assert_snapshot!(site.rollout.waits_for(Moment(0)).unwrap(), @"wave 2 waits for approval (`packhorse deployment approve D`); `packhorse deployment next-wave D` begins it now");
+    insta::assert_snapshot!(site.rollout.waits_for(Moment(0)).unwrap(), @"wave 2 waits for approval (`packhorse site deployment approve D`); `packhorse site deployment next-wave D` begins it now");
     site.tell(RolloutEvent::Pause("ann".into()));
     site.tell(RolloutEvent::Approve);
     assert_eq!((site.rollout.open_waves(), site.open().len()), (1, 0));

@@ -79,9 +79,8 @@ impl Cabinets {
                     let record = contents.next_record().map_err(io::Error::other)?;
                     let record =
                         record.ok_or_else(|| io::Error::other("the package has fewer files"))?;
-                    match (places.next(), record.node) {
-                        (Some(Some(one)), Node::File(content)) => break (content, one.length),
-                        _ => {}
+                    if let (Some(Some(one)), Node::File(content)) = (places.next(), record.node) {
+                        break (content, one.length);
                     }
                 };
                 let mut reader = FileReader::new(&mut contents, content.length, Vec::new());

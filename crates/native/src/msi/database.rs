@@ -171,12 +171,11 @@ impl Texts {
         let mut pool = page.to_le_bytes().to_vec();
         let mut data = Vec::new();
         for (text, uses) in &self.all {
-            match u16::try_from(text.len()) {
-                Ok(length) => pool.extend([length, *uses].map(u16::to_le_bytes).as_flattened()),
-                Err(_) => {
-                    pool.extend([0, *uses].map(u16::to_le_bytes).as_flattened());
-                    pool.extend(u32::try_from(text.len()).unwrap_or(u32::MAX).to_le_bytes());
-                }
+            if let Ok(length) = u16::try_from(text.len()) {
+                pool.extend([length, *uses].map(u16::to_le_bytes).as_flattened());
+            } else {
+                pool.extend([0, *uses].map(u16::to_le_bytes).as_flattened());
+                pool.extend(u32::try_from(text.len()).unwrap_or(u32::MAX).to_le_bytes());
             }
             data.extend_from_slice(text.as_bytes());
         }

@@ -166,6 +166,6 @@ pub(super) fn guid(words: &[&str]) -> String {
     bytes[6] = bytes[6] & 0x0f | 0x80;
     bytes[8] = bytes[8] & 0x3f | 0x80;
     let digits: String = bytes.iter().map(|byte| format!("{byte:02X}")).collect();
-    let [a, b, c, d, e] = [0..8, 8..12, 12..16, 16..20, 20..32].map(|range| &digits[range]);
-    format!("{{{a}-{b}-{c}-{d}-{e}}}")
+    let groups = [0..8, 8..12, 12..16, 16..20, 20..32].map(|range| &digits[range]);
+    format!("{{{}}}", groups.join("-"))
 }

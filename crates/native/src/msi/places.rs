@@ -255,19 +255,16 @@ impl Directories {
         if let Some(key) = self.known.get(&spot.key()) {
             return key.clone();
         }
-        let key = match spot.split() {
-            Some((above, name)) => {
-                let above = self.key(&above, database);
-                self.count += 1;
-                let key = format!("d{}", self.count);
-                let name = self.name(&above, name);
-                database.row("Directory", [(&key).into(), above.into(), name.into()]);
-                key
-            }
-            None => {
-                root(&spot.root, database);
-                spot.root.clone()
-            }
+        let key = if let Some((above, name)) = spot.split() {
+            let above = self.key(&above, database);
+            self.count += 1;
+            let key = format!("d{}", self.count);
+            let name = self.name(&above, name);
+            database.row("Directory", [(&key).into(), above.into(), name.into()]);
+            key
+        } else {
+            root(&spot.root, database);
+            spot.root.clone()
         };
         self.known.insert(spot.key(), key.clone());
         key

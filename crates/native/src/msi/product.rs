@@ -174,17 +174,17 @@ impl Draft<'_> {
             _ => None,
         })
     }
+}
 
-    /// The vendor's own entry would start a program that knows nothing of this one, so it is not shown.
-    pub(super) fn hide(&self, registry: &RegistryStep) -> RegistryStep {
-        let mut registry = registry.clone();
-        if is_listed(&registry) && !registry.remove {
-            let name = Template::literal("SystemComponent");
-            registry.values.retain(|(other, _)| *other != name);
-            registry.values.push((name, ValueEdit::Dword(1)));
-        }
-        registry
+/// The vendor's own entry would start a program that knows nothing of this one, so it is not shown.
+pub(super) fn hidden(registry: &RegistryStep) -> RegistryStep {
+    let mut registry = registry.clone();
+    if is_listed(&registry) && !registry.remove {
+        let name = Template::literal("SystemComponent");
+        registry.values.retain(|(other, _)| *other != name);
+        registry.values.push((name, ValueEdit::Dword(1)));
     }
+    registry
 }
 
 fn is_listed(registry: &RegistryStep) -> bool {

@@ -36,7 +36,7 @@ fn rows(bytes: &[u8], table: &str) -> Vec<String> {
                 msi::Value::Null => "-".to_owned(),
                 msi::Value::Int(number) => number.to_string(),
                 msi::Value::Str(text) => text.clone(),
-                other => format!("{other:?}"),
+                other @ msi::Value::Binary => format!("{other:?}"),
             })
             .collect();
         texts.join(" | ")
@@ -74,7 +74,7 @@ fn service(name: &str, program: &str) -> SetupStep {
 /// A package with one of everything an .msi says.
 fn sample() -> Sample {
     let mut sample = Sample::new("tool", "1.2.3-4");
-    sample.header.summary = "a tool".to_owned();
+    "a tool".clone_into(&mut sample.header.summary);
     sample.header.variables.insert(
         "prefix".into(),
         model::Variable {
@@ -100,7 +100,7 @@ fn sample() -> Sample {
         xattrs: [(b"user.DOSATTRIB"[..].into(), b"0x2"[..].into())].into_iter().collect(),
         ..Sample::meta(0o444)
     };
-    sample.file_with(tree, "Größe ŁĄ.text", &[7; 100_000], hidden);
+    sample.file_with(tree, "Größe ŁĄ.text", &vec![7; 100_000], hidden);
     let twin = Node::HardLink { tree, path: b"bin/tool.exe".to_vec() };
     sample.node(tree, "bin/twin.exe", twin, Sample::meta(0o755));
     sample.step(registry(

@@ -56,7 +56,7 @@ pub(crate) fn header() -> Header {
 
 /// Small frames, so that small payloads have several.
 pub(crate) fn settings() -> Settings {
-    Settings { level: 1, frame: 1 << 16, workers: 2 }
+    Settings { level: 1, frame: 1 << 16, ..Settings::fast(2) }
 }
 
 /// Writes a package of a root folder and these files, sorted by the caller.

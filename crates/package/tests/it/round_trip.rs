@@ -72,7 +72,10 @@ fn the_same_input_makes_the_same_bytes() {
 fn identity_is_about_what_is_packed_and_not_how() {
     let files = [file("a", noise(1, 200_000)), file("b", "text")];
     let identity = |settings| write(&files, b"", settings).0.identity;
-    assert_eq!(identity(settings()), identity(Settings { level: 19, frame: 1 << 20, workers: 1 }));
+    assert_eq!(
+        identity(settings()),
+        identity(Settings { level: 19, frame: 1 << 20, ..Settings::fast(1) })
+    );
     let other = [file("a", noise(1, 200_000)), file("b", "texT")];
     assert_ne!(write(&other, b"", settings()).0.identity, identity(settings()));
 }
@@ -164,4 +167,17 @@ fn a_file_that_changes_meanwhile_is_refused() {
     let error = writer.content(0, b"a", 5, vec![], &mut &b"123456"[..]).unwrap_err();
     insta::assert_snapshot!(error, @"`a` has not the 5 bytes of data it had: did it change meanwhile?");
     assert!(writer.content(0, b"a", 5, vec![], &mut &b"1234"[..]).is_err());
+}
+
+/// What a writer forgets is written again, and nothing else is different.
+#[test]
+fn a_writer_that_remembers_little_writes_the_same_package() {
+    let files: Vec<File> =
+        (0..40).map(|at| file(&format!("f{at:02}"), noise(at % 7, 30_000))).collect();
+    let little = Settings { remembered: 2, ..settings() };
+    let (all, bytes) = write(&files, b"", little);
+    let much = write(&files, b"", settings()).0;
+    assert_eq!(all.identity, much.identity);
+    assert_eq!(read(&bytes), files);
+    assert!(all.repeated < much.repeated, "{} and {}", all.repeated, much.repeated);
 }

@@ -7,6 +7,7 @@ use globset::{GlobSet, GlobSetBuilder};
 use model::{MachinePath, escape};
 
 use super::{
+    names,
     payload::{PayloadKind, ProjectView},
     step_place,
     variables::usual_path,
@@ -22,6 +23,8 @@ const LONGEST_PATH: usize = 4095;
 pub(super) struct Targets {
     /// By path: the step, from 0, and whether it is a folder.
     pub(super) paths: BTreeMap<MachinePath, (usize, bool)>,
+    /// What is on a drive, by what Windows takes for the same.
+    folded: BTreeMap<String, MachinePath>,
 }
 
 /// Checks the sources of all tree steps, and where they go.
@@ -30,7 +33,7 @@ pub(super) fn check(
     project: &dyn ProjectView,
     problems: &mut Vec<Problem>,
 ) -> Targets {
-    let mut targets = Targets { paths: BTreeMap::new() };
+    let mut targets = Targets { paths: BTreeMap::new(), folded: BTreeMap::new() };
     let mut installed = BTreeSet::new();
     for (index, step) in script.steps.iter().enumerate() {
         let StepKind::Tree(tree) = &step.kind else { continue };
@@ -164,6 +167,9 @@ impl Walk<'_, '_> {
             );
             self.problem(Severity::Error, "to", message, "install it higher up");
         }
+        if path.on_drive().is_some() {
+            self.windows_name(&path, below.is_empty());
+        }
         let Some((earlier, was_folder)) =
             self.targets.paths.insert(path.clone(), (self.index, is_folder))
         else {
@@ -181,6 +187,22 @@ impl Walk<'_, '_> {
             message,
             "leave it out of one with `except = […]`, or give the steps different conditions",
         );
+    }
+
+    /// Refuses what is to be on a drive and Windows does not hold, or takes for another.
+    fn windows_name(&mut self, path: &MachinePath, is_top: bool) {
+        // The drive has a colon. What is above the step's own place was looked at with that.
+        let own = path.parts().skip(1).collect::<Vec<_>>();
+        let looked_at = if is_top { &own[..] } else { &own[own.len().saturating_sub(1)..] };
+        if let Some(why) = looked_at.iter().find_map(|name| names::refusal(name)) {
+            let message = format!("Windows holds no `{path}`: {why}");
+            self.problem(Severity::Error, "to", message, "give it another name");
+        }
+        let other = self.targets.folded.insert(names::folded(path), path.clone());
+        if let Some(other) = other.filter(|other| other != path) {
+            let message = format!("`{path}` and `{other}` are one to Windows");
+            self.problem(Severity::Error, "to", message, "give one of them another name");
+        }
     }
 
     /// Warns of patterns that match nothing below the source.

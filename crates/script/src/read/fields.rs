@@ -314,13 +314,12 @@ impl<'r, 't, 'd> Fields<'r, 't, 'd> {
         let mut found = Vec::new();
         for value in self.list(key) {
             let Some(text) = self.text_of(key, value) else { continue };
-            match words.iter().position(|word| *word == text) {
-                Some(position) => found.push(position),
-                None => {
-                    let hint = format!("it may be {}", listed(words.iter().copied()));
-                    let span = value.span().unwrap_or_default();
-                    self.wrong(key, span, format_args!("`{text}` means nothing here"), hint);
-                }
+            if let Some(position) = words.iter().position(|word| *word == text) {
+                found.push(position);
+            } else {
+                let hint = format!("it may be {}", listed(words.iter().copied()));
+                let span = value.span().unwrap_or_default();
+                self.wrong(key, span, format_args!("`{text}` means nothing here"), hint);
             }
         }
         found

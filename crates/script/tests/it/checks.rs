@@ -59,6 +59,30 @@ fn nothing_is_installed_twice() {
     insta::assert_snapshot!(steps(&format!("[variables]\np = {{ default = \"/opt\" }}\n{INSTALL}[[step]]\ncreate-link = \"${{p}}/a/d\"\ntarget = \"x\"")), @"11 error step 2 (`create-link`), `to`: `/opt/a/d` is installed by step 1 already");
 }
 
+/// Q267977: names the target cannot hold only failed when they were unpacked there. They are listed where the package is made.
+#[test]
+fn q267977_names_windows_does_not_hold_are_listed() {
+    let files = payload(&[
+        "files/",
+        "files/a/",
+        "files/a/a:b",
+        "files/a/CON",
+        "files/a/end.",
+        "files/a/README",
+        "files/a/readme",
+        "files/a/fine",
+    ]);
+    let step = |to: &str| format!("[[step]]\ninstall-tree = \"files/a\"\nto = \"{to}\"\n");
+    insta::assert_snapshot!(problems(&step("/C:/Program Files/X"), &files), @r"
+    8 error step 1 (`install-tree`), `to`: Windows holds no `C:\Program Files\X\CON`: `CON` is a device
+    8 error step 1 (`install-tree`), `to`: Windows holds no `C:\Program Files\X\a:b`: `a:b` has a `:` in it
+    8 error step 1 (`install-tree`), `to`: Windows holds no `C:\Program Files\X\end.`: `end.` ends with a dot
+    8 error step 1 (`install-tree`), `to`: `C:\Program Files\X\readme` and `C:\Program Files\X\README` are one to Windows
+    ");
+    insta::assert_snapshot!(problems(&step("/C:/nul.d/X"), &payload(&["files/", "files/a/", "files/a/x"])), @r"8 error step 1 (`install-tree`), `to`: Windows holds no `C:\nul.d\X`: `nul.d` is a device");
+    insta::assert_snapshot!(problems(&step("/opt/x"), &files), @"");
+}
+
 #[test]
 fn variables_are_known_and_used() {
     insta::assert_snapshot!(steps(&format!("[variables]\nprefix = {{ default = \"/opt\" }}\nunused = {{ default = \"\" }}\na = {{ default = \"${{b}}\" }}\nb = {{ default = \"${{a}}\" }}\nf = {{ fixed = \"x\" }}\n{INSTALL}[[step]]\ncreate-link = \"${{prefx}}/x\"\ntarget = \"${{machine.hostname}}${{f}}\"\n[[step]]\nwhen = 'os == \"linux\"'\ntrigger = \"ldconfig\"\n")), @r"

@@ -14,13 +14,15 @@ use crate::world::{held, name, package_file};
 
 const DATA: &str = "PACKHORSE_TEST_SITE";
 const LINK: &str = "PACKHORSE_TEST_LINK";
+const CONTENT: &str = "PACKHORSE_TEST_CONTENT";
 
 /// Not a test of its own: what the process below runs.
 #[test]
 fn serves_if_asked_to() {
     if let Some(data) = std::env::var_os(DATA) {
-        let link = std::env::var(LINK).ok().map(|link| link.parse().unwrap());
-        let listen = site::Listen { api: "127.0.0.1:0".parse().unwrap(), link };
+        let address = |name| std::env::var(name).ok().map(|text: String| text.parse().unwrap());
+        let (link, content) = (address(LINK), address(CONTENT));
+        let listen = site::Listen { api: "127.0.0.1:0".parse().unwrap(), link, content };
         site::serve(Folder::new(Path::new(&data)), listen).unwrap();
     }
 }
@@ -34,6 +36,10 @@ impl Process {
 
     /// The same, listening for children.
     pub(crate) fn start_with(folder: &Folder, link: Option<SocketAddr>) -> Self {
+        Self::start_in(folder, link, &[])
+    }
+
+    fn start_in(folder: &Folder, link: Option<SocketAddr>, environment: &[(&str, &str)]) -> Self {
         let _ = std::fs::remove_file(folder.address());
         let log = folder.path().with_extension("log");
         let log = std::fs::OpenOptions::new().create(true).append(true).open(log).unwrap();
@@ -41,6 +47,7 @@ impl Process {
         command
             .args(["--exact", "process::serves_if_asked_to", "--nocapture"])
             .env(DATA, folder.path())
+            .envs(environment.iter().copied())
             .stdout(Stdio::null())
             .stderr(log);
         if let Some(link) = link {
@@ -66,19 +73,27 @@ impl Drop for Process {
     }
 }
 
-pub(crate) fn wait<T>(what: &str, mut ask: impl FnMut() -> Option<T>) -> T {
+pub(crate) fn wait<T>(what: &str, ask: impl FnMut() -> Option<T>) -> T {
+    wait_or(|| what.to_owned(), ask)
+}
+
+fn wait_or<T>(what: impl Fn() -> String, mut ask: impl FnMut() -> Option<T>) -> T {
     let began = Instant::now();
     loop {
         if let Some(answer) = ask() {
             return answer;
         }
-        assert!(began.elapsed() < Duration::from_mins(1), "{what}");
+        assert!(began.elapsed() < Duration::from_mins(1), "{}", what());
         std::thread::park_timeout(Duration::from_millis(2));
     }
 }
 
 pub(crate) fn client(folder: &Folder) -> Client {
-    wait("the site listens", || Client::local(folder).ok().filter(|client| client.status().is_ok()))
+    let why = || {
+        let log = std::fs::read_to_string(folder.path().with_extension("log"));
+        format!("the site listens; its log: {}", log.unwrap_or_default())
+    };
+    wait_or(why, || Client::local(folder).ok().filter(|client| client.status().is_ok()))
 }
 
 pub(crate) fn settled(client: &Client) -> Status {
@@ -196,7 +211,7 @@ fn sigterm_ends_it_and_a_second_one_beside_it_is_refused() {
     let asked = client(&folder);
     let busy = site::serve(
         folder.clone(),
-        site::Listen { api: "127.0.0.1:0".parse().unwrap(), link: None },
+        site::Listen { api: "127.0.0.1:0".parse().unwrap(), link: None, content: None },
     );
     assert!(matches!(busy, Err(site::SiteError::InUse { .. })), "{busy:?}");
     let id = rustix::process::Pid::from_child(&process.0);
@@ -204,6 +219,65 @@ fn sigterm_ends_it_and_a_second_one_beside_it_is_refused() {
     assert!(process.0.wait().unwrap().success());
     assert!(asked.status().is_err() && !folder.address().exists());
     assert!(folder.status().unwrap().is_settled(), "the tables are read without it");
+}
+
+#[test]
+fn the_service_manager_hears_that_it_is_ready_alive_and_ending() {
+    let home = tempfile::tempdir().unwrap();
+    let folder = Folder::new(&home.path().join("site"));
+    site::init(&folder, "TOP", None).unwrap();
+    let path = home.path().join("manager");
+    let manager = std::os::unix::net::UnixDatagram::bind(&path).unwrap();
+    manager.set_read_timeout(Some(Duration::from_mins(1))).unwrap();
+    let environment = [("NOTIFY_SOCKET", path.to_str().unwrap()), ("WATCHDOG_USEC", "300000")];
+    let process = Process::start_in(&folder, None, &environment);
+    let hear = || {
+        let mut word = [0; 200];
+        let length = manager.recv(&mut word).expect("a word in time");
+        String::from_utf8_lossy(&word[..length]).into_owned()
+    };
+    assert_eq!(hear(), "READY=1\n");
+    for _ in 0..5 {
+        assert_eq!(hear(), "WATCHDOG=1\nSTATUS=0 jobs\n");
+    }
+    process.signal(rustix::process::Signal::TERM);
+    let last = std::iter::repeat_with(hear).find(|word| !word.starts_with("WATCHDOG"));
+    assert_eq!(last.unwrap(), "STOPPING=1\n");
+}
+
+#[test]
+fn a_site_is_a_distribution_point_for_readers_and_shows_nothing_else() {
+    let home = tempfile::tempdir().unwrap();
+    let folder = Folder::new(&home.path().join("site"));
+    site::init(&folder, "TOP", None).unwrap();
+    let at = testkit::free_address().to_string();
+    let _process = Process::start_in(&folder, None, &[(CONTENT, &at)]);
+    let file = package_file(home.path(), "redis", "1");
+    client(&folder).publish(&file, false).unwrap();
+    let point = store::Point::open(&format!("http://{at}"), []).unwrap();
+    let options = store::FetchOptions::default();
+    let mut wanted = store::wanted(&point, &name("redis"), &options, None).unwrap();
+    let to = home.path().join("fetched");
+    wanted.fetch(&to, &mut |_, _, _| {}).unwrap();
+    let identity = |path: &Path| {
+        package::PackageReader::open(std::fs::File::open(path).unwrap()).unwrap().identity()
+    };
+    assert_eq!(identity(&to), identity(&file));
+    for path in [
+        "token",
+        "site.db",
+        "names/../../token",
+        "names/%2e%2e/%2e%2e/token",
+        "names",
+        "",
+        "v1/status",
+    ] {
+        let url = format!("http://{at}/{path}");
+        let said = reqwest::blocking::get(&url).unwrap();
+        assert!(said.status().is_client_error(), "{url}: {}", said.status());
+    }
+    let written = reqwest::blocking::Client::new().put(format!("http://{at}/names/redis")).send();
+    assert!(written.unwrap().status().is_client_error());
 }
 
 #[test]

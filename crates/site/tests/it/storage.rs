@@ -26,6 +26,39 @@ fn postgresql_keeps_the_same_promises() {
 }
 
 #[test]
+fn a_database_across_a_network_is_one_somebody_vouches_for() {
+    let made = |name: &str| {
+        let key = rcgen::KeyPair::generate().unwrap();
+        let parameters = rcgen::CertificateParams::new(vec![name.to_owned()]).unwrap();
+        (parameters.self_signed(&key).unwrap().pem(), key.serialize_pem())
+    };
+    let (certificate, key) = made("localhost");
+    let server = testkit::PostgresServer::with_tls(&certificate, &key).unwrap();
+    server.database("top").unwrap();
+    let folder = tempfile::tempdir().unwrap();
+    let authority = |name: &str, text: &str| {
+        let path = folder.path().join(name);
+        std::fs::write(&path, text).unwrap();
+        format!("{}?sslrootcert={}", server.url_by_name("top"), path.display())
+    };
+    let url = authority("ours.pem", &certificate);
+    conformance::all(&|| Box::new(Postgres::open(&url).unwrap()) as Box<dyn Storage>);
+    let one = Postgres::open(&url).unwrap();
+    let mut hearing = one.hearing().unwrap();
+    hearing.next(std::time::Duration::from_secs(20)).unwrap();
+    let encrypted = "SELECT count(*) FROM pg_stat_ssl JOIN pg_stat_activity USING (pid)
+        WHERE application_name = 'packhorse site' AND ssl";
+    assert_eq!(server.ask("top", encrypted).unwrap().trim(), "2");
+    let why = |url: &str| model::with_causes(&Postgres::open(url).unwrap_err());
+    let other = why(&authority("other.pem", &made("localhost").0));
+    assert!(other.contains("certificate"), "{other}");
+    let elsewhere = url.replace("localhost", "127.0.0.1");
+    assert!(why(&elsewhere).contains("certificate"), "{}", why(&elsewhere));
+    let plain = why(&server.url_by_name("top"));
+    assert!(plain.contains("no encryption"), "{plain}");
+}
+
+#[test]
 fn a_database_that_comes_back_is_used_again() {
     let mut server = testkit::PostgresServer::start().unwrap();
     let url = server.database("top").unwrap();

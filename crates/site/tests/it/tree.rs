@@ -1,6 +1,7 @@
 //! Sites as processes of their own: a parent, its child, and that one's child, over real lines.
 
 use std::{
+    collections::BTreeMap,
     net::{SocketAddr, TcpListener},
     path::{Path, PathBuf},
     time::{Duration, Instant},
@@ -8,7 +9,7 @@ use std::{
 
 use policy::Observed;
 use rustix::process::Signal;
-use site::{AddressSettings, Client, Folder, Status, Way};
+use site::{AddressSettings, Client, CopyStatus, Folder, Status, Way};
 use testkit::Sample;
 
 use crate::{
@@ -197,7 +198,7 @@ fn a_child_that_is_dead_or_closed_starves_no_other() {
     top.start();
     let closed =
         AddressSettings { hours: vec!["mon-sun 0-24 0%".to_owned()], ..AddressSettings::default() };
-    let mut frozen = top.child(home, "FROZEN", rate(1_000_000));
+    let mut frozen = top.child(home, "FROZEN", rate(300_000));
     let mut shut = top.child(home, "SHUT", closed);
     let mut well = top.child(home, "WELL", AddressSettings::default());
     for site in [&mut frozen, &mut shut, &mut well] {
@@ -286,7 +287,7 @@ fn a_child_that_cannot_call_is_called_whoever_is_killed() {
     let mut top = Member::new(home, "TOP");
     top.start();
     let place = testkit::free_address();
-    let address = AddressSettings { call: Some(place.to_string()), ..rate(4_000_000) };
+    let address = AddressSettings { call: Some(place.to_string()), ..rate(1_500_000) };
     let token = top.client().add_child("CHILD", address).unwrap();
     let mut child = Member::new(home, "CHILD");
     // It is called as soon as it waits, for its certificate too.
@@ -300,9 +301,12 @@ fn a_child_that_cannot_call_is_called_whoever_is_killed() {
     for (round, version) in ["1", "2", "3"].iter().enumerate() {
         let file = package_file(home, "redis", version, 3_000_000);
         top.client().publish(&file, false).unwrap();
+        // A slow machine may have all of it before anybody looks.
         let part = |status: &Status| {
-            let transfer = status.packages.iter().find_map(|one| one.master.transfer);
-            transfer.is_some_and(|transfer| transfer.done > 500_000)
+            let copies = || status.packages.iter().map(|one| (one.version.as_deref(), &one.master));
+            let begun = |one: &CopyStatus| one.transfer.is_some_and(|one| one.done > 500_000);
+            copies().any(|(_, one)| begun(one))
+                || copies().any(|(known, one)| known == Some(version) && one.state == "done")
         };
         wait("it is under way", || child.client().status().ok().filter(part));
         let victim = if round % 2 == 0 { &mut top } else { &mut child };
@@ -317,6 +321,77 @@ fn a_child_that_cannot_call_is_called_whoever_is_killed() {
     child.kill();
     let why = wait("it is said", || top.client().status().ok()?.children[0].why.clone());
     assert!(why.contains("refused") || why.contains("hung up"), "{why}");
+}
+
+/// A package whose every chunk is another in another version, and hardly differs.
+fn touched(home: &Path, version: u8) -> PathBuf {
+    let mut state = 7_u64;
+    let mut next = || {
+        state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695);
+        b"0123456789abcdef"[usize::try_from(state >> 60).unwrap()]
+    };
+    let mut content: Vec<u8> = std::iter::repeat_with(&mut next).take(800_000).collect();
+    for at in (100..content.len()).step_by(3_000) {
+        content[at] = b'A' + version;
+    }
+    let mut sample = Sample::new("redis", &version.to_string());
+    let tree = sample.tree("/opt");
+    sample.directory(tree, "redis");
+    sample.file(tree, "redis/data", &content);
+    let path = home.join(format!("touched-{version}.package"));
+    std::fs::write(&path, sample.bytes()).unwrap();
+    path
+}
+
+fn of_packs(store: &Path) -> BTreeMap<PathBuf, Vec<u8>> {
+    let folders = std::fs::read_dir(store.join("packs")).unwrap();
+    let files = folders.flat_map(|folder| std::fs::read_dir(folder.unwrap().path()).unwrap());
+    let read = |path: PathBuf| {
+        let bytes = std::fs::read(&path).unwrap();
+        (path.strip_prefix(store).unwrap().to_owned(), bytes)
+    };
+    files.map(|file| read(file.unwrap().path())).collect()
+}
+
+#[test]
+fn an_update_travels_as_a_delta_and_damage_falls_back_to_all() {
+    let temp = tempfile::tempdir().unwrap();
+    let home = temp.path();
+    let mut top = Member::new(home, "TOP");
+    top.start();
+    let mut middle = top.child(home, "MIDDLE", rate(300_000));
+    middle.start();
+    let mut leaf = middle.child(home, "LEAF", rate(300_000));
+    let office = home.join("office");
+    leaf.start().add_point("office", &office.to_string_lossy()).unwrap();
+    top.client().publish(&touched(home, 1), false).unwrap();
+    assign(&top.client(), "redis", "LEAF/office");
+    wait("it arrives", || is_there(&office, "redis", "1").then_some(()));
+    let sent = |site: &Member| site.client().status().unwrap().children[0].sent;
+    let (first, below) = (sent(&top), sent(&middle));
+    assert!(first > 350_000, "{first} bytes");
+    top.client().publish(&touched(home, 2), false).unwrap();
+    wait("it arrives", || is_there(&office, "redis", "2").then_some(()));
+    for (site, before) in [(&top, first), (&middle, below)] {
+        let update = sent(site) - before;
+        assert!(update * 10 < first, "{update} bytes of {first}");
+    }
+    let packs = of_packs(&top.folder.store());
+    let newest: Vec<_> = of_packs(&leaf.folder.store()).into_iter().collect();
+    assert!(newest.iter().all(|(path, bytes)| packs.get(path) == Some(bytes)));
+    // The copy it would start from is damaged: all of it comes.
+    for path in of_packs(&middle.folder.store()).keys() {
+        let path = middle.folder.store().join(path);
+        let mut bytes = std::fs::read(&path).unwrap();
+        let middle = bytes.len() / 2;
+        bytes[middle] ^= 1;
+        std::fs::write(&path, bytes).unwrap();
+    }
+    let before = sent(&top);
+    top.client().publish(&touched(home, 3), false).unwrap();
+    wait("it arrives", || is_there(&office, "redis", "3").then_some(()));
+    let update = sent(&top) - before;
+    assert!(update > 350_000, "{update} bytes");
 }
 
 #[test]

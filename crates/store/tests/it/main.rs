@@ -8,6 +8,7 @@ mod installs;
 mod ledger;
 mod lifecycle;
 mod point;
+mod rebuild;
 mod server;
 mod servers;
 mod signed;

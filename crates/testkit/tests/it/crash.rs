@@ -9,7 +9,7 @@ use model::{
 use package::{Action, Node};
 use testkit::{Picture, Sample, SimDisk, SimFacts};
 
-use crate::support::{install_with, options, picture, roll_back, uninstall};
+use crate::support::{install_with, name, now, options, picture, roll_back, uninstall};
 
 fn machine() -> SimDisk {
     let mut disk = SimDisk::new();
@@ -273,4 +273,50 @@ fn q212790_a_full_disk_has_its_own_exit_code() {
         let Err(error) = install_with(&mut disk, &SimFacts, &first(), &options()) else { continue };
         assert_eq!(operate::Exit::of_install(&error), operate::Exit::NoSpace, "{error}");
     }
+}
+
+/// From some point on nothing can be removed, as where others hold files open: what is said to be done is done, and what is said to be
+/// undone is as it was, at the latest when the next start has tidied up.
+fn check_held(before: &SimDisk, what: Act) -> u32 {
+    let (old, mut after) = (picture(before), before.clone());
+    act(&mut after, what);
+    let new = picture(&after);
+    let (mut removals, mut untidied) = (0, 0);
+    loop {
+        let mut disk = before.clone();
+        disk.removals = Some(removals);
+        let notes = match what {
+            Act::Install => {
+                install_with(&mut disk, &SimFacts, &first(), &options()).map(|done| done.notes)
+            }
+            Act::Update => {
+                install_with(&mut disk, &SimFacts, &second(), &options()).map(|done| done.notes)
+            }
+            _ => {
+                let (paths, name) = (install::state_paths(&disk).unwrap(), name("app"));
+                install::uninstall(&mut disk, &paths, &name, &SimFacts, now(), &mut install::Silent)
+                    .map(|done| done.unwrap().notes)
+            }
+        };
+        let was_enough = disk.removals != Some(0);
+        disk.removals = None;
+        let paths = install::state_paths(&disk).unwrap();
+        install::recover(&mut disk, &paths).unwrap();
+        let wanted = if notes.is_ok() { &new } else { &old };
+        let left = wanted.differences(&picture(&disk));
+        assert_eq!(left, Vec::<String>::new(), "{what:?} with {removals} removals: {notes:?}");
+        let says = |note: &String| note.contains("tidying up stopped");
+        untidied += u32::from(notes.is_ok_and(|notes| notes.iter().any(says)));
+        if was_enough {
+            return untidied;
+        }
+        removals += 1;
+    }
+}
+
+#[test]
+fn what_cannot_be_tidied_up_is_said_and_done_later() {
+    check_held(&machine(), Act::Install);
+    assert!(check_held(&installed(), Act::Update) > 0);
+    assert!(check_held(&updated(), Act::Uninstall) > 0);
 }

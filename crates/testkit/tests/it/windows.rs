@@ -125,7 +125,7 @@ impl Shared {
         let profile = |&(users, hive, name): &(Users, &str, &str)| Profile {
             users,
             hive: hive.to_owned(),
-            folders: vec![("app-data".into(), format!("/Users/{name}/Roaming"))],
+            folders: vec![("app-data".into(), format!("/Profiles/{name}/Roaming"))],
         };
         Self(users.iter().map(profile).collect())
     }
@@ -154,7 +154,7 @@ impl Facts for Shared {
         SimFacts.host_name()
     }
     fn folders(&self) -> Vec<(Box<str>, String)> {
-        vec![("app-data".into(), "/Users/smith/Roaming".to_owned())]
+        vec![("app-data".into(), "/Profiles/smith/Roaming".to_owned())]
     }
     fn profiles(&self) -> Vec<Profile> {
         self.0.clone()
@@ -200,7 +200,7 @@ fn folder_of(disk: &SimDisk, root: &str) -> Option<String> {
 }
 
 fn file_of(disk: &SimDisk, name: &str) -> Option<Vec<u8>> {
-    let path = MachinePath::new(format!("/Users/{name}/Roaming/App/app.ini")).unwrap();
+    let path = MachinePath::new(format!("/Profiles/{name}/Roaming/App/app.ini")).unwrap();
     disk.look(&path).unwrap().map(|_| disk.read(&path).unwrap())
 }
 
@@ -235,7 +235,7 @@ fn parts_of_users_come_to_those_the_script_names() {
         assert_eq!(outcome.notes, Vec::<String>::new());
         for (root, name, users) in &people {
             let is_named = named.contains(users);
-            let folder = format!("/Users/{name}/Roaming/App");
+            let folder = format!("/Profiles/{name}/Roaming/App");
             assert_eq!(folder_of(&disk, root), is_named.then_some(folder.clone()), "{name}");
             assert_eq!(file_of(&disk, name), is_named.then(|| b"a = 1\n".to_vec()), "{name}");
             if is_named {

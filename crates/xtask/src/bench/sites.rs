@@ -31,6 +31,9 @@ pub(crate) struct Args {
     /// Megabytes sent down the chain of sites.
     #[arg(long, default_value = "100", value_name = "MB")]
     size: usize,
+    /// Only what travels over wires.
+    #[arg(long, conflicts_with = "pure")]
+    wires: bool,
     /// Only what needs no database, no network and no root.
     #[arg(long)]
     pure: bool,
@@ -45,13 +48,26 @@ struct Row {
 }
 
 pub(crate) fn run(args: &Args) -> Result<()> {
+    let mut rows = Vec::new();
+    let mut take = |more: Vec<Row>| {
+        // Said at once: all of it takes a while.
+        for Row { what, measured, .. } in &more {
+            println!("{what}: {measured}");
+        }
+        rows.extend(more);
+    };
     // First, so that the most memory there ever was is the plan's.
-    let mut rows = plan()?;
-    rows.push(one_dead()?);
+    if !args.wires {
+        take(plan()?);
+        take(vec![one_dead()?]);
+    }
+    if !(args.pure || args.wires) {
+        take(databases::decisions(args.seconds)?);
+        take(vec![chain::idle()?]);
+    }
     if !args.pure {
-        rows.extend(databases::decisions(args.seconds)?);
-        rows.push(chain::idle()?);
-        rows.extend(chain::chain(args.size)?);
+        take(chain::chain(args.size)?);
+        take(vec![chain::update()?]);
     }
     let mut table = "| what | measured | bar | |\n|---|---|---|---|\n".to_owned();
     for Row { what, measured, bar, met } in &rows {
@@ -59,7 +75,7 @@ pub(crate) fn run(args: &Args) -> Result<()> {
         writeln!(table, "| {what} | {measured} | {bar} | {word} |")?;
     }
     println!("\n{table}");
-    if !args.pure {
+    if !(args.pure || args.wires) {
         let text = format!(
             "# Sites, measured\n\nThe last output of `cargo run --release --package xtask -- bench sites --size {}`.\n\n{table}",
             args.size

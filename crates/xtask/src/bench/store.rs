@@ -39,8 +39,11 @@ pub(crate) struct Args {
     /// One pair: kernel, pyside, polars, ruff, typescript.
     #[arg(long, value_name = "NAME")]
     only: Option<String>,
+    /// The pairs nothing was tuned on: scipy, duckdb, nodejs, next.
+    #[arg(long)]
+    judged: bool,
     /// Two folders of your own instead, the older first.
-    #[arg(long, num_args = 2, value_names = ["OLD", "NEW"], conflicts_with = "only")]
+    #[arg(long, num_args = 2, value_names = ["OLD", "NEW"], conflicts_with_all = ["only", "judged"])]
     folders: Option<Vec<PathBuf>>,
     /// Leave the peers out.
     #[arg(long)]
@@ -86,7 +89,7 @@ pub(crate) fn run(args: &Args) -> Result<()> {
     let folder = data::folder()?;
     let pairs = match &args.folders {
         Some(folders) => vec![Pair::of_folders(&folders[0], &folders[1])],
-        None => data::pairs(&folder, args.only.as_deref())?,
+        None => data::pairs(&folder, args.judged, args.only.as_deref())?,
     };
     ensure!(!pairs.is_empty(), "there is no pair of that name");
     let mut all = Vec::new();
@@ -157,10 +160,13 @@ fn ours(pair: &Pair, run: &Path) -> Result<Ours> {
 
 /// Prints the table and keeps it; fails when a bar is missed.
 fn tell(args: &Args, all: &[Measured]) -> Result<()> {
-    let mut text = "# Updates and first installs, measured\n\nThe last output of `cargo xtask bench store`. Bytes are \
+    let (of, how) =
+        if args.judged { (" on software nothing was tuned on", " --judged") } else { ("", "") };
+    let mut text = format!(
+        "# Updates and first installs{of}, measured\n\nThe last output of `cargo xtask bench store{how}`. Bytes are \
 those received, index and manifest included; seconds are processor time.\n\n| pair | method | update, bytes | \
 first install, bytes | seconds to make the update |\n|---|---|---|---|---|\n"
-        .to_owned();
+    );
     for pair in all {
         let ours = &pair.ours;
         writeln!(
@@ -198,7 +204,8 @@ fetch | install | requests |\n|---|---|---|---|---|---|---|---|---|---|\n";
     let missed = bars(all, &mut text)?;
     println!("{text}");
     if !args.alone && args.only.is_none() && args.folders.is_none() {
-        fs::write(workspace::root().join("docs/bench-store.md"), &text)?;
+        let name = if args.judged { "docs/bench-store-judged.md" } else { "docs/bench-store.md" };
+        fs::write(workspace::root().join(name), &text)?;
     }
     ensure!(missed == 0, "{missed} bars are missed");
     Ok(())

@@ -81,7 +81,7 @@ impl Proof {
 }
 
 fn large(number: u8) -> Vec<u8> {
-    (0..BYTES).map(|at| ((at * 7 + usize::from(number)) % 251) as u8).collect()
+    (0..=250).map(|byte: u8| byte.wrapping_mul(7) ^ number).cycle().take(BYTES).collect()
 }
 
 /// A volume of NTFS in a file.
@@ -115,6 +115,6 @@ impl Volume {
 
 impl Drop for Mounted {
     fn drop(&mut self) {
-        let _ = captured(command("umount", [&self.folder]));
+        let _ = captured(&mut command("umount", [&self.folder]));
     }
 }

