@@ -52,17 +52,13 @@ pub fn verify(point: &Point, progress: Progress<'_>) -> Result<Vec<Finding>, Poi
     let mut findings = Vec::new();
     let mut needed: HashMap<String, Object> = HashMap::new();
     for name in package_names(point)? {
-        let path = Index::path(&name);
         let by_records = recorded(point, &name)?;
-        match releases(point, &name) {
-            Ok(Some(index)) if index == by_records => {}
-            Ok(Some(_)) => findings.push(Finding { found: Found::Stale, path, object: None }),
-            Ok(None) => findings.push(Finding { found: Found::Missing, path, object: None }),
-            Err(PointError::Index { .. }) => {
-                findings.push(Finding { found: Found::Damaged, path, object: None });
-            }
-            Err(error) => return Err(error),
-        }
+        let found = wrong_index(point, &name, &by_records)?;
+        findings.extend(found.map(|found| Finding {
+            found,
+            path: Index::path(&name),
+            object: None,
+        }));
         needed.extend(by_records.objects().map(|object| (object.path(), object)));
     }
     let mut have = HashMap::new();
@@ -96,6 +92,34 @@ pub fn verify(point: &Point, progress: Progress<'_>) -> Result<Vec<Finding>, Poi
         path: listed.path,
     }));
     Ok(findings)
+}
+
+/// What is wrong with an index, if it does not say what the records say.
+fn wrong_index(
+    point: &Point,
+    name: &model::PackageName,
+    by_records: &Index,
+) -> Result<Option<Found>, PointError> {
+    match releases(point, name) {
+        Ok(Some(index)) if index == *by_records => Ok(None),
+        Ok(Some(_)) => Ok(Some(Found::Stale)),
+        Ok(None) => Ok(Some(Found::Missing)),
+        Err(PointError::Index { .. }) => Ok(Some(Found::Damaged)),
+        Err(error) => Err(error),
+    }
+}
+
+/// Makes every index say what its records say, and returns the paths of those that did not: a publish that was killed
+/// between a record and the index leaves such behind. For points publishers alone write.
+pub fn mend_indexes(point: &Point) -> Result<Vec<String>, PointError> {
+    let mut mended = Vec::new();
+    for name in package_names(point)? {
+        if wrong_index(point, &name, &recorded(point, &name)?)?.is_some() {
+            refresh(point, &name)?;
+            mended.push(Index::path(&name));
+        }
+    }
+    Ok(mended)
 }
 
 /// Names with an index or with records: a lost index is found by its records.

@@ -3,10 +3,13 @@
 use std::{
     collections::{BTreeMap, HashMap},
     fs::File,
-    io::{BufReader, BufWriter, Read, Write},
+    io::{self, BufReader, BufWriter, Read, Write},
     ops::Range,
     os::unix::fs::FileExt,
     path::Path,
+    sync::atomic::{AtomicBool, Ordering},
+    thread,
+    time::Duration,
 };
 
 use content::{Catalogue, Data, DeltaReader, Entry, Object, OutlineNode, PackFrame, Release};
@@ -24,6 +27,8 @@ use crate::{
 /// Levels packages are packed with, the likeliest first: those of compilers, then those of what publishers gather.
 const LEVELS: [i32; 22] =
     [19, 12, 7, 3, 1, 22, 21, 20, 18, 17, 16, 15, 14, 13, 11, 10, 9, 8, 6, 5, 4, 2];
+/// Whoever waits is asked so often.
+const BEAT: Duration = Duration::from_millis(5);
 /// After so many frames that no level makes, only levels that made others are tried.
 const PATIENCE: u32 = 2;
 /// Windows up to this one are of content that is packed already, and never packed at a higher level than the next.
@@ -70,7 +75,7 @@ pub enum RebuildError {
     Delta(#[from] FollowError),
     /// The disk.
     #[error("unpacking stopped")]
-    Disk(#[source] std::io::Error),
+    Disk(#[source] io::Error),
     /// Whoever waits for it does so no more.
     #[error("nobody waits for it any more")]
     Stopped,
@@ -134,48 +139,81 @@ impl Rebuild {
         Some(PackPart::Other(from..after.map_or(pack.length, |(start, _)| *start)))
     }
 
-    /// Packs the frame of a pack that starts there; `go_on` is asked between tries. `None` where no level makes one of its
-    /// length.
+    /// Packs the frames of a pack that start there, each in a thread of its own; `go_on` is asked while they do. `None` where no
+    /// level makes one of its length.
     pub fn make(
         &mut self,
         pack: &Object,
-        start: u64,
+        starts: &[u64],
         go_on: &mut dyn FnMut() -> bool,
-    ) -> std::io::Result<Option<Vec<u8>>> {
-        let planned = self.packs.get(&pack.hash).and_then(|frames| frames.get(&start));
-        let Some(Planned { frame, pieces }) = planned else { return Ok(None) };
+    ) -> io::Result<Vec<Option<Vec<u8>>>> {
+        let others: &[i32] = if self.failures < PATIENCE { &LEVELS } else { &[] };
+        let levels: Vec<i32> = self.levels.iter().chain(others).copied().collect();
+        let frames = self.packs.get(&pack.hash);
+        let planned = |start| frames.and_then(|frames| frames.get(start));
+        let (data, levels, stop) = (&self.data, &levels, &AtomicBool::new(false));
+        let packed = thread::scope(|scope| {
+            let begin = |start| {
+                let one = planned(start);
+                scope.spawn(move || one.map_or(Ok(None), |one| one.pack(data, levels, stop)))
+            };
+            let threads: Vec<_> = starts.iter().map(begin).collect();
+            while threads.iter().any(|thread| !thread.is_finished()) {
+                if !go_on() {
+                    stop.store(true, Ordering::Relaxed);
+                }
+                thread::park_timeout(BEAT);
+            }
+            threads.into_iter().map(join).collect::<io::Result<Vec<_>>>()
+        })?;
+        for one in &packed {
+            match one {
+                Some((_, Some(level))) => {
+                    self.levels.retain(|known| known != level);
+                    self.levels.insert(0, *level);
+                }
+                Some(_) => {}
+                None => self.failures += 1,
+            }
+        }
+        Ok(packed.into_iter().map(|one| one.map(|(bytes, _)| bytes)).collect())
+    }
+}
+
+type Packed = Option<(Vec<u8>, Option<i32>)>;
+
+fn join(thread: thread::ScopedJoinHandle<'_, io::Result<Packed>>) -> io::Result<Packed> {
+    thread.join().map_err(|_| io::Error::other("a thread that packs a frame ended"))?
+}
+
+impl Planned {
+    /// The frame at the first level that makes one of its length, and that level, if it says something of others.
+    fn pack(&self, data: &File, levels: &[i32], stop: &AtomicBool) -> io::Result<Packed> {
+        let Self { frame, pieces } = self;
         let mut plain = Vec::with_capacity(usize::try_from(frame.plain).unwrap_or_default());
         for piece in pieces {
             let from = plain.len();
             let length = usize::try_from(piece.end - piece.start).unwrap_or_default();
             plain.resize(from + length, 0);
-            self.data.read_exact_at(&mut plain[from..], piece.start)?;
+            data.read_exact_at(&mut plain[from..], piece.start)?;
         }
         let is_small = frame.window_log <= SMALL_WINDOW_LOG;
-        let others: &[i32] = if self.failures < PATIENCE { &LEVELS } else { &[] };
         let mut tried = Vec::new();
-        for level in self.levels.iter().chain(others) {
+        for level in levels {
             let real = if is_small { (*level).min(SMALL_WINDOW_LEVEL) } else { *level };
             if tried.contains(&real) {
                 continue;
             }
-            if !tried.is_empty() && !go_on() {
+            if stop.load(Ordering::Relaxed) {
                 return Ok(None);
             }
             tried.push(real);
             let packed =
                 package::pack_frame(plain.clone(), frame.window_log, frame.filtered, real)?;
             if packed.len() as u64 == frame.stored {
-                // A small window says nothing of the level of others.
-                if !is_small {
-                    let level = *level;
-                    self.levels.retain(|known| *known != level);
-                    self.levels.insert(0, level);
-                }
-                return Ok(Some(packed));
+                return Ok(Some((packed, (!is_small).then_some(*level))));
             }
         }
-        self.failures += 1;
         Ok(None)
     }
 }

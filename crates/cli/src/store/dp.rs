@@ -43,7 +43,7 @@ Exit codes: 0 done, 1 failed, 2 usage, 5 something could not be mended, 9 nothin
         #[command(flatten)]
         client: trust::Client,
     },
-    /// Take away what no release needs: marked by one run, swept by a later one.
+    /// Take away what no release needs: marked by one run, swept by a later one. An index a killed publish left behind is mended.
     #[command(after_help = "Example:\n  packhorse dp collect /srv/packages --grace 604800\n\n\
 Exit codes: 0 done, 1 failed, 2 usage, 6 in use, 9 nothing to do")]
     Collect {
@@ -182,17 +182,21 @@ fn mend_trust(
 }
 
 fn collect(point: &Point, grace: Duration) -> Result<Answer, Failure> {
+    let mended = store::mend_indexes(point)?;
     let collected = store::collect(point, grace)?;
-    let text = format!(
+    let mut text: String = mended.iter().map(|path| format!("mended: {path}\n")).collect();
+    text += &format!(
         "{} objects with {} bytes swept, {} marked, {} waiting\n",
         collected.swept.len(),
         collected.bytes,
         collected.marked.len(),
         collected.waiting.len(),
     );
-    let idle = collected.swept.is_empty() && collected.marked.is_empty();
+    let idle = mended.is_empty() && collected.swept.is_empty() && collected.marked.is_empty();
     let exit = if idle { Exit::Nothing } else { Exit::Done };
-    Ok(Answer { exit, text, json: json!(collected) })
+    let mut json = json!(collected);
+    json["mended"] = json!(mended);
+    Ok(Answer { exit, text, json })
 }
 
 fn list(point: &Point) -> Result<Answer, Failure> {

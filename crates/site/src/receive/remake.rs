@@ -1,6 +1,10 @@
 //! Packs that are not sent: made again from the own copy and the delta that leads from it.
 
-use std::time::{Duration, Instant};
+use std::{
+    collections::BTreeMap,
+    thread,
+    time::{Duration, Instant},
+};
 
 use content::{DeltaEntry, Index, Object, ObjectKind, Release};
 use policy::{Cause, Held, Offer, Pace, Way, choose_way, is_made_here};
@@ -20,9 +24,20 @@ pub(super) struct Base {
     delta: DeltaEntry,
 }
 
-/// What became of packs.
-#[derive(Default)]
-struct Made {
+/// Frames packed at the same time at most: each takes up to some hundred megabytes.
+const SIDE_BY_SIDE: usize = 4;
+
+/// So many bytes say how quick a line is.
+const PROBE: u64 = 256 << 10;
+/// Packs of so many bytes are worth the question.
+const WORTH_A_PROBE: u64 = 16 * PROBE;
+
+/// Packs that are being made.
+struct Making {
+    rebuild: Rebuild,
+    /// Frames of the pack under way that were made ahead, by where they start; `None` where no level makes one.
+    ahead: BTreeMap<u64, Option<Vec<u8>>>,
+    cores: usize,
     bytes: u64,
     took: Duration,
 }
@@ -71,14 +86,13 @@ impl Receiving<'_> {
         go_on: GoOn<'_>,
     ) -> Result<(), Stopped> {
         let Some(release) = index.releases.first() else { return Ok(()) };
-        let mut asked = Instant::now();
-        let mut may_go_on = || {
-            if asked.elapsed() < BEAT {
-                return true;
-            }
-            asked = Instant::now();
-            go_on(0)
-        };
+        let cores = thread::available_parallelism().map_or(1, usize::from).min(SIDE_BY_SIDE);
+        self.probe(go_on)?;
+        // Packs that come sooner than anybody makes them are not begun.
+        if !is_made_here(cores, Pace::default(), pace(self.came, self.took)) {
+            log("packs-not-made", &json!({ "package": self.name, "why": "they come sooner" }));
+            return self.fetch_packs(go_on);
+        }
         let store = self.server.store();
         let delta = self.server.folder().store().join(base.delta.object.path());
         let folder = self.server.incoming().folder(self.name, self.identity);
@@ -89,34 +103,58 @@ impl Receiving<'_> {
             &delta,
             &self.packs,
             &folder,
-            &mut may_go_on,
+            &mut now_and_then(go_on),
         );
-        let mut rebuild = match rebuild {
+        let rebuild = match rebuild {
             Ok(rebuild) => rebuild,
             Err(RebuildError::Stopped) => return Err(Stopped::Cancelled),
             // The packs themselves need less room than what they are made from.
             Err(RebuildError::Disk(error)) => {
                 let more = json!({ "package": self.name, "why": error.to_string() });
                 log("packs-not-made", &more);
-                self.waiting = self.packs.drain(..).collect();
-                return self.run(go_on);
+                return self.fetch_packs(go_on);
             }
             Err(error) => return Err(useless(&model::with_causes(&error))),
         };
-        let (mut made, came) = (Made::default(), self.came);
+        let came = self.came;
+        let (ahead, took) = (BTreeMap::new(), Duration::ZERO);
+        let mut making = Making { rebuild, ahead, cores, bytes: 0, took };
         for object in std::mem::take(&mut self.packs) {
-            self.pack(object, &mut rebuild, &mut made, go_on)?;
+            making.ahead.clear();
+            self.pack(object, &mut making, go_on)?;
         }
         let came = self.came - came;
-        log("packs-made", &json!({ "package": self.name, "made": made.bytes, "came": came }));
+        log("packs-made", &json!({ "package": self.name, "made": making.bytes, "came": came }));
         Ok(())
+    }
+
+    /// Fetches the beginning of a pack where too little came to say how quick the line is.
+    fn probe(&mut self, go_on: GoOn<'_>) -> Result<(), Stopped> {
+        let Some(first) = self.packs.first().copied() else { return Ok(()) };
+        let lacking: u64 = self.packs.iter().map(|pack| pack.length).sum();
+        if self.came >= PROBE || lacking < WORTH_A_PROBE || first.length < PROBE {
+            return Ok(());
+        }
+        let partial = self.server.incoming().open(self.name, self.identity, &first);
+        let partial = partial.map_err(|error| disk(error, first.length))?;
+        // What an attempt before fetched or made is gone on from.
+        if partial.length == 0 {
+            self.part(first, partial, PROBE, go_on)?;
+            // Whoever goes on from there counts it.
+            self.note(|transfer, _| transfer.done = transfer.done.saturating_sub(PROBE));
+        }
+        Ok(())
+    }
+
+    fn fetch_packs(&mut self, go_on: GoOn<'_>) -> Result<(), Stopped> {
+        self.waiting = self.packs.drain(..).collect();
+        self.run(go_on)
     }
 
     fn pack(
         &mut self,
         object: Object,
-        rebuild: &mut Rebuild,
-        made: &mut Made,
+        making: &mut Making,
         go_on: GoOn<'_>,
     ) -> Result<(), Stopped> {
         let full = |error| disk(error, object.length);
@@ -124,25 +162,25 @@ impl Receiving<'_> {
             self.server.incoming().open(self.name, self.identity, &object).map_err(full)?;
         self.had(partial.length);
         let mut synced = partial.length;
-        while let Some(next) = rebuild.next(&object, partial.length) {
-            let (PackPart::Frame(range) | PackPart::Other(range)) = next.clone();
-            let is_made = matches!(next, PackPart::Frame(_))
-                && is_made_here(pace(made.bytes, made.took), pace(self.came, self.took));
-            let began = Instant::now();
-            let frame = if is_made {
-                rebuild.make(&object, range.start, &mut || go_on(0))
-            } else {
-                Ok(None)
+        while let Some(next) = making.rebuild.next(&object, partial.length) {
+            let (bytes, range) = match next {
+                PackPart::Other(range) => (None, range),
+                PackPart::Frame(range) if making.ahead.contains_key(&range.start) => {
+                    (making.ahead.remove(&range.start).flatten(), range)
+                }
+                PackPart::Frame(_)
+                    if is_made_here(making.cores, making.pace(), pace(self.came, self.took)) =>
+                {
+                    making.make(&object, partial.length, go_on).map_err(full)?;
+                    continue;
+                }
+                PackPart::Frame(range) => (None, range.start..object.length),
             };
-            if is_made {
-                made.took += began.elapsed();
-            }
-            if let Some(bytes) = frame.map_err(full)? {
+            if let Some(bytes) = bytes {
                 // A part of it may be here from an attempt before.
                 let here = usize::try_from(partial.length - range.start).unwrap_or(usize::MAX);
                 let rest = bytes.get(here..).unwrap_or_default();
                 partial.write(rest).map_err(full)?;
-                made.bytes += rest.len() as u64;
                 self.had(rest.len() as u64);
                 self.server.incoming().grew();
                 if partial.length - synced >= UNIT {
@@ -191,6 +229,42 @@ impl Receiving<'_> {
             transfer.had += bytes;
             transfer.done += bytes;
         });
+    }
+}
+
+impl Making {
+    fn pace(&self) -> Pace {
+        pace(self.bytes, self.took)
+    }
+
+    /// Makes the next frames of a pack, from a byte on, as many as there are cores. None at all if nobody waits any more.
+    fn make(&mut self, pack: &Object, mut at: u64, go_on: GoOn<'_>) -> std::io::Result<()> {
+        let mut starts = Vec::new();
+        while starts.len() < self.cores
+            && let Some(next) = self.rebuild.next(pack, at)
+        {
+            let (PackPart::Frame(range) | PackPart::Other(range)) = next.clone();
+            at = range.end;
+            starts.extend(matches!(next, PackPart::Frame(_)).then_some(range.start));
+        }
+        let began = Instant::now();
+        let made = self.rebuild.make(pack, &starts, &mut now_and_then(go_on))?;
+        self.took += began.elapsed();
+        self.bytes += made.iter().flatten().map(|bytes| bytes.len() as u64).sum::<u64>();
+        self.ahead.extend(starts.into_iter().zip(made));
+        Ok(())
+    }
+}
+
+/// Asks whether to go on at most once a beat.
+fn now_and_then(go_on: GoOn<'_>) -> impl FnMut() -> bool {
+    let (mut asked, mut goes_on) = (Instant::now(), true);
+    move || {
+        if asked.elapsed() >= BEAT {
+            asked = Instant::now();
+            goes_on = goes_on && go_on(0);
+        }
+        goes_on
     }
 }
 

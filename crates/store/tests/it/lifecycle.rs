@@ -1,6 +1,6 @@
 use std::time::Duration;
 
-use store::{Found, Point, PublishError, PublishOptions, collect, repair, verify};
+use store::{Found, Point, PublishError, PublishOptions, collect, mend_indexes, repair, verify};
 
 use crate::point::{Place, fetch_to, flip, name, noise, place, program};
 
@@ -155,6 +155,21 @@ fn a_collection_marks_then_sweeps_and_takes_nothing_needed() {
     assert_eq!((third.swept.len(), third.bytes), (1, 4));
     assert_eq!(place.objects(), needed);
     assert_eq!(verify(&place.point, &mut |_, _, _| {}).unwrap(), []);
+}
+
+#[test]
+fn an_index_a_killed_publish_left_behind_is_mended() {
+    let place = published(&["1"]);
+    let index = place.path("dp").join("names/redis");
+    let before = std::fs::read(&index).unwrap();
+    place.publish(&program("2"));
+    let after = std::fs::read(&index).unwrap();
+    std::fs::write(&index, before).unwrap();
+    let found = verify(&place.point, &mut |_, _, _| {}).unwrap();
+    assert_eq!(found.iter().map(|one| one.found).collect::<Vec<_>>(), [Found::Stale]);
+    assert_eq!(mend_indexes(&place.point).unwrap(), ["names/redis"]);
+    assert_eq!(std::fs::read(&index).unwrap(), after);
+    assert_eq!(mend_indexes(&place.point).unwrap(), [""; 0]);
 }
 
 #[test]

@@ -86,7 +86,9 @@ impl Two {
         while let Some(next) = rebuild.next(&pack, bytes.len() as u64) {
             let (PackPart::Frame(range) | PackPart::Other(range)) = next.clone();
             let frame = match next {
-                PackPart::Frame(_) => rebuild.make(&pack, range.start, &mut || true).unwrap(),
+                PackPart::Frame(_) => {
+                    rebuild.make(&pack, &[range.start], &mut || true).unwrap().remove(0)
+                }
                 PackPart::Other(_) => None,
             };
             let is_made = frame.is_some();
@@ -115,6 +117,30 @@ fn packs_come_out_as_they_were_published() {
 }
 
 #[test]
+fn frames_are_packed_side_by_side() {
+    let two = two(7);
+    let (mut rebuild, pack) = (two.rebuild().unwrap(), two.new.packs[0]);
+    let published = std::fs::read(at(&two.all, &pack)).unwrap();
+    let (mut at, mut frames) = (0, Vec::new());
+    while let Some(next) = rebuild.next(&pack, at) {
+        let (PackPart::Frame(range) | PackPart::Other(range)) = next.clone();
+        at = range.end;
+        frames.extend(matches!(next, PackPart::Frame(_)).then_some(range));
+    }
+    assert!(frames.len() > 1, "{frames:?}");
+    let starts: Vec<u64> = frames.iter().map(|range| range.start).collect();
+    let made = rebuild.make(&pack, &starts, &mut || true).unwrap();
+    for (range, made) in frames.iter().zip(made) {
+        let [start, end] = [range.start, range.end].map(|at| usize::try_from(at).unwrap());
+        assert!(made.as_deref() == Some(&published[start..end]), "{range:?}");
+    }
+    // Nobody waits: nothing more is tried.
+    let mut fresh = two.rebuild().unwrap();
+    let stopped = fresh.make(&pack, &starts, &mut || false).unwrap();
+    assert_eq!(stopped.len(), starts.len());
+}
+
+#[test]
 fn a_part_that_is_there_is_gone_on_from() {
     let two = two(3);
     for from in (0..two.new.packs[0].length).step_by(40_009) {
@@ -131,7 +157,7 @@ fn frames_nobody_here_packs_like_that_are_left_to_others() {
     while let Some(next) = rebuild.next(&pack, at) {
         let (PackPart::Frame(range) | PackPart::Other(range)) = next.clone();
         if matches!(next, PackPart::Frame(_))
-            && rebuild.make(&pack, range.start, &mut || true).unwrap().is_none()
+            && rebuild.make(&pack, &[range.start], &mut || true).unwrap().remove(0).is_none()
         {
             left += 1;
         }
