@@ -137,8 +137,15 @@ impl Draft<'_> {
         match &record.node {
             Node::Carrier => {}
             Node::Directory => {
-                if found.folders.insert(spot.key()) {
-                    self.folder(&spot, &record.meta).map_err(of)?;
+                is_plain(&record.meta).map_err(of)?;
+                // Those above go with it: they are not empty when the folders of files are looked at.
+                let mut next = Some(spot);
+                while let Some(spot) = next.filter(|spot| !spot.is_given()) {
+                    next = spot.split().map(|(above, _)| above);
+                    if !found.folders.insert(spot.key()) {
+                        break;
+                    }
+                    self.folder(&spot);
                 }
             }
             Node::File(content) => {
@@ -174,19 +181,10 @@ impl Draft<'_> {
         Ok(())
     }
 
-    fn folder(&mut self, spot: &Spot, meta: &Meta) -> Result<(), String> {
-        attributes(meta).and_then(|bits| match bits {
-            0 => Ok(()),
-            _ => Err("a hidden folder".to_owned()),
-        })?;
-        // The machine's own folders are there, and stay.
-        if spot.parts.is_empty() {
-            return Ok(());
-        }
+    fn folder(&mut self, spot: &Spot) {
         let key = self.directories.key(spot, &mut self.database);
         let component = self.component(&format!("folder {:?}", spot.key()), &key, 0);
         self.database.row("CreateFolder", [key.into(), component.0.into()]);
-        Ok(())
     }
 
     fn file(
@@ -288,6 +286,14 @@ impl Draft<'_> {
         ];
         self.database.row("Shortcut", row);
         Ok(())
+    }
+}
+
+/// Windows Installer makes folders as they come.
+fn is_plain(folder: &Meta) -> Result<(), String> {
+    match attributes(folder)? {
+        0 => Ok(()),
+        _ => Err("a hidden folder".to_owned()),
     }
 }
 

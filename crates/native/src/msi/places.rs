@@ -165,6 +165,8 @@ pub(super) struct Spot {
     /// The property that stands for its beginning.
     pub(super) root: String,
     pub(super) parts: Vec<String>,
+    /// How many of the parts every machine has.
+    given: usize,
 }
 
 impl Spot {
@@ -175,7 +177,7 @@ impl Spot {
         let first = letters.next();
         let (root, mut parts, rest) = match (first, first.and_then(folder_of)) {
             (_, Some(folder)) => {
-                let below = folder.below.iter().map(|&part| part.to_owned()).collect();
+                let below: Vec<_> = folder.below.iter().map(|&part| part.to_owned()).collect();
                 (folder.property.to_owned(), below, letters.as_str())
             }
             (Some(drive), None) if letters.as_str().starts_with(':') => {
@@ -187,10 +189,11 @@ impl Spot {
         if !rest.is_empty() && !rest.starts_with(['\\', '/']) {
             return Err(format!("`{}` is no folder of a machine", shown(text)));
         }
+        let given = parts.len();
         for part in rest.split(['\\', '/']).filter(|part| !part.is_empty()) {
             parts.push(part.to_owned());
         }
-        let spot = Self { root, parts };
+        let spot = Self { root, parts, given };
         spot.check().map_err(|reason| format!("`{}` {reason}", shown(text)))?;
         Ok(spot)
     }
@@ -201,7 +204,7 @@ impl Spot {
             .map_err(|_| format!("`{}` is no text", String::from_utf8_lossy(path)))?;
         let below = text.split('/').filter(|part| !part.is_empty()).map(str::to_owned);
         let parts = self.parts.iter().cloned().chain(below).collect();
-        let spot = Self { root: self.root.clone(), parts };
+        let spot = Self { root: self.root.clone(), parts, given: self.given };
         spot.check().map_err(|reason| format!("`{text}` {reason}"))?;
         Ok(spot)
     }
@@ -232,7 +235,12 @@ impl Spot {
     /// The folder it is in, and its name there.
     pub(super) fn split(&self) -> Option<(Self, &str)> {
         let (name, above) = self.parts.split_last()?;
-        Some((Self { root: self.root.clone(), parts: above.to_vec() }, name))
+        Some((Self { root: self.root.clone(), parts: above.to_vec(), given: self.given }, name))
+    }
+
+    /// Whether every machine has it.
+    pub(super) fn is_given(&self) -> bool {
+        self.parts.len() <= self.given
     }
 
     /// What makes two paths one, whatever their case.

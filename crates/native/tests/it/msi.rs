@@ -218,12 +218,35 @@ fn many_files_have_room() {
         sample.directory(tree, &format!("folder {number}"));
     }
     let (_, bytes) = write(&sample).unwrap();
-    assert_eq!(rows(&bytes, "CreateFolder").len(), 17_000);
-    assert_eq!(rows(&bytes, "Feature").len(), 17);
+    // And the one they are in.
+    assert_eq!(rows(&bytes, "CreateFolder").len(), 17_001);
+    assert_eq!(rows(&bytes, "Feature").len(), 18);
     let folders = rows(&bytes, "Directory");
     let short: std::collections::BTreeSet<&str> =
         folders.iter().filter_map(|row| row.rsplit(" | ").next()?.split('|').next()).collect();
     assert!(short.len() > 17_000, "{}", short.len());
+}
+
+/// Folders above one that is made go with it; those every machine has do not.
+#[test]
+fn folders_above_a_made_one_go_with_it() {
+    let mut sample = Sample::new("tool", "1");
+    for (place, path) in
+        [(r"${program-files}\Maker\Tool", "empty"), (r"${user-start-menu}\Tool", "")]
+    {
+        let tree = sample.tree(place);
+        sample.directory(tree, path);
+    }
+    let (_, bytes) = write(&sample).unwrap();
+    let folders = rows(&bytes, "Directory");
+    let name = |row: &String| {
+        let key = row.split(" | ").next().unwrap();
+        let folder = folders.iter().find(|it| it.starts_with(&format!("{key} | "))).unwrap();
+        folder.rsplit(['|', ' ']).next().unwrap().to_owned()
+    };
+    let mut made: Vec<String> = rows(&bytes, "CreateFolder").iter().map(name).collect();
+    made.sort();
+    assert_eq!(made, ["Maker", "Tool", "Tool", "empty"]);
 }
 
 #[test]
