@@ -17,7 +17,10 @@ use model::PackageName;
 use operate::Exit;
 use serde_json::json;
 
-use crate::store::{Answer, Failure, give};
+use crate::{
+    store::{Answer, Failure, give},
+    trust,
+};
 
 /// Run a site: packages published to it are brought to its distribution points, and stay there whole.
 #[derive(clap::Args)]
@@ -134,13 +137,30 @@ enum Command {
         from: PathBuf,
     },
     /// Publish a package.
-    #[command(
-        after_help = "Example:\n  packhorse site publish redis-7.2.4.package\n\nExit codes: 0 done, 1 failed, 9 it was there already"
-    )]
+    #[command(after_help = "Examples:\n  packhorse site publish redis-7.2.4.package\n  \
+packhorse site publish redis-7.2.4.package --key owner.key online.key\n  \
+packhorse site publish berlin-tools.package --key berlin.key --role berlin\n\n\
+Exit codes: 0 done, 1 failed, 4 a key is lacking, 5 damaged package, 9 it was there already")]
     Publish {
         /// The package, or an installer.
         package: PathBuf,
         /// Replace other content published under the same version.
+        #[arg(long)]
+        replace: bool,
+        #[command(flatten)]
+        keys: trust::Keys,
+        /// The team that signs [default: the owner of everything].
+        #[arg(long, value_name = "TEAM", requires = "key")]
+        role: Option<String>,
+    },
+    /// Believe a root of trust metadata: what comes from above has to be signed. A token of a parent that believes one brings it.
+    #[command(
+        after_help = "Example:\n  packhorse site pin root.json\n\nExit codes: 0 done, 1 failed, 4 another root is pinned"
+    )]
+    Pin {
+        /// The root: a file from who signs.
+        root: PathBuf,
+        /// Pin it though another repository's root is pinned.
         #[arg(long)]
         replace: bool,
     },
@@ -352,31 +372,38 @@ enum Dp {
 
 /// Runs `site`.
 pub(crate) fn run(args: &Args) -> ExitCode {
-    give(args.json, answer(args).map_err(failure))
+    give(args.json, answer(args))
 }
 
-fn failure(error: SiteError) -> Failure {
-    let exit = match &error {
-        SiteError::Exists
-        | SiteError::Location { .. }
-        | SiteError::Refused(_)
-        | SiteError::Said { conflict: true, .. } => Exit::Decision,
-        SiteError::Code(_) | SiteError::Token { .. } | SiteError::Settings { .. } => Exit::Usage,
-        SiteError::Publish(PublishError::Open { .. } | PublishError::Read { .. }) => Exit::Damaged,
-        SiteError::InUse { .. } | SiteError::Listen { .. } => Exit::InUse,
-        SiteError::File { source, .. } if source.kind() == std::io::ErrorKind::StorageFull => {
-            Exit::NoSpace
-        }
-        _ => Exit::Failed,
-    };
-    Failure::new(exit, error)
+impl From<SiteError> for Failure {
+    fn from(error: SiteError) -> Self {
+        let exit = match &error {
+            SiteError::Exists
+            | SiteError::Trust(_)
+            | SiteError::Location { .. }
+            | SiteError::Refused(_)
+            | SiteError::Said { conflict: true, .. } => Exit::Decision,
+            SiteError::Code(_) | SiteError::Token { .. } | SiteError::Settings { .. } => {
+                Exit::Usage
+            }
+            SiteError::Publish(PublishError::Open { .. } | PublishError::Read { .. }) => {
+                Exit::Damaged
+            }
+            SiteError::InUse { .. } | SiteError::Listen { .. } => Exit::InUse,
+            SiteError::File { source, .. } if source.kind() == std::io::ErrorKind::StorageFull => {
+                Exit::NoSpace
+            }
+            _ => Exit::Failed,
+        };
+        Self::new(exit, error)
+    }
 }
 
 fn done(text: String) -> Answer {
     Answer { exit: Exit::Done, json: json!({ "done": true }), text }
 }
 
-fn answer(args: &Args) -> Result<Answer, SiteError> {
+fn answer(args: &Args) -> Result<Answer, Failure> {
     let folder = Folder::new(&args.data);
     let client = || Client::local(&folder);
     Ok(match &args.command {
@@ -437,12 +464,10 @@ fn answer(args: &Args) -> Result<Answer, SiteError> {
                 format!("the tables of `{}` are in place, epoch {epoch} begins\n", from.display());
             Answer { exit: Exit::Done, text, json: json!({ "epoch": epoch }) }
         }
-        Command::Publish { package, replace } => {
-            let new = client()?.publish(package, *replace)?;
-            let text = if new { "published\n" } else { "it was there already\n" };
-            let exit = if new { Exit::Done } else { Exit::Nothing };
-            Answer { exit, text: text.to_owned(), json: json!({ "new": new }) }
+        Command::Publish { package, replace, keys, role } => {
+            publish(&folder, package, *replace, keys, role.as_deref())?
         }
+        Command::Pin { root, replace } => pin(&folder, root, *replace)?,
         Command::Retire { package } => {
             client()?.retire(package)?;
             done(format!("`{package}` is being removed everywhere\n"))
@@ -609,4 +634,58 @@ fn watch(folder: &Folder) -> Result<Answer, SiteError> {
 fn status(status: Status) -> Answer {
     let exit = if status.is_settled() { Exit::Done } else { Exit::Leftovers };
     Answer { exit, text: status.to_text(), json: json!(status) }
+}
+
+fn publish(
+    folder: &Folder,
+    package: &Path,
+    replace: bool,
+    keys: &trust::Keys,
+    role: Option<&str>,
+) -> Result<Answer, Failure> {
+    let signed = signed(folder, package, replace, keys, role)?;
+    let is_new = signed.as_ref().is_some_and(|published| !published.already);
+    let new = Client::local(folder)?.publish(package, replace)? || is_new;
+    let mut text = if new { "published\n" } else { "it was there already\n" }.to_owned();
+    let signed = signed.and_then(|published| published.signed);
+    text += &signed.as_ref().map(crate::store::signed_text).unwrap_or_default();
+    let exit = if new { Exit::Done } else { Exit::Nothing };
+    let signed = signed.map(|one| json!({ "role": one.role, "visible": one.switched }));
+    Ok(Answer { exit, text, json: json!({ "new": new, "signed": signed }) })
+}
+
+fn pin(folder: &Folder, root: &Path, replace: bool) -> Result<Answer, SiteError> {
+    let bytes = std::fs::read(root).map_err(|source| SiteError::File {
+        doing: "reading",
+        path: root.to_owned(),
+        source,
+    })?;
+    ::site::pin(folder, &bytes, replace)?;
+    Ok(done(format!("`{}` is pinned: what comes from above has to be signed\n", root.display())))
+}
+
+/// Signs a release in the site's own store before the site hears of it: keys stay where they are.
+fn signed(
+    folder: &Folder,
+    package: &Path,
+    replace: bool,
+    keys: &trust::Keys,
+    role: Option<&str>,
+) -> Result<Option<::store::Published>, Failure> {
+    if keys.is_empty() {
+        return Ok(None);
+    }
+    let signing = ::store::Signing {
+        root: folder.root(false)?,
+        role: role.unwrap_or("targets").to_owned(),
+        keys: keys.read()?,
+        now: trust::now(),
+        lifetimes: ::trust::Lifetimes::default(),
+    };
+    let signing = Some(std::sync::Arc::new(signing));
+    let options =
+        ::store::PublishOptions { replace, signing, ..::store::PublishOptions::default() };
+    let store =
+        ::store::Point::open(&folder.store().to_string_lossy(), []).map_err(SiteError::from)?;
+    Ok(Some(::store::publish(&store, package, &options, &mut |_, _, _| {})?))
 }

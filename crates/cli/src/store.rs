@@ -10,7 +10,7 @@ mod publish;
 pub(crate) use dp::Args as Dp;
 pub(crate) use fetch::Args as Fetch;
 pub(crate) use install::{Incoming, install};
-pub(crate) use publish::Args as Publish;
+pub(crate) use publish::{Args as Publish, signed_text};
 
 use std::{path::PathBuf, process::ExitCode};
 

@@ -78,7 +78,8 @@ Exit codes: 0 done, 1 failed and nothing changed, 2 usage, 4 a key is lacking, 5
     Revoke(publisher::Revoke),
     /// Sign for longer, and let clients see what teams signed meanwhile. Run it daily where the online key is.
     #[command(
-        after_help = "Example:\n  packhorse trust refresh /srv/packages --key online.key\n\n\
+        after_help = "Examples:\n  packhorse trust refresh /srv/packages --key online.key\n  \
+packhorse trust refresh /srv/packages --points may-lag --key owner.key online.key\n\n\
 Exit codes: 0 done, 1 failed and nothing changed, 2 usage, 4 a key is lacking, 5 refused"
     )]
     Refresh(publisher::Refresh),

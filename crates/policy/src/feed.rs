@@ -3,7 +3,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use model::PackageName;
+use model::{Hash, PackageName};
 use serde::{Deserialize, Serialize};
 
 use crate::{
@@ -137,6 +137,9 @@ pub struct Feed {
     pub entries: Vec<FeedEntry>,
     /// How far the child was heard.
     pub heard: Stamp,
+    /// What the switch of the parent's trust metadata is, if it has any: no matter of decisions.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub trust: Option<Hash>,
 }
 
 /// One package that a child should hold, or no longer.
@@ -190,7 +193,7 @@ impl Site {
             .since(since.unwrap_or_default())
             .filter_map(|(_, id)| self.feed_entry(child, id))
             .collect();
-        Feed { stamp, since, entries, heard }
+        Feed { stamp, since, entries, heard, trust: None }
     }
 
     fn feed_entry(&self, child: PlaceId, id: PackageId) -> Option<FeedEntry> {

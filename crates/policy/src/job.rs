@@ -77,6 +77,8 @@ pub enum Cause {
     InUse,
     /// No rights there.
     Denied,
+    /// Nobody signed it who may.
+    Unsigned,
 }
 
 impl Cause {
@@ -97,6 +99,7 @@ impl fmt::Display for Cause {
             Self::Gone => f.write_str("the parent does not have it"),
             Self::InUse => f.write_str("a file there is in use"),
             Self::Denied => f.write_str("no rights there"),
+            Self::Unsigned => f.write_str("nobody signed it who may"),
         }
     }
 }

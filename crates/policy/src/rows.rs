@@ -2,7 +2,10 @@
 //!
 //! Lines, tallies and indexes are not kept: they follow from the rows.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    fmt,
+};
 
 use model::PackageName;
 use serde::{Deserialize, Serialize};
@@ -14,7 +17,7 @@ use crate::{
     desired::tally_of,
     dispatch::FENCES,
     reconcile::{Goal, goal},
-    site::{Group, Trouble},
+    site::Trouble,
 };
 
 /// One row of a site's tables, as it is kept.
@@ -224,19 +227,8 @@ impl Site {
     ) -> Result<Self, RowsError> {
         let mut rows: BTreeMap<Key, Row> = rows.into_iter().collect();
         let Some(Row::Site(own)) = rows.remove(&Key::Site) else { return Err(RowsError::NoSite) };
-        let mut site = Self::new(own.code, own.parent, settings);
-        site.epoch = own.epoch;
-        (site.next_package, site.next_place) = (own.next_package, own.next_place);
-        site.retired = own.retired.into_iter().collect();
-        site.routes = own.routes.into_iter().collect();
-        (site.seen, site.heard) = (own.seen, own.heard);
-        site.fence = own.fence.next_multiple_of(FENCES);
-        site.feed.begin_at(own.said_down);
-        site.reports.begin_at(own.said_up);
-        site.said_below = own.said_below;
-        for (name, points) in own.groups {
-            site.groups.insert(name, Group { points, packages: BTreeSet::new() });
-        }
+        let mut site = Self::new(own.code.clone(), own.parent.clone(), settings);
+        site.put_site(own);
         let mut copies = Vec::new();
         for (key, row) in rows {
             match (key, row) {
@@ -251,8 +243,254 @@ impl Site {
         for (place, package, row) in copies {
             site.put_copy(place, package, row)?;
         }
-        site.finish_rows();
+        for id in site.packages.keys().copied().collect::<Vec<_>>() {
+            site.count(id);
+        }
+        for id in site.places.keys().copied().collect::<Vec<_>>() {
+            site.offer_again(id);
+        }
         Ok(site)
+    }
+
+    /// Takes in rows that another process wrote, those that are gone included: what is decided is as if the site were made of all rows
+    /// anew, but room at places stays known. It costs as much as what changed.
+    pub fn take_rows(
+        &mut self,
+        rows: impl IntoIterator<Item = (Key, Option<Row>)>,
+    ) -> Result<(), RowsError> {
+        let rows: BTreeMap<Key, Option<Row>> = rows.into_iter().collect();
+        let (mut touched, mut uncounted) = (BTreeSet::new(), BTreeSet::new());
+        // What is gone or changed takes part in nothing while everything else is put.
+        for (key, row) in &rows {
+            if let Key::Copy(place, package) = *key {
+                touched.insert(place);
+                self.take_out(place, package, row.is_none());
+            }
+        }
+        let mut copies = Vec::new();
+        for (key, row) in rows {
+            match (key, row) {
+                (Key::Site, Some(Row::Site(row))) => self.put_site(row),
+                (Key::Site, None) => return Err(RowsError::NoSite),
+                (Key::Package(id), Some(Row::Package(row))) => {
+                    self.put_package_row(id, row, &mut touched, &mut uncounted);
+                }
+                (Key::Package(id), None) => drop(self.forget_package(id)),
+                (Key::Place(id), Some(Row::Place(row))) => {
+                    touched.insert(id);
+                    self.put_place_row(id, row, &mut uncounted);
+                }
+                (Key::Place(id), None) => self.drop_place(id),
+                (Key::Copy(place, package), Some(Row::Copy(row))) => {
+                    copies.push((place, package, row));
+                }
+                (Key::Copy(..), None) => {}
+                (key, Some(_)) => return Err(RowsError::WrongSort(key)),
+            }
+        }
+        copies.sort_by_key(|(place, package, row)| (*place, row.ticket, *package));
+        for (place, package, row) in copies {
+            self.put_copy(place, package, row)?;
+            if !uncounted.contains(&package) {
+                self.count_in(place, package);
+            }
+        }
+        for id in uncounted {
+            self.count(id);
+        }
+        for id in touched {
+            self.offer_again(id);
+        }
+        self.drop_empty_groups();
+        Ok(())
+    }
+
+    fn put_site(&mut self, own: SiteRow) {
+        (self.code, self.parent, self.epoch) = (own.code, own.parent, own.epoch);
+        (self.next_package, self.next_place) = (own.next_package, own.next_place);
+        self.retired = own.retired.into_iter().collect();
+        self.routes = own.routes.into_iter().collect();
+        (self.seen, self.heard) = (own.seen, own.heard);
+        self.fence = own.fence.next_multiple_of(FENCES);
+        self.feed.begin_at(own.said_down);
+        self.reports.begin_at(own.said_up);
+        self.said_below = own.said_below;
+        for group in self.groups.values_mut() {
+            group.points.clear();
+        }
+        for (name, points) in own.groups {
+            self.groups.entry(name).or_default().points = points;
+        }
+    }
+
+    fn drop_empty_groups(&mut self) {
+        self.groups.retain(|_, group| !(group.points.is_empty() && group.packages.is_empty()));
+    }
+
+    /// A copy takes part in no count and stands in no line.
+    fn take_out(&mut self, place_id: PlaceId, id: PackageId, is_gone: bool) {
+        let (Some(package), Some(place)) =
+            (self.packages.get_mut(&id), self.places.get_mut(&place_id))
+        else {
+            return;
+        };
+        package.tally.replace(tally_of(package, place, id), Tally::default());
+        self.stand_down(place_id, id);
+        if is_gone {
+            if let Some(package) = self.packages.get_mut(&id) {
+                package.places.remove(&place_id);
+            }
+            if let Some(place) = self.places.get_mut(&place_id) {
+                place.drop_cell(id);
+            }
+        }
+    }
+
+    fn put_package_row(
+        &mut self,
+        id: PackageId,
+        row: PackageRow,
+        touched: &mut BTreeSet<PlaceId>,
+        uncounted: &mut BTreeSet<PackageId>,
+    ) {
+        let Some(old) = self.forget_package(id) else { return self.put_package(id, row) };
+        let (newest, number, priority) = (row.newest, row.number, row.priority);
+        self.put_package(id, row);
+        let Some(package) = self.packages.get_mut(&id) else { return };
+        (package.places, package.tally, package.readers) = (old.places, old.tally, old.readers);
+        if (newest, number) != (old.newest, old.number) {
+            uncounted.insert(id);
+        }
+        if priority != old.priority {
+            touched.extend(&package.places);
+            for place in &package.places {
+                let Some(place) = self.places.get_mut(place) else { continue };
+                let Some(ticket) = place.cell(id).map(|cell| cell.ticket) else { continue };
+                if place.ready.remove(&(255 - old.priority, ticket, id)) {
+                    place.ready.insert((255 - priority, ticket, id));
+                }
+            }
+        }
+    }
+
+    /// What is known of a package by its row alone.
+    fn forget_package(&mut self, id: PackageId) -> Option<Package> {
+        let old = self.packages.remove(&id)?;
+        self.names.remove(&old.name);
+        for group in &old.groups {
+            if let Some(group) = self.groups.get_mut(group) {
+                group.packages.remove(&id);
+            }
+        }
+        self.feed.forget(id);
+        self.reports.forget(id);
+        Some(old)
+    }
+
+    fn put_place_row(&mut self, id: PlaceId, row: PlaceRow, uncounted: &mut BTreeSet<PackageId>) {
+        let Some(place) = self.places.get_mut(&id) else { return self.put_place(id, row) };
+        if place.leaving != row.leaving {
+            uncounted.extend(place.cells.iter().map(|(package, _)| *package));
+        }
+        (place.kind, place.leaving) = (row.kind, row.leaving);
+        (place.features, place.breaker) = (row.features, row.breaker);
+    }
+
+    fn drop_place(&mut self, id: PlaceId) {
+        self.withdraw(id);
+        let Some(place) = self.places.remove(&id) else { return };
+        if place.probe.is_some() {
+            self.probing -= 1;
+        }
+        if let PlaceKind::Point(name) = &place.kind
+            && self.points.get(&name.name) == Some(&id)
+        {
+            self.points.remove(&name.name);
+        }
+    }
+
+    /// One more copy in a package's counts.
+    fn count_in(&mut self, place_id: PlaceId, id: PackageId) {
+        if let (Some(package), Some(place)) =
+            (self.packages.get_mut(&id), self.places.get(&place_id))
+        {
+            package.tally.replace(Tally::default(), tally_of(package, place, id));
+        }
+    }
+
+    /// A package's counts, from nothing.
+    fn count(&mut self, id: PackageId) {
+        let Some(package) = self.packages.get_mut(&id) else { return };
+        let mut tally = Tally::default();
+        for place in package.places.iter().filter_map(|place| self.places.get(place)) {
+            tally.replace(Tally::default(), tally_of(package, place, id));
+        }
+        package.tally = tally;
+    }
+
+    /// A place stands where its copies and its breaker have it stand: what runs at one that did not answer is a probe.
+    fn offer_again(&mut self, id: PlaceId) {
+        let Some(place) = self.places.get_mut(&id) else { return };
+        let probe = place.running.first().copied().filter(|_| !place.breaker.is_closed());
+        let before = std::mem::replace(&mut place.probe, probe);
+        self.probing += u32::from(probe.is_some());
+        self.probing -= u32::from(before.is_some());
+        self.offer(Moment(0), id);
+    }
+
+    /// What is different in another site of the same rows, if anything is. Room, fences to come, the order of lines and which work
+    /// began as a probe are a process's own.
+    pub fn difference(&self, other: &Self) -> Option<String> {
+        fn compare<T: fmt::Debug + ?Sized>(what: &str, one: &T, other: &T) -> Option<String> {
+            let (one, other) = (format!("{one:?}"), format!("{other:?}"));
+            (one != other).then(|| format!("{what}: {one} and {other}"))
+        }
+        let own = |site: &Self| {
+            let Self { code, parent, epoch, names, next_package, retired, next_place, .. } = site;
+            let Self { points, routes, groups, feed, reports, said_below, seen, heard, .. } = site;
+            let Self { due, running, live, packages, .. } = site;
+            let probes = site.places.values().filter(|place| place.probe.is_some()).count();
+            let probing = probes == usize::try_from(site.probing).unwrap_or(usize::MAX);
+            let lines = |line: &BTreeSet<(u64, PlaceId)>| {
+                line.iter().map(|(_, place)| *place).collect::<BTreeSet<_>>()
+            };
+            let lines = (lines(&site.runnable), lines(&site.probes), due, running, probing, live);
+            let known = (code, parent, epoch, names, next_package, retired, next_place, points);
+            format!(
+                "{known:?} {routes:?} {groups:?} {feed:?} {reports:?} {said_below} {seen:?} {heard:?} {lines:?} {packages:?}"
+            )
+        };
+        let place = |place: &Place| {
+            let Place { kind, leaving, features, reserved, breaker, cells, .. } = place;
+            let Place { ready, later, short, running, due, .. } = place;
+            let line = place.offered.map(|(line, _)| line);
+            // The number of a turn that is over says nothing.
+            let cells = cells.iter().map(|(id, cell)| {
+                let ticket = if cell.phase == Phase::Turn { cell.ticket } else { 0 };
+                (id, Cell { ticket, ..cell.clone() })
+            });
+            let cells: Vec<_> = cells.collect();
+            format!(
+                "{kind:?} {leaving} {features:?} {reserved} {breaker:?} {cells:?} {ready:?} {later:?} {short:?} {running:?} {due:?} {line:?}"
+            )
+        };
+        // Pauses that are over for one of them are over for the other with its next timer.
+        let again = |site: &Self| {
+            let mut site = site.clone();
+            for id in site.places.keys().copied().collect::<Vec<_>>() {
+                site.offer_again(id);
+            }
+            site
+        };
+        let (one, other) = (again(self), again(other));
+        compare("places", &one.places.keys(), &other.places.keys())
+            .or_else(|| compare("the site", &own(&one), &own(&other)))
+            .or_else(|| {
+                let places = one.places.iter().zip(other.places.values());
+                places.into_iter().find_map(|((id, one), other)| {
+                    compare(&format!("{id:?}"), &place(one), &place(other))
+                })
+            })
     }
 
     fn put_package(&mut self, id: PackageId, row: PackageRow) {
@@ -308,12 +546,9 @@ impl Site {
                 let version = note.map(|note| note.version).unwrap_or_default();
                 *package.readers.entry(version).or_default() += 1;
             }
-            if !place.breaker.is_closed() && place.probe.is_none() {
-                place.probe = Some(id);
-                self.probing += 1;
-            }
         }
-        place.ticket = place.ticket.max(row.ticket);
+        // A turn keeps its number, whatever numbers were given since.
+        let next = std::mem::replace(&mut place.ticket, row.ticket);
         let cell = place.cell_or_new(id);
         *cell = Cell {
             wanted: row.wanted,
@@ -325,19 +560,9 @@ impl Site {
             note: row.trouble.map(Box::new),
         };
         self.enter(row.since, place_id, id, row.phase);
+        if let Some(place) = self.places.get_mut(&place_id) {
+            place.ticket = place.ticket.max(next);
+        }
         Ok(())
-    }
-
-    fn finish_rows(&mut self) {
-        for (id, package) in &mut self.packages {
-            let mut tally = Tally::default();
-            for place in package.places.iter().filter_map(|place| self.places.get(place)) {
-                tally.replace(Tally::default(), tally_of(package, place, *id));
-            }
-            package.tally = tally;
-        }
-        for id in self.places.keys().copied().collect::<Vec<_>>() {
-            self.offer(Moment(0), id);
-        }
     }
 }

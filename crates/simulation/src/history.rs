@@ -41,15 +41,26 @@ pub fn run_seed(seed: u64, with_transcript: bool) -> History {
 
 /// One history from its seed, with settings of one's own as far as [`run_seed`]'s are not needed.
 pub fn run_seed_with(seed: u64, with_transcript: bool, settings: Settings) -> History {
-    run(seed, with_transcript, settings, Clocks::Apart)
+    run(seed, with_transcript, settings, Clocks::Apart, None)
 }
 
 /// The history of [`run_seed`], in a world whose clocks all show the same.
 pub fn run_seed_in_step(seed: u64) -> History {
-    run(seed, false, settings(), Clocks::Agree)
+    run(seed, false, settings(), Clocks::Agree, None)
 }
 
-fn run(seed: u64, with_transcript: bool, settings: Settings, clocks: Clocks) -> History {
+/// A history in which each site is of two processes that decide in turns, and read of each other's rows what changed.
+pub fn run_seed_of_two(seed: u64, with_transcript: bool) -> History {
+    run(seed, with_transcript, settings(), Clocks::Apart, Some(Dice::new(seed.rotate_left(32))))
+}
+
+fn run(
+    seed: u64,
+    with_transcript: bool,
+    settings: Settings,
+    clocks: Clocks,
+    turns: Option<Dice>,
+) -> History {
     let mut dice = Dice::new(!seed);
     let faults = Faults {
         loss: dice.below(20),
@@ -58,6 +69,7 @@ fn run(seed: u64, with_transcript: bool, settings: Settings, clocks: Clocks) -> 
         zombie: dice.below(10),
     };
     let mut world = World::with_clocks(seed, settings, faults, 0, clocks);
+    world.turns = turns;
     if with_transcript {
         world.transcript = Some(Vec::new());
     }

@@ -24,7 +24,7 @@ mod world;
 pub use check::Checks;
 pub use clients::{COUNTED, ClientsHistory, ClientsScenario, KNOCKING, STAMPEDE, run_clients};
 pub use dice::Dice;
-pub use history::{History, run_seed, run_seed_in_step, run_seed_with, settings};
+pub use history::{History, run_seed, run_seed_in_step, run_seed_of_two, run_seed_with, settings};
 pub use machine::{Machine, PointDisk, Spool, Units, manifest};
 pub use runs::{Careless, RunHistory, run_careless_seed, run_machine_seed};
 pub use upgrades::{Quality, UpgradeHistory, run_upgrade_seed};

@@ -43,6 +43,8 @@ pub struct Machine {
     pub site: Site,
     /// The tables as the database has them.
     pub rows: BTreeMap<Key, Row>,
+    /// Another process of the same site, as it was when it decided last, and the rows that changed since.
+    pub other: Option<(Site, BTreeSet<Key>)>,
     /// Volatile.
     pub sender: Sender,
     /// The site above, by its number.
@@ -88,6 +90,7 @@ impl Machine {
         Self {
             site,
             rows,
+            other: None,
             sender: Sender::default(),
             parent,
             children: Vec::new(),

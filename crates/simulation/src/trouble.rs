@@ -239,7 +239,7 @@ impl World {
         let machine = &mut self.machines[site];
         machine.epoch = machine.epoch.max(machine.site.epoch());
         machine.rows = saved.keys().filter_map(|key| Some((key, saved.row(key)?))).collect();
-        machine.site = saved;
+        (machine.site, machine.other) = (saved, None);
         machine.life += 1;
         machine.works.clear();
         machine.timer = None;
@@ -283,6 +283,7 @@ impl World {
             since: None,
             entries: Vec::new(),
             heard: policy::Stamp::default(),
+            trust: None,
         };
         self.event(site, Event::FromParent { from, feed });
         if self.machines[site].up {

@@ -1,6 +1,6 @@
 //! Time, the network, and effects carried out. Nothing is decided here.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use model::{Hash, PackageName};
 use policy::{
@@ -124,6 +124,8 @@ pub struct World {
     pub(crate) clocks: Clocks,
     pub(crate) faults: Faults,
     pub(crate) dice: Dice,
+    /// Whether sites are of two processes each, that decide in turns.
+    pub(crate) turns: Option<Dice>,
     pub(crate) calm_at: u64,
     queue: BTreeMap<(u64, u64), Happening>,
     count: u64,
@@ -163,6 +165,7 @@ impl World {
             units_sent: BTreeMap::new(),
             faults,
             dice: Dice::new(seed),
+            turns: None,
             calm_at,
             queue: BTreeMap::new(),
             count: 0,
@@ -243,6 +246,7 @@ impl World {
         if !self.machines[site].up {
             return Vec::new();
         }
+        self.take_turns(site);
         let now = Now { at: self.moment(site), dice: self.dice.roll() };
         self.say(|| format!("{}: {}", site, brief(&event)));
         let before = Checks::before(&self.machines[site], &event);
@@ -271,11 +275,50 @@ impl World {
         effects
     }
 
+    /// The site's other process decides from here on, if it is its turn: it has read what changed since it did, and nothing else.
+    fn take_turns(&mut self, site: usize) {
+        let Some(turns) = &mut self.turns else { return };
+        let (is_its_turn, is_compared) = (turns.chance(40), turns.chance(20));
+        if !is_its_turn {
+            return;
+        }
+        let machine = &mut self.machines[site];
+        let settings = machine.site.settings();
+        let all = || Site::from_rows(settings, machine.rows.clone());
+        let other = match machine.other.take() {
+            None => all(),
+            Some((mut other, changed)) => {
+                let row = |key: policy::Key| (key, machine.rows.get(&key).cloned());
+                other.take_rows(changed.into_iter().map(row)).map(|()| other)
+            }
+        };
+        let difference = |other: &Site| match all() {
+            Ok(whole) if is_compared => whole.difference(other),
+            Ok(_) => None,
+            Err(error) => Some(error.to_string()),
+        };
+        match other.map_err(|error| error.to_string()) {
+            Ok(mut other) => {
+                if let Some(text) = difference(&other) {
+                    self.checks.say("I5", format!("{site}: read in parts: {text}"));
+                    return;
+                }
+                other.remember_room(&machine.site);
+                let before = std::mem::replace(&mut machine.site, other);
+                machine.other = Some((before, BTreeSet::new()));
+            }
+            Err(error) => self.checks.say("I5", format!("{site}: {error}")),
+        }
+    }
+
     /// The one transaction in which everything an event changed becomes durable.
     fn keep(&mut self, site: usize, effects: &[Effect]) {
         let machine = &mut self.machines[site];
         for effect in effects {
             let Effect::Keep(key) = effect else { continue };
+            if let Some((_, changed)) = &mut machine.other {
+                changed.insert(*key);
+            }
             match machine.site.row(*key) {
                 Some(row) => drop(machine.rows.insert(*key, row)),
                 None => drop(machine.rows.remove(key)),
@@ -301,7 +344,7 @@ impl World {
         match Site::from_rows(settings, machine.rows.clone()) {
             Ok(read) => {
                 let (was, is) = (machine.site.live_jobs(), read.live_jobs());
-                machine.site = read;
+                (machine.site, machine.other) = (read, None);
                 if was != is {
                     self.checks.say("I5", format!("{site}: {was} jobs became {is} by a restart"));
                 }

@@ -12,6 +12,7 @@ pub fn all(open: Open<'_>) {
     what_was_committed_is_there(open);
     what_was_abandoned_is_not(open);
     the_clock_never_goes_back(open);
+    what_changed_is_all_of_it(open);
     a_desk_sees_what_another_wrote(open);
     records_are_what_was_written_last(open);
     who_was_overtaken_writes_nothing(open);
@@ -63,6 +64,28 @@ pub fn the_clock_never_goes_back(open: Open<'_>) {
             last = turn.moment;
         }
     }
+}
+
+/// A database that says what changed says all of it, what is gone included, and nothing where it does not remember.
+pub fn what_changed_is_all_of_it(open: Open<'_>) {
+    let (mut one, mut other) = (open(), open());
+    let begun = one.begin().expect("begins");
+    let tables = one.tables().expect("is read");
+    let (key, row) = tables.rows.first().cloned().expect("a site has a row");
+    one.commit(&[Change::Fact("kept".to_owned(), Some("1".to_owned()))]).expect("commits");
+    one.begin().expect("begins");
+    one.commit(&[Change::Fact("kept".to_owned(), None), Change::Row(key, Some(row.clone()), None)])
+        .expect("commits");
+    let turn = other.begin().expect("begins");
+    assert_eq!(turn.generation, begun.generation + 2);
+    let changes = other.changes_since(begun.generation, turn).expect("is read");
+    let wanted = [Change::Row(key, Some(row), None), Change::Fact("kept".to_owned(), None)];
+    assert!(changes.is_none_or(|changes| changes == wanted));
+    let none = other.changes_since(turn.generation, turn).expect("is read");
+    assert!(none.is_none_or(|changes| changes.is_empty()));
+    let later = other.changes_since(turn.generation + 1, turn).expect("is read");
+    assert_eq!(later, None, "nobody knows the future");
+    other.abandon();
 }
 
 /// Two processes on the same tables decide as one; neither works on old ones.

@@ -263,6 +263,7 @@ impl Server {
         trip.packages = listed.len();
         sweep(&objects, &names)?;
         sweep(&releases, &listed.iter().map(|(_, identity, _)| identity.to_string()).collect())?;
+        self.carry_trust(to)?;
         let certificate = std::fs::read_to_string(self.courier_notes(child, "certificate")).ok();
         let word = Down { format: FORMAT, from: self.code(), set, releases: listed, certificate };
         write_word(&to.join("word"), &word, |bytes| self.authority().sign(bytes))?;
@@ -281,6 +282,7 @@ impl Server {
                 }
             }
         }
+        self.carry_trust(to)?;
         let own = self.folder().link();
         let key = authority::key(&own.join("key.pem"))?;
         let secret = std::fs::read_to_string(own.join("secret")).ok();
@@ -355,7 +357,9 @@ impl Server {
         self.exchange(child.clone(), up.exchange)?;
         write_durably(&notes, &serde_json::to_vec(&up.has).unwrap_or_default(), 0o644)?;
         let (child, way) = (child.to_string(), "up".to_owned());
-        Ok(Some(Trip { child, way, packages, ..Trip::default() }))
+        let mut trip = Trip { child, way, packages, ..Trip::default() };
+        self.take_carried_staged(path.parent().unwrap_or(path), &mut trip.left);
+        Ok(Some(trip))
     }
 
     fn take_down(self: &Arc<Self>, from: &Path) -> Result<Option<Trip>, SiteError> {
@@ -380,6 +384,9 @@ impl Server {
         }
         let mut trip =
             Trip { child: self.code().to_string(), way: "down".to_owned(), ..Trip::default() };
+        if let Err(error) = self.take_carried_trust(from) {
+            trip.left.push(model::with_causes(&error));
+        }
         for (name, identity, hash) in &down.releases {
             let path = from.join("releases").join(identity.to_string());
             match std::fs::read(&path) {

@@ -177,7 +177,7 @@ impl Desk {
     /// Begins a transaction; what others wrote is known then.
     fn begin(&mut self) -> Result<Turn, SiteError> {
         let turn = self.storage.begin()?;
-        if self.generation != Some(turn.generation) {
+        if self.generation != Some(turn.generation) && !self.read_changes(turn)? {
             self.read_again()?;
         }
         (self.moment, self.looked) = (turn.moment, Instant::now());
@@ -230,6 +230,29 @@ impl Desk {
         });
         let facts = facts.iter().map(|(name, value)| Change::Fact(name.clone(), value.clone()));
         rows.chain(facts).collect()
+    }
+
+    /// Reads what others wrote since this knew everything, if the database can say; whether it could.
+    fn read_changes(&mut self, turn: Turn) -> Result<bool, SiteError> {
+        let Some(known) = self.generation.take() else { return Ok(false) };
+        let changes = match self.storage.changes_since(known, turn) {
+            Ok(Some(changes)) => changes,
+            Ok(None) => return Ok(false),
+            Err(error) => {
+                self.storage.abandon();
+                return Err(error.into());
+            }
+        };
+        let (mut rows, mut facts) = (Vec::new(), Vec::new());
+        for change in changes {
+            match change {
+                Change::Row(key, row, _) => rows.push((key, row)),
+                Change::Fact(name, value) => facts.push((name, value)),
+            }
+        }
+        self.know(facts);
+        // Rows that do not fit those that are known: all of them are read.
+        Ok(self.site.take_rows(rows).is_ok())
     }
 
     fn read_again(&mut self) -> Result<(), SiteError> {

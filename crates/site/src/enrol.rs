@@ -10,6 +10,7 @@ use crate::{
     authority::{self, PublicKey},
     called,
     folder::write_durably,
+    relaying::pin,
     uplink::Line,
 };
 
@@ -37,6 +38,9 @@ pub struct Token {
     pub secret: String,
     /// The parent's authority: nobody else is believed to be the parent.
     pub authority: String,
+    /// The root of trust metadata, if the parent believes one: what comes has to be signed.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub root: Option<String>,
 }
 
 /// A child asks for its certificate.
@@ -77,6 +81,7 @@ impl Server {
         rustix::rand::getrandom(&mut secret, rustix::rand::GetRandomFlags::empty()).map_err(
             |error| SiteError::file("asking", "the kernel for randomness")(error.into()),
         )?;
+        let root = self.root()?.and_then(|root| String::from_utf8(root).ok());
         let secret: String = secret.iter().map(|byte| format!("{byte:02x}")).collect();
         let mut desk = self.desk();
         direct_child(desk.site(), child)?;
@@ -89,6 +94,7 @@ impl Server {
             child: child.clone(),
             secret,
             authority: self.authority().certificate().to_owned(),
+            root,
         })
     }
 
@@ -200,6 +206,9 @@ pub fn attach(folder: &Folder, way: &Way, token: &Path) -> Result<SiteCode, Site
     }
     if let Some(parent) = desk.site().parent().filter(|parent| **parent != token.parent) {
         return Err(policy::Refused::HasParent(parent.clone()).into());
+    }
+    if let Some(root) = &token.root {
+        pin(folder, root.as_bytes(), false)?;
     }
     let own = folder.link();
     let key = authority::key(&own.join("key.pem"))?;

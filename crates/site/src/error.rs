@@ -1,7 +1,7 @@
 use std::{io, net::SocketAddr, path::PathBuf};
 
 use policy::{InvalidCode, Refused, RowsError};
-use store::{OpenPointError, PointError, PublishError};
+use store::{OpenPointError, PointError, PublishError, TrustError};
 
 use crate::StorageError;
 
@@ -46,6 +46,9 @@ pub enum SiteError {
     /// A distribution point.
     #[error(transparent)]
     Point(#[from] PointError),
+    /// Trust metadata is not believed.
+    #[error(transparent)]
+    Trust(#[from] TrustError),
     /// A package cannot be published.
     #[error(transparent)]
     Publish(#[from] PublishError),

@@ -142,6 +142,7 @@ fn router(server: App) -> Router {
         .route("/enrolment", post(enrol))
         .route("/exchange", post(exchange))
         .route("/news", get(news))
+        .route("/trust/{file}", get(trust_file).put(take_trust))
         .route("/packages/{name}/{identity}", get(release))
         .route("/packages/{name}/{identity}/objects/{object}", get(object))
         .fallback(|| async { refuse(StatusCode::BAD_REQUEST, "no such request in this version") })
@@ -250,8 +251,50 @@ async fn exchange(
 ) -> Result<Response, Refusal> {
     let child = known(&server, caller)?;
     drop(server.children().heard(&child));
-    let feed = blocking(move || server.exchange(child, exchange)).await?;
-    Ok(Json(feed).into_response())
+    let feed = blocking(move || {
+        let mut feed = server.exchange(child, exchange)?;
+        feed.trust = server.trust_word();
+        Ok(feed)
+    });
+    Ok(Json(feed.await?).into_response())
+}
+
+/// Names of metadata, and of nothing else.
+fn metadata(file: &str) -> Result<(), Refusal> {
+    let plain =
+        |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || b"-.".contains(&byte);
+    let is_plain = |name: &str| !name.starts_with('.') && name.bytes().all(plain);
+    if file.strip_suffix(".json").is_some_and(is_plain) {
+        return Ok(());
+    }
+    Err(refuse(StatusCode::BAD_REQUEST, "that is no file of trust metadata"))
+}
+
+/// A file of this site's trust metadata.
+async fn trust_file(
+    State(server): State<App>,
+    Extension(caller): Caller,
+    Path(file): Path<String>,
+) -> Result<Response, Refusal> {
+    known(&server, caller)?;
+    metadata(&file)?;
+    let bytes = blocking(move || server.trust_file(&file)).await?;
+    bytes
+        .map(IntoResponse::into_response)
+        .ok_or_else(|| refuse(StatusCode::NOT_FOUND, "there is no such trust metadata"))
+}
+
+/// What a team at a child or below signed.
+async fn take_trust(
+    State(server): State<App>,
+    Extension(caller): Caller,
+    Path(file): Path<String>,
+    bytes: axum::body::Bytes,
+) -> Result<Response, Refusal> {
+    known(&server, caller)?;
+    metadata(&file)?;
+    blocking(move || server.take_staged(&file, &bytes)).await?;
+    Ok(StatusCode::NO_CONTENT.into_response())
 }
 
 async fn news(

@@ -18,7 +18,7 @@ use crate::{
 };
 
 /// A step of the schema; the number of steps taken is in the table `schema_steps`.
-const MIGRATIONS: [&str; 2] = [
+const MIGRATIONS: [&str; 3] = [
     "CREATE TABLE clock (one INTEGER PRIMARY KEY CHECK (one = 1), generation BIGINT NOT NULL, moment BIGINT NOT NULL,
         wall BIGINT NOT NULL);
      INSERT INTO clock VALUES (1, 0, 0, 0);
@@ -39,6 +39,10 @@ const MIGRATIONS: [&str; 2] = [
      CREATE TABLE record (kind TEXT NOT NULL, name TEXT COLLATE \"C\" NOT NULL, number BIGINT NOT NULL, body BYTEA,
         PRIMARY KEY (kind, name));
      CREATE INDEX record_numbers ON record (number) WHERE kind <> 'message';",
+    // Which rows each transaction wrote: others read those, and no others. A sort of 0 is the transaction itself.
+    "CREATE TABLE change (generation BIGINT NOT NULL, sort BIGINT NOT NULL, place BIGINT NOT NULL, package BIGINT NOT NULL,
+        name TEXT NOT NULL);
+     CREATE INDEX change_generations ON change (generation);",
 ];
 
 /// Where processes tell each other that there is something new.
@@ -138,11 +142,20 @@ impl Postgres {
         Ok((turn, now))
     }
 
-    fn write(&mut self, changes: &[Change], last: &str) -> Result<(), StorageError> {
+    fn write(
+        &mut self,
+        changes: &[Change],
+        generation: u64,
+        last: &str,
+    ) -> Result<(), StorageError> {
         let doing = "writing";
         let Some(session) = self.client.as_mut() else { return Err(StorageError::Overtaken) };
         let batch = Batch::of(changes).map_err(failed(doing))?;
-        let written = batch.write(session).and_then(|()| session.client.batch_execute(last));
+        let generation = i64::try_from(generation).unwrap_or(i64::MAX);
+        let written = batch
+            .write(session)
+            .and_then(|()| batch.note(session, generation))
+            .and_then(|()| session.client.batch_execute(last));
         written.map_err(|error| {
             let _ = session.client.batch_execute("ROLLBACK");
             failed(doing)(error)
@@ -233,6 +246,55 @@ impl Storage for Postgres {
         Ok(tables)
     }
 
+    fn changes_since(
+        &mut self,
+        known: u64,
+        turn: Turn,
+    ) -> Result<Option<Vec<Change>>, StorageError> {
+        let doing = "reading what changed";
+        let client = self.client()?;
+        let number = |number: u64| i64::try_from(number).unwrap_or(i64::MAX);
+        let (from, to) = (number(known), number(turn.generation));
+        // A transaction that left no line here was written by an older Packhorse, or is forgotten.
+        let sql = "SELECT count(DISTINCT generation) FROM change WHERE generation > $1 AND generation <= $2";
+        let lines: i64 = client.query_one(sql, &[&from, &to]).map_err(failed(doing))?.get(0);
+        if known > turn.generation || lines != to - from {
+            return Ok(None);
+        }
+        let mut changes = Vec::new();
+        let mut read = |sql: &str, key: fn(u32, u32) -> Key| -> Result<(), StorageError> {
+            for row in client.query(sql, &[&from]).map_err(failed(doing))? {
+                let number =
+                    |column: usize| u32::try_from(row.get::<_, i64>(column)).unwrap_or(u32::MAX);
+                let key = key(number(0), number(1));
+                let body = row.get::<_, Option<&str>>(2);
+                let body = body.map(|body| read_row(key, body)).transpose()?;
+                changes.push(Change::Row(key, body, None));
+            }
+            Ok(())
+        };
+        let of = |sort: u8, table: &str, on: &str| {
+            format!(
+                "SELECT place, package, body FROM (SELECT DISTINCT place, package FROM change WHERE generation > $1 AND sort = {sort}) AS one
+                 LEFT JOIN {table} USING ({on})"
+            )
+        };
+        let site = "SELECT 0::BIGINT, 0::BIGINT, body FROM site WHERE EXISTS
+            (SELECT FROM change WHERE generation > $1 AND sort = 1)";
+        read(site, |_, _| Key::Site)?;
+        read(&of(2, "package", "package"), |_, id| Key::Package(PackageId(id)))?;
+        read(&of(3, "place", "place"), |id, _| Key::Place(PlaceId(id)))?;
+        read(&of(4, "copy", "place, package"), |place, package| {
+            Key::Copy(PlaceId(place), PackageId(package))
+        })?;
+        let sql = "SELECT name, value FROM (SELECT DISTINCT name FROM change WHERE generation > $1 AND sort = 5) AS one
+             LEFT JOIN fact USING (name)";
+        for row in client.query(sql, &[&from]).map_err(failed(doing))? {
+            changes.push(Change::Fact(row.get(0), row.get(1)));
+        }
+        Ok(Some(changes))
+    }
+
     fn commit(&mut self, changes: &[Change]) -> Result<(), StorageError> {
         let Some((turn, wall)) = self.turn.take() else { return Err(StorageError::Overtaken) };
         let moment = i64::try_from(turn.moment).unwrap_or(i64::MAX);
@@ -241,7 +303,7 @@ impl Storage for Postgres {
              NOTIFY {CHANNEL}, '{}'; COMMIT",
             turn.generation + 1
         );
-        self.write(changes, &last)
+        self.write(changes, turn.generation + 1, &last)
     }
 
     fn abandon(&mut self) {
@@ -256,7 +318,7 @@ impl Storage for Postgres {
     fn replace(&mut self, turn: Turn, changes: &[Change]) -> Result<(), StorageError> {
         self.begin()?;
         let Some((own, wall)) = self.turn.take() else { return Err(StorageError::Overtaken) };
-        let sql = "TRUNCATE job, copy, place, package, site, fact, record";
+        let sql = "TRUNCATE job, copy, place, package, site, fact, record, change";
         self.client()?.batch_execute(sql).map_err(failed("emptying it"))?;
         let generation = turn.generation.max(own.generation) + 1;
         let moment = i64::try_from(turn.moment.max(own.moment)).unwrap_or(i64::MAX);
@@ -264,7 +326,7 @@ impl Storage for Postgres {
             "UPDATE clock SET generation = {generation}, moment = {moment}, wall = {wall};
              NOTIFY {CHANNEL}, '{generation}'; COMMIT"
         );
-        self.write(changes, &last)
+        self.write(changes, generation, &last)
     }
 
     fn records(&mut self, since: u64) -> Result<Records, StorageError> {

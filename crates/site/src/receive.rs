@@ -101,6 +101,7 @@ impl Server {
         go_on: GoOn<'_>,
     ) -> Result<(), Stopped> {
         if let Some(index) = self.carried(name, identity) {
+            self.all_vouched(&index)?;
             self.switch_own(name, identity, &index)?;
             self.incoming().forget(name);
             return Ok(());
@@ -140,6 +141,7 @@ impl Server {
         go_on: GoOn<'_>,
     ) -> Result<(), Stopped> {
         let index = self.release_from_parent(&uplink, work, name, identity, go_on)?;
+        self.all_vouched(&index)?;
         self.incoming().put_release(name, identity, &index).map_err(spool)?;
         let (give, take) = mpsc::channel(PIECES);
         let mut receiving = Receiving {
@@ -178,6 +180,10 @@ impl Server {
         self.switch_own(name, identity, &index)?;
         self.incoming().forget(name);
         Ok(())
+    }
+
+    fn all_vouched(self: &Arc<Self>, index: &Index) -> Result<(), Stopped> {
+        index.releases.iter().try_for_each(|release| self.vouched(&index.name, release))
     }
 
     fn release_from_parent(

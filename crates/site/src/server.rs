@@ -30,6 +30,7 @@ use crate::{
     link::Children,
     locations,
     receive::Transfer,
+    relaying::Relaying,
     tree::Sending,
     uplink::{Uplink, is_enrolled},
 };
@@ -66,6 +67,7 @@ pub struct Server {
     incoming: Incoming,
     uplink: OnceLock<Arc<Uplink>>,
     transfers: Mutex<Transfers>,
+    pub(crate) relaying: Relaying,
     /// What is wrong with the database, if anything is.
     pub(crate) database: Mutex<Option<String>>,
     /// Bytes hashed per second when nobody asks.
@@ -127,6 +129,7 @@ impl Server {
             incoming,
             uplink: OnceLock::new(),
             transfers: Mutex::default(),
+            relaying: Relaying::default(),
             database: Mutex::default(),
             scrub: settings.scrub.unwrap_or(SCRUB),
             components: Mutex::default(),
@@ -144,6 +147,7 @@ impl Server {
         server.settle_client_settings()?;
         server.component("time", Self::keep_time);
         server.component("scrub", Self::scrub);
+        server.component("trust", Self::relay);
         server.component("clients", Self::look_after_clients);
         if let Some(hearing) = hearing {
             server.component("hearing", move |server| server.hear(hearing));
@@ -332,7 +336,7 @@ impl Server {
         })
     }
 
-    fn location(&self, desk: &Desk, place: PlaceId) -> Option<String> {
+    pub(crate) fn location(&self, desk: &Desk, place: PlaceId) -> Option<String> {
         match &desk.site().place(place)?.kind {
             policy::PlaceKind::Own => Some(self.folder.store().to_string_lossy().into_owned()),
             policy::PlaceKind::Point(name) => {
@@ -415,6 +419,7 @@ impl Server {
         match (work.kind, content) {
             (JobKind::Remove, _) => remove_fenced(&point, name, work.fence)?,
             (JobKind::Complete, Some(content)) => {
+                self.bring_trust(&point)?;
                 complete(&self.store, &point, name, content, work.fence, &mut go_on)?;
                 // Readers of what was there before have a week. What cannot be taken away now is with the next copy.
                 let _ = store::collect(&point, GRACE);

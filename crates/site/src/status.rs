@@ -5,7 +5,7 @@ use policy::{JobKind, Moment, Observed, PlaceId, PlaceKind, Site, SiteCode, Tall
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
-use crate::{AddressSettings, Server};
+use crate::{AddressSettings, Server, TrustStatus};
 
 /// Where everything is, and why not elsewhere.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, ToSchema)]
@@ -22,6 +22,9 @@ pub struct Status {
     /// What is wrong with the database, if anything is: what is said here is what was known before.
     #[serde(default)]
     pub database: Option<String>,
+    /// How trust stands, if a root is pinned.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub trust: Option<TrustStatus>,
     /// The line to the site above, if this is a child.
     pub parent: Option<ParentStatus>,
     /// By package.
@@ -239,6 +242,7 @@ impl Status {
             jobs: site.live_jobs(),
             running: site.running(),
             database: None,
+            trust: None,
             parent,
             packages,
             points: points.collect(),
@@ -249,6 +253,7 @@ impl Status {
     /// What only the running process knows: lines and transfers.
     pub(crate) fn add_lines(&mut self, server: &Server) {
         self.database = server.database_trouble();
+        self.trust = server.trust_status();
         if let (Some(parent), Some(uplink)) = (&mut self.parent, server.uplink()) {
             let state = uplink.state();
             parent.answers = state.trouble.is_none();
@@ -315,6 +320,15 @@ impl Status {
             let next = parent.next.map(|next| format!(", next in {next} s")).unwrap_or_default();
             text +=
                 &format!("  parent {} ({}) {state}{since}{next}\n", parent.code, parent.address);
+        }
+        if let Some(trust) = &self.trust {
+            let until = trust.until.as_ref().map(|until| format!(" is good until {until}"));
+            text += &format!("  trust{}", until.unwrap_or_default());
+            for role in &trust.waiting {
+                text += &format!("; what `{role}` signed waits for `packhorse trust refresh`");
+            }
+            text += &trust.why.as_ref().map(|why| format!("; {why}")).unwrap_or_default();
+            text += "\n";
         }
         for package in &self.packages {
             let version = package.version.as_deref().unwrap_or("(being removed)");

@@ -149,6 +149,13 @@ pub trait Storage: Send {
     fn begin(&mut self) -> Result<Turn, StorageError>;
     /// Everything there is, inside the transaction or outside.
     fn tables(&mut self) -> Result<Tables, StorageError>;
+    /// What was written after the transaction `known`, up to that of `turn`, which is the one under way; nothing, if the database does not
+    /// remember as much: then [`Storage::tables`] has it. Jobs are not told.
+    fn changes_since(
+        &mut self,
+        known: u64,
+        turn: Turn,
+    ) -> Result<Option<Vec<Change>>, StorageError>;
     /// Writes and ends the transaction: all of it or nothing, durable when this returns. The generation has risen by one.
     fn commit(&mut self, changes: &[Change]) -> Result<(), StorageError>;
     /// Ends the transaction without a trace.

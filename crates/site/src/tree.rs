@@ -99,6 +99,7 @@ impl Server {
         if was_down {
             self.event(Event::Reached(PlaceId::OWN))?;
         }
+        self.heard_of_trust(feed.trust);
         self.event(Event::FromParent { from, feed })?;
         Ok(self.desk().site().seen())
     }

@@ -51,7 +51,7 @@ pub(crate) enum LineError {
 }
 
 impl LineError {
-    fn message(self) -> String {
+    pub(crate) fn message(self) -> String {
         match self {
             Self::Silent(why) | Self::Gone(why) | Self::Refused(why) => why,
             Self::Held(held) => held.why,
@@ -222,6 +222,28 @@ impl Line {
         }
     }
 
+    /// Asks for something below the line's root.
+    pub(crate) async fn get(&self, what: &str) -> Result<Response, LineError> {
+        self.send(self.client.get(format!("{}/{what}", self.base)), SILENCE).await
+    }
+
+    /// Puts something there.
+    pub(crate) async fn put(&self, what: &str, bytes: Vec<u8>) -> Result<(), LineError> {
+        let request = self.client.put(format!("{}/{what}", self.base)).body(bytes);
+        self.send(request, SILENCE).await.map(drop)
+    }
+
+    /// The next bytes of an answer.
+    pub(crate) async fn chunk(
+        &self,
+        answer: &mut Response,
+    ) -> Result<Option<axum::body::Bytes>, LineError> {
+        tokio::time::timeout(SILENCE, answer.chunk())
+            .await
+            .map_err(|_| LineError::Silent(format!("nothing came for {} s", SILENCE.as_secs())))?
+            .map_err(|error| LineError::Silent(model::with_causes(&error)))
+    }
+
     /// Brings a range of an object, piece by piece, until it ends or nobody takes it.
     pub(crate) async fn object(
         &self,
@@ -239,12 +261,7 @@ impl Line {
         let mut answer = self.send(request, SILENCE).await?;
         let mut frames = Frames::default();
         loop {
-            let chunk = tokio::time::timeout(SILENCE, answer.chunk())
-                .await
-                .map_err(|_| {
-                    LineError::Silent(format!("nothing came for {} s", SILENCE.as_secs()))
-                })?
-                .map_err(|error| LineError::Silent(model::with_causes(&error)))?;
+            let chunk = self.chunk(&mut answer).await?;
             let Some(chunk) = chunk else { return Ok(()) };
             let come =
                 frames.take(&chunk).map_err(|error| LineError::Refused(error.to_string()))?;

@@ -172,6 +172,10 @@ impl<'p> Wanted<'p> {
     /// What people should know of what is here: files that are of no use as they are, and the like.
     pub fn notes(&self) -> Vec<String> {
         let mut notes = self.notes.clone();
+        let newer = self.signed.as_ref().and_then(|signed| signed.newer.as_ref());
+        notes.extend(newer.filter(|newer| **newer > self.release.version).map(|newer| {
+            format!("version `{newer}` is signed and not at this distribution point yet")
+        }));
         let strayed = self.assembly.as_ref().and_then(|(assembly, _)| assembly.strayed());
         notes.extend(strayed.map(|reason| format!("the delta was of no use: {reason}")));
         notes

@@ -44,8 +44,8 @@ pub use publish::{PublishOptions, Published, package_name, publish};
 pub use rebuild::{PackPart, Rebuild, RebuildError};
 pub use releases::{names, releases};
 pub use signed::{
-    SignError, Signed, Signing, TrustError, TrustLock, TrustSettings, apply_trust, edit_trust,
-    mirror_trust, update_trust, verify_trust,
+    SignError, Signed, Signing, TrustError, TrustLock, TrustSettings, apply_trust, believed,
+    edit_trust, mirror_trust, relay_trust, update_trust, verify_trust,
 };
 pub use unpacked::UnpackError;
 

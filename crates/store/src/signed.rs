@@ -17,7 +17,7 @@ use trust::{Refusal, Trusted, UpdateError, Verified, Want};
 use crate::{Point, PointError};
 
 pub(crate) use admit::{Admitted, admitted};
-pub use admit::{mirror_trust, verify_trust};
+pub use admit::{mirror_trust, relay_trust, verify_trust};
 pub use publisher::{SignError, Signed, Signing, TrustLock, apply_trust, edit_trust};
 
 /// What a client goes by.
@@ -62,19 +62,40 @@ impl From<UpdateError<PointError>> for TrustError {
     }
 }
 
+/// Where trust begins: [`TrustSettings`], or without a time, where nobody judges that.
+struct Pin<'p> {
+    root: &'p [u8],
+    state: Option<&'p Path>,
+    now: Option<Timestamp>,
+}
+
 /// Leads what this machine has seen to what the point offers now, and keeps it: written whole or not at all.
 pub fn update_trust(
     point: &Point,
     settings: &TrustSettings,
     want: Want<'_>,
 ) -> Result<Verified, TrustError> {
-    let fresh = Trusted::pinned(&settings.root, None)?;
-    let state = settings.state.as_deref().map(|folder| State::open(folder, &fresh)).transpose()?;
+    let pin =
+        Pin { root: &settings.root, state: settings.state.as_deref(), now: Some(settings.now) };
+    follow(&pin, want, &mut |path, most| point.read_limited(path, most))
+}
+
+/// What a point's metadata says, verified from a root, whether it is in time or not.
+pub fn believed(point: &Point, root: &[u8], want: Want<'_>) -> Result<Verified, TrustError> {
+    let pin = Pin { root, state: None, now: None };
+    follow(&pin, want, &mut |path, most| point.read_limited(path, most))
+}
+
+fn follow(
+    pin: &Pin<'_>,
+    want: Want<'_>,
+    read: trust::Read<'_, PointError>,
+) -> Result<Verified, TrustError> {
+    let fresh = Trusted::pinned(pin.root, None)?;
+    let state = pin.state.map(|folder| State::open(folder, &fresh)).transpose()?;
     let saved = state.as_ref().map(State::read).transpose()?.flatten();
-    let mut trusted = Trusted::pinned(&settings.root, saved.as_deref())?;
-    let result = trust::update(&mut trusted, Some(settings.now), want, &mut |path, most| {
-        point.read_limited(path, most)
-    });
+    let mut trusted = Trusted::pinned(pin.root, saved.as_deref())?;
+    let result = trust::update(&mut trusted, pin.now, want, read);
     // A root that was verified is kept even if what follows it is refused.
     if let Some(state) = state {
         let bytes = trusted.to_bytes();

@@ -115,6 +115,8 @@ pub struct Edit {
     pub(crate) changed: BTreeSet<String>,
     /// Roles that are signed and not in the snapshot yet.
     pub(crate) staged: BTreeSet<String>,
+    /// Their files, by paths.
+    staged_files: BTreeMap<String, Vec<u8>>,
 }
 
 fn one() -> NonZeroU64 {
@@ -161,6 +163,7 @@ impl Edit {
             texts: BTreeMap::new(),
             changed: BTreeSet::from(["targets".to_owned()]),
             staged: BTreeSet::new(),
+            staged_files: BTreeMap::new(),
         })
     }
 
@@ -199,6 +202,7 @@ impl Edit {
             texts,
             changed: BTreeSet::new(),
             staged: BTreeSet::new(),
+            staged_files: BTreeMap::new(),
         }
     }
 
@@ -215,6 +219,7 @@ impl Edit {
                 };
                 // Whoever may write files may write such a one: what is not signed is not there.
                 let Some(staged) = self.staged_role(&name, &path, &bytes, next) else { break };
+                self.staged_files.insert(path, bytes.clone());
                 self.put_role(&name, staged, bytes);
                 self.staged.insert(name.clone());
                 next += 1;
@@ -446,6 +451,18 @@ impl Edit {
         self.root = draft;
         self.root_changed = true;
         Ok(())
+    }
+
+    /// Says whether distribution points may have older releases than the newest, or none of a package: those of sites do.
+    pub fn let_points_lag(&mut self, may: bool) {
+        if crate::verified::let_lag(&mut self.targets.signed, may) {
+            self.changed.insert("targets".to_owned());
+        }
+    }
+
+    /// Files of roles that were signed and wait for the online key, by their paths.
+    pub fn staged_files(&self) -> &BTreeMap<String, Vec<u8>> {
+        &self.staged_files
     }
 
     /// Has a role signed again though nothing of it changes: for longer.

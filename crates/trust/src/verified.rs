@@ -173,6 +173,11 @@ impl Verified {
         self.refused.iter().find(concerns).map(|(_, refusal)| refusal)
     }
 
+    /// §2.4: whether points may have older releases, or none of a package.
+    pub fn points_may_lag(&self) -> bool {
+        may_lag(&self.targets.signed)
+    }
+
     /// What there is to say of each role.
     pub fn status(&self) -> Vec<RoleStatus> {
         let of_root = |role: &str, version: u64, expires: Time, releases: usize| {
@@ -250,6 +255,27 @@ impl Verified {
         let names = names.into_iter().filter_map(|name| PackageName::new(name).ok());
         names.filter_map(|name| self.releases(&name).ok()).flatten().collect()
     }
+}
+
+/// §2.4: a member of `targets`.
+const POINTS: &str = "points";
+const MAY_LAG: &str = "may-lag";
+
+fn may_lag(targets: &Targets) -> bool {
+    targets._extra.get(POINTS).and_then(|word| word.as_str()) == Some(MAY_LAG)
+}
+
+/// Says whether points may lag; whether that is something new.
+pub(crate) fn let_lag(targets: &mut Targets, may: bool) -> bool {
+    if may_lag(targets) == may {
+        return false;
+    }
+    if may {
+        targets._extra.insert(POINTS.to_owned(), MAY_LAG.into());
+    } else {
+        targets._extra.remove(POINTS);
+    }
+    true
 }
 
 fn may(patterns: &[NamePattern], name: &str) -> bool {

@@ -3,7 +3,7 @@ use std::{path::PathBuf, sync::Arc, time::Duration};
 use model::Version;
 use operate::Exit;
 use serde_json::json;
-use store::{PublishOptions, Signing};
+use store::{PublishOptions, Signed, Signing};
 
 use crate::trust;
 
@@ -102,16 +102,18 @@ pub(crate) fn run(args: &Args) -> Result<Answer, Failure> {
     for delta in &release.deltas {
         text += &format!("delta of {} bytes from {}\n", delta.object.length, delta.base);
     }
-    match signed {
-        Some(signed) if signed.switched => text += &format!("signed by `{}`\n", signed.role),
-        Some(signed) => {
-            text += &format!(
-                "signed by `{}`; clients see it after `packhorse trust refresh` with the online key\n",
-                signed.role
-            );
-        }
-        None => {}
-    }
+    text += &signed.map(signed_text).unwrap_or_default();
     let exit = if published.already { Exit::Nothing } else { Exit::Done };
     Ok(Answer { exit, text, json })
+}
+
+/// Who signed, and whether readers see it.
+pub(crate) fn signed_text(signed: &Signed) -> String {
+    if signed.switched {
+        return format!("signed by `{}`\n", signed.role);
+    }
+    format!(
+        "signed by `{}`; clients see it after `packhorse trust refresh` with the online key\n",
+        signed.role
+    )
 }

@@ -43,6 +43,15 @@ impl At {
     }
 }
 
+/// What distribution points may lack.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
+enum Points {
+    /// Whoever has less hides it, and is refused.
+    HaveEverything,
+    /// A point may have older releases, or none of a package.
+    MayLag,
+}
+
 #[derive(clap::Args)]
 pub(super) struct Init {
     #[command(flatten)]
@@ -62,6 +71,9 @@ pub(super) struct Init {
     /// The key that states what is newest.
     #[arg(long, value_name = "FILE", num_args = 1.., required = true)]
     online_key: Vec<PathBuf>,
+    /// Whether distribution points may have less than everything that is signed, as those of sites do.
+    #[arg(long, value_enum, default_value = "have-everything")]
+    points: Points,
     /// Where to write the root that clients pin.
     #[arg(long, value_name = "FILE")]
     root_out: Option<PathBuf>,
@@ -86,12 +98,13 @@ pub(super) fn init(args: &Init) -> Result<Answer, Failure> {
         keys: keys.iter().map(SigningKey::public).collect(),
         threshold,
     };
-    let edit = Edit::create(
+    let mut edit = Edit::create(
         &party(&root, args.threshold),
         &party(&owner, args.owner_threshold),
         &party(&online, 1),
         Hash(keys::random()?),
     )?;
+    edit.let_points_lag(args.points == Points::MayLag);
     let all: Vec<SigningKey> = root.into_iter().chain(owner).chain(online).collect();
     let signed = write(&point, edit, &all, &args.at)?;
     let path = trust::root_path(1);
@@ -290,12 +303,18 @@ pub(super) fn revoke(args: &Revoke) -> Result<Answer, Failure> {
 pub(super) struct Refresh {
     #[command(flatten)]
     pub(super) at: At,
+    /// From now on, distribution points may have less than everything that is signed, or not; the owner's key signs that.
+    #[arg(long, value_enum)]
+    points: Option<Points>,
     #[command(flatten)]
     changing: Changing,
 }
 
 pub(super) fn refresh(args: &Refresh) -> Result<Answer, Failure> {
     args.changing.change(&args.at, |edit, keys| {
+        if let Some(points) = args.points {
+            edit.let_points_lag(points == Points::MayLag);
+        }
         // Who gives an owner's or a team's keys has that signed for longer, too.
         for role in edit.roles() {
             if edit.can_sign(&role, keys) {

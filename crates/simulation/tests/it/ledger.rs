@@ -240,6 +240,7 @@ fn q159201_damaged_records_are_set_aside_and_others_go_on() {
             since: Some(seen.sequence),
             entries: vec![entry],
             heard: policy::Stamp::default(),
+            trust: None,
         };
         world.event(1, Event::FromParent { from: parent.clone(), feed });
     }

@@ -1,4 +1,4 @@
-use simulation::{run_seed, run_seed_in_step};
+use simulation::{run_seed, run_seed_in_step, run_seed_of_two};
 
 #[test]
 fn a_thousand_histories_come_right() {
@@ -13,6 +13,21 @@ fn a_thousand_histories_come_right() {
                         "seed {seed}: {:#?}; `cargo xtask simulate --seed {seed} --transcript`",
                         history.broken
                     );
+                    assert!(history.attempts > 0, "seed {seed}: nothing happened");
+                }
+            });
+        }
+    });
+}
+
+#[test]
+fn two_processes_that_read_of_each_other_what_changed_are_one_site() {
+    std::thread::scope(|scope| {
+        for part in 0..4 {
+            scope.spawn(move || {
+                for seed in part * 50..(part + 1) * 50 {
+                    let history = run_seed_of_two(seed, false);
+                    assert!(history.broken.is_empty(), "seed {seed}: {:#?}", history.broken);
                     assert!(history.attempts > 0, "seed {seed}: nothing happened");
                 }
             });

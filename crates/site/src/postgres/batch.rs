@@ -20,6 +20,10 @@ const PUT_JOBS: &str = "INSERT INTO job SELECT * FROM unnest($1::BIGINT[], $2::B
     ON CONFLICT (place, package) DO UPDATE SET kind = excluded.kind, epoch = excluded.epoch, version = excluded.version,
         phase = excluded.phase, attempts = excluded.attempts, until = excluded.until, fence = excluded.fence";
 
+/// So many transactions are remembered at least, and so often older ones are forgotten.
+const REMEMBERED: i64 = 16_384;
+const TRIM: i64 = 1_024;
+
 /// A connection, and what was prepared on it.
 pub(super) struct Session {
     pub(super) client: Client,
@@ -112,6 +116,35 @@ impl Batch {
             self.facts.iter().filter(|(_, value)| value.is_none()).map(|(name, _)| name).collect();
         if !gone.is_empty() {
             session.run("DELETE FROM fact WHERE name = ANY($1::TEXT[])", &[&gone])?;
+        }
+        Ok(())
+    }
+
+    /// Notes in the log what this writes, for processes that know everything before; a line for the transaction itself in any case.
+    pub(super) fn note(
+        &self,
+        session: &mut Session,
+        generation: i64,
+    ) -> Result<(), postgres::Error> {
+        let own =
+            std::iter::once((0_i64, 0, 0, "")).chain(self.site.keys().map(|()| (1, 0, 0, "")));
+        let packages = self.packages.keys().map(|id| (2, 0, *id, ""));
+        let places = self.places.keys().map(|id| (3, *id, 0, ""));
+        let copies = self.copies.keys().map(|(place, package)| (4, *place, *package, ""));
+        let facts = self.facts.keys().map(|name| (5, 0, 0, name.as_str()));
+        let all = own.chain(packages).chain(places).chain(copies).chain(facts);
+        let (mut sorts, mut first, mut second, mut names) = (vec![], vec![], vec![], vec![]);
+        for (sort, place, package, name) in all {
+            sorts.push(sort);
+            first.push(place);
+            second.push(package);
+            names.push(name);
+        }
+        let sql = "INSERT INTO change SELECT $1, * FROM unnest($2::BIGINT[], $3::BIGINT[], $4::BIGINT[], $5::TEXT[])";
+        session.run(sql, &[&generation, &sorts, &first, &second, &names])?;
+        if generation % TRIM == 0 {
+            session
+                .run("DELETE FROM change WHERE generation <= $1", &[&(generation - REMEMBERED)])?;
         }
         Ok(())
     }

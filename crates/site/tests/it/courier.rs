@@ -11,6 +11,7 @@ use site::{AddressSettings, Folder, Server, Status};
 
 use crate::{
     tree::package_file,
+    trusted::{ONLINE, OWNER, TEAM, begin, change, delegate, sign, signer},
     world::{find, held, name},
 };
 
@@ -18,12 +19,6 @@ use crate::{
 struct Site(Arc<Server>);
 
 impl Site {
-    fn new(home: &Path, code: &str) -> Self {
-        let folder = Folder::new(&home.join(code));
-        site::init(&folder, code, None).unwrap();
-        Self(Server::start(folder).unwrap())
-    }
-
     fn publish(&self, home: &Path, package: &str, version: &str) {
         self.0.publish(&package_file(home, package, version, 300_000), false).unwrap();
         self.0.assign(name(package), &["CHILD/office".to_owned()], true).unwrap();
@@ -59,8 +54,15 @@ struct Journey {
 
 impl Journey {
     fn new() -> Self {
+        Self::prepared(|_| ())
+    }
+
+    fn prepared(prepare: impl FnOnce(&Folder)) -> Self {
         let home = tempfile::tempdir().unwrap();
-        let top = Site::new(home.path(), "TOP");
+        let folder = Folder::new(&home.path().join("TOP"));
+        site::init(&folder, "TOP", None).unwrap();
+        prepare(&folder);
+        let top = Site(Server::start(folder).unwrap());
         top.0.add_child("CHILD", &AddressSettings::default()).unwrap();
         let code = policy::SiteCode::new("CHILD").unwrap();
         let token = home.path().join("token");
@@ -204,4 +206,44 @@ fn nobody_else_can_write_a_word() {
     journey.child.0.courier_export(&journey.medium, &[]).unwrap();
     journey.top.0.courier_import(&journey.medium).unwrap();
     assert!(journey.top.0.status().children[0].enrolled);
+}
+
+#[test]
+fn trust_travels_by_courier_both_ways() {
+    let journey = Journey::prepared(|folder| {
+        begin(folder, b"top");
+        delegate(folder, "child", "child-*");
+    });
+    let home = journey.home.path();
+    let [top, child] = ["TOP", "CHILD"].map(|code| Folder::new(&home.join(code)));
+    journey.top.publish(home, "redis", "1");
+    journey.down();
+    journey.import();
+    journey.child.until(|status| {
+        let reason = status.packages.first().and_then(|package| package.master.reason.clone());
+        reason.is_some_and(|reason| reason.contains("nobody signed it who may"))
+    });
+    assert_eq!(held(&journey.office, "redis").0, Observed::Absent);
+    let file = package_file(home, "redis", "1", 300_000);
+    sign(&top, &file, "targets", &[OWNER, ONLINE]);
+    journey.down();
+    assert_eq!(journey.import().left, [""; 0]);
+    journey.arrives("redis", "1");
+    assert_eq!(signer(&top, &journey.office, "redis").unwrap(), "targets");
+    // What the child's team signed goes up with its report, and comes back seen by the online key.
+    let own = package_file(home, "child-tool", "1", 1_000);
+    sign(&child, &own, "child", &[TEAM]);
+    journey.child.0.publish(&own, false).unwrap();
+    journey.child.0.assign(name("child-tool"), &["office".to_owned()], true).unwrap();
+    journey.back();
+    journey
+        .top
+        .until(|status| status.trust.as_ref().is_some_and(|trust| trust.waiting == ["child"]));
+    assert!(signer(&top, &journey.office, "child-tool").is_err());
+    change(&top, &[ONLINE], |_| ());
+    journey.down();
+    assert_eq!(journey.import().left, [""; 0]);
+    journey
+        .child
+        .until(|_| signer(&top, &journey.office, "child-tool").is_ok_and(|role| role == "child"));
 }

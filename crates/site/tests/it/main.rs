@@ -9,4 +9,5 @@ mod openapi;
 mod process;
 mod storage;
 mod tree;
+mod trusted;
 mod world;

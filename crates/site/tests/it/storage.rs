@@ -26,6 +26,35 @@ fn postgresql_keeps_the_same_promises() {
 }
 
 #[test]
+fn who_wrote_without_a_line_in_the_log_is_read_whole() {
+    let server = testkit::PostgresServer::start().unwrap();
+    let url = server.database("top").unwrap();
+    let open = || Postgres::open(&url).unwrap();
+    site::Desk::found(&mut open(), policy::SiteCode::new("TOP").unwrap()).unwrap();
+    let fact = |value: &str| site::Change::Fact("a".to_owned(), Some(value.to_owned()));
+    let (mut one, mut other) = (open(), open());
+    let begun = one.begin().unwrap();
+    one.commit(&[fact("1")]).unwrap();
+    let turn = other.begin().unwrap();
+    assert_eq!(other.changes_since(begun.generation, turn).unwrap(), Some(vec![fact("1")]));
+    other.abandon();
+    // An older Packhorse, from before the log.
+    server
+        .ask("top", "UPDATE fact SET value = '2'; UPDATE clock SET generation = generation + 1")
+        .unwrap();
+    let turn = other.begin().unwrap();
+    assert_eq!(other.changes_since(begun.generation, turn).unwrap(), None);
+    other.abandon();
+    let mut desk = site::Desk::open(Box::new(open()), policy::Settings::default()).unwrap();
+    assert_eq!(desk.fact("a"), Some("2"));
+    server
+        .ask("top", "UPDATE fact SET value = '3'; UPDATE clock SET generation = generation + 1")
+        .unwrap();
+    desk.event(policy::Event::Timer).unwrap();
+    assert_eq!(desk.fact("a"), Some("3"));
+}
+
+#[test]
 fn a_database_across_a_network_is_one_somebody_vouches_for() {
     let made = |name: &str| {
         let key = rcgen::KeyPair::generate().unwrap();

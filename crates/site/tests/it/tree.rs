@@ -18,21 +18,21 @@ use crate::{
 };
 
 /// One site, running or not.
-struct Member {
-    folder: Folder,
+pub(crate) struct Member {
+    pub(crate) folder: Folder,
     link: SocketAddr,
     process: Option<Process>,
 }
 
 impl Member {
-    fn new(home: &Path, code: &str) -> Self {
+    pub(crate) fn new(home: &Path, code: &str) -> Self {
         let folder = Folder::new(&home.join(code));
         site::init(&folder, code, None).unwrap();
         let link = testkit::free_address();
         Self { folder, link, process: None }
     }
 
-    fn start(&mut self) -> Client {
+    pub(crate) fn start(&mut self) -> Client {
         self.process = Some(Process::start_with(&self.folder, Some(self.link)));
         client(&self.folder)
     }
@@ -41,12 +41,12 @@ impl Member {
         self.process.take().unwrap().kill();
     }
 
-    fn client(&self) -> Client {
+    pub(crate) fn client(&self) -> Client {
         client(&self.folder)
     }
 
     /// A child of this one, enrolled and not running yet.
-    fn child(&self, home: &Path, code: &str, address: AddressSettings) -> Self {
+    pub(crate) fn child(&self, home: &Path, code: &str, address: AddressSettings) -> Self {
         let child = Self::new(home, code);
         let token = self.client().add_child(code, address).unwrap();
         let path = write(home, &token);
@@ -85,12 +85,12 @@ fn rate(rate: u64) -> AddressSettings {
     AddressSettings { rate: Some(rate), ..AddressSettings::default() }
 }
 
-fn is_there(point: &Path, package: &str, version: &str) -> bool {
+pub(crate) fn is_there(point: &Path, package: &str, version: &str) -> bool {
     let (observed, seen) = held(point, package);
     matches!(observed, Observed::Holds(_)) && seen.as_deref() == Some(version)
 }
 
-fn assign(at: &Client, package: &str, point: &str) {
+pub(crate) fn assign(at: &Client, package: &str, point: &str) {
     let points = [point.to_owned()];
     // A site far below is known as soon as those between have said so.
     wait("the point can be reached", || at.assign(&name(package), &points, true).ok());

@@ -1,10 +1,12 @@
 //! Which releases of a distribution point count: those somebody signed who may.
 
-use content::{Index, Object};
-use model::PackageName;
-use trust::{Refusal, SignedRelease, Standing, TIMESTAMP, Verified, Want};
+use std::{collections::BTreeMap, path::Path};
 
-use super::{TrustError, TrustSettings, update_trust};
+use content::{Index, Object};
+use model::{PackageName, Version};
+use trust::{Refusal, SignedRelease, Standing, StatedFile, TIMESTAMP, Verified, Want};
+
+use super::{Pin, TrustError, TrustSettings, follow, update_trust};
 use crate::{
     FetchError, FetchOptions, Finding, Found, Point, PointError,
     check::package_names,
@@ -19,6 +21,8 @@ const ATTEMPTS: u32 = 3;
 pub(crate) struct Admitted {
     pub(crate) releases: Vec<SignedRelease>,
     pub(crate) standing: Standing,
+    /// The newest version that is signed, if the point, which may lag, has only older ones.
+    pub(crate) newer: Option<Version>,
 }
 
 /// The index of a package, with the releases that count; all of them where nobody is asked.
@@ -35,12 +39,15 @@ pub(crate) fn admitted(
         let verified = update_trust(point, settings, Want::Package(name))?;
         let signed = verified.releases(name).map_err(TrustError::from)?;
         let index = complete(point, name, releases(point, name)?, &signed)?;
-        match admit(name, index, &signed) {
+        match admit(name, index, &signed, verified.points_may_lag()) {
             Ok(None) => return Ok(None),
             Ok(Some((index, left_out))) => {
                 explain(name, options, &verified, &index, &left_out)?;
                 let standing = verified.standing.clone();
-                return Ok(Some((index, Some(Admitted { releases: signed, standing }))));
+                let newest = signed.iter().map(|signed| &signed.version).max();
+                let here = index.releases.iter().map(|release| &release.version).max();
+                let newer = newest.filter(|newest| here.is_some_and(|here| here < newest)).cloned();
+                return Ok(Some((index, Some(Admitted { releases: signed, standing, newer }))));
             }
             Err(refusal) if attempt == ATTEMPTS => return Err(TrustError::from(refusal).into()),
             Err(_) => attempt += 1,
@@ -72,14 +79,15 @@ fn admit(
     name: &PackageName,
     index: Option<Index>,
     signed: &[SignedRelease],
+    may_lag: bool,
 ) -> Result<Option<(Index, Vec<String>)>, Refusal> {
     let mut index = match index {
         Some(index) => index,
-        None if signed.is_empty() => return Ok(None),
+        None if signed.is_empty() || may_lag => return Ok(None),
         None => Index::new(name.clone()),
     };
     let hidden = signed.iter().find(|signed| !index.releases.iter().any(|one| signed.is(one)));
-    if let Some(hidden) = hidden {
+    if let Some(hidden) = hidden.filter(|_| !may_lag) {
         let (role, version) = (hidden.role.clone(), hidden.version.to_string());
         return Err(Refusal::Hidden { role, name: name.to_string(), version });
     }
@@ -143,7 +151,7 @@ pub fn verify_trust(point: &Point, settings: &TrustSettings) -> Result<Vec<Findi
             }
         }
     }
-    for signed in &signed {
+    for signed in signed.iter().filter(|_| !verified.points_may_lag()) {
         let index = releases(point, &signed.name)?;
         let mut known = index.iter().flat_map(|index| &index.releases);
         if !known.any(|release| signed.is(release)) {
@@ -162,20 +170,61 @@ pub fn mirror_trust(
     source: &Point,
     settings: &TrustSettings,
 ) -> Result<Vec<String>, TrustError> {
-    let verified = update_trust(source, settings, Want::Everything)?;
+    let pin =
+        Pin { root: &settings.root, state: settings.state.as_deref(), now: Some(settings.now) };
+    relay(point, &pin, &mut |path, most| source.read_limited(path, most))
+        .map(|(_, written)| written)
+}
+
+/// Copies trust metadata to a point from whatever reads it, the switch last. Nothing of it is written before all of it was
+/// verified from a root, and against what was seen last if that is kept in `state`. Whether it is in time is for those to
+/// judge who use it.
+pub fn relay_trust(
+    point: &Point,
+    root: &[u8],
+    state: Option<&Path>,
+    read: trust::Read<'_, PointError>,
+) -> Result<Verified, TrustError> {
+    relay(point, &Pin { root, state, now: None }, read).map(|(verified, _)| verified)
+}
+
+fn relay(
+    point: &Point,
+    pin: &Pin<'_>,
+    read: trust::Read<'_, PointError>,
+) -> Result<(Verified, Vec<String>), TrustError> {
+    // Each file is read once: what is written is what was verified.
+    let mut seen: BTreeMap<String, Vec<u8>> = BTreeMap::new();
+    let mut once = |path: &str, most: u64| -> Result<Option<Vec<u8>>, PointError> {
+        if let Some(bytes) = seen.get(path) {
+            return Ok(Some(bytes.clone()));
+        }
+        let bytes = read(path, most)?;
+        seen.extend(bytes.clone().map(|bytes| (path.to_owned(), bytes)));
+        Ok(bytes)
+    };
+    let verified = follow(pin, Want::Everything, &mut once)?;
     let mut written = Vec::new();
-    let mut copy = |path: &str, most: u64| -> Result<(), PointError> {
-        let theirs = source.read_limited(path, most)?;
+    let mut copy = |path: &str, most: u64, file: Option<&StatedFile>| -> Result<(), TrustError> {
+        let here = point.read_limited(path, most)?;
+        if file.zip(here.as_ref()).is_some_and(|(file, here)| file.is(here)) {
+            return Ok(());
+        }
+        let theirs = once(path, most)?;
         let theirs = theirs.ok_or_else(|| PointError::Missing { path: path.to_owned() })?;
-        if point.read_limited(path, most)?.as_ref() != Some(&theirs) {
+        if file.is_some_and(|file| !file.is(&theirs)) {
+            let role = path.rsplit('/').next().unwrap_or(path).to_owned();
+            return Err(Refusal::Hash { role, path: path.to_owned() }.into());
+        }
+        if here.as_ref() != Some(&theirs) {
             point.write_small(path, theirs)?;
             written.push(path.to_owned());
         }
         Ok(())
     };
     for file in verified.files() {
-        copy(&file.path, file.length)?;
+        copy(&file.path, file.length, Some(&file))?;
     }
-    copy(TIMESTAMP, 1 << 20)?;
-    Ok(written)
+    copy(TIMESTAMP, 1 << 20, None)?;
+    Ok((verified, written))
 }

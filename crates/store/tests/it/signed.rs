@@ -88,6 +88,45 @@ fn what_is_signed_and_hidden_by_the_index_is_missed() {
 }
 
 #[test]
+fn a_point_that_may_lag_has_less_and_says_so() {
+    let place = signed_place();
+    publish(&place, &place.point, "1", false);
+    let [index, record] = ["names/redis", "releases/redis"].map(|path| place.path("dp").join(path));
+    let old = std::fs::read(&index).unwrap();
+    let first = std::fs::read_dir(&record).unwrap().next().unwrap().unwrap().path();
+    publish(&place, &place.point, "2", false);
+    let mut edit = edit_trust(&place.point, None).unwrap();
+    edit.let_points_lag(true);
+    let keys = [key(2), key(3)];
+    let change = edit.finish(&keys, now(), &Lifetimes::default()).unwrap();
+    assert!(apply_trust(&place.point, &change, true).unwrap());
+    assert_eq!(fetch(&place, &place.point, "both").unwrap(), "2");
+    for file in std::fs::read_dir(&record).unwrap().map(|file| file.unwrap().path()) {
+        if file != first {
+            std::fs::remove_file(file).unwrap();
+        }
+    }
+    std::fs::write(&index, old).unwrap();
+    assert_eq!(fetch(&place, &place.point, "older").unwrap(), "1");
+    let options = FetchOptions { trust: Some(settings(&place)), ..FetchOptions::default() };
+    let wanted = store::wanted(&place.point, &name(), &options, None).unwrap();
+    let note = "version `2` is signed and not at this distribution point yet";
+    assert!(wanted.notes().iter().any(|said| said == note), "{:?}", wanted.notes());
+    let missing = |path: &str| {
+        verify_trust(&place.point, &settings(&place))
+            .unwrap()
+            .iter()
+            .any(|one| one.path.contains(path))
+    };
+    assert!(!missing("releases/"));
+    // None at all is as if it had never been published there.
+    std::fs::remove_file(&index).unwrap();
+    std::fs::remove_file(&first).unwrap();
+    let none = fetch(&place, &place.point, "none").unwrap_err();
+    assert!(!matches!(none, FetchError::Trust(_)), "{none}");
+}
+
+#[test]
 fn what_nobody_signed_is_left_out_and_found() {
     let place = signed_place();
     publish(&place, &place.point, "1", false);

@@ -57,7 +57,7 @@ fn checked(result: libc::c_int) -> io::Result<()> {
 }
 
 /// `ip` is started by this thread, and so inside its namespace.
-fn ip(words: &[&str]) -> io::Result<()> {
+pub(super) fn ip(words: &[&str]) -> io::Result<()> {
     let status = Command::new("ip").args(words).status()?;
     if status.success() { Ok(()) } else { Err(io::Error::other(format!("ip {}", words.join(" ")))) }
 }

@@ -69,6 +69,16 @@ impl Network {
         links.remove(&(other, one));
     }
 
+    /// Has what hosts say to each other use one of the kernel's ways of controlling congestion (tcp(7)), `cubic` or another.
+    pub fn control_congestion(&self, name: &str) -> io::Result<()> {
+        (0..self.spaces.len()).try_for_each(|host| {
+            let own = Self::address(host).to_string();
+            let words =
+                ["route", "change", "10.99.0.0/24", "dev", "wan0", "src", &own, "congctl", name];
+            self.inside(host, || device::ip(&words))?
+        })
+    }
+
     /// Starts a program on a host.
     pub fn spawn(&self, host: usize, command: &mut Command) -> io::Result<Child> {
         self.inside(host, || command.spawn())?
