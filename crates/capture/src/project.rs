@@ -276,7 +276,7 @@ fn assemble(
         if !kinds.is_empty() {
             comments.steps.insert(steps.len(), heading.to_owned());
         }
-        steps.extend(kinds.into_iter().map(|kind| Step { when: None, kind }));
+        steps.extend(kinds.into_iter().map(|kind| Step { when: None, users: Vec::new(), kind }));
     }
     let script = Script {
         name: options.name.clone(),

@@ -10,7 +10,8 @@ mod tests;
 use std::collections::BTreeMap;
 
 use model::{
-    Condition, MachinePath, RegistryKey, RegistryStep, RegistryValue, Setting, Template, ValueEdit,
+    Condition, MachinePath, RegistryKey, RegistryStep, RegistryValue, Setting, Template, Users,
+    ValueEdit,
 };
 use script::{Step, StepKind, TreeSource};
 use serde::Deserialize;
@@ -96,6 +97,12 @@ pub fn add_registry(draft: &mut Draft, before: &Registry, after: &Registry, fact
         draft.comments.steps.insert(draft.script.steps.len(), "Services".to_owned());
     }
     draft.script.steps.extend(services.into_iter().map(StepKind::Setup).map(step));
+    // What every user has is for whoever installs until somebody says otherwise.
+    for step in &mut draft.script.steps {
+        if step.kind.place().is_some_and(Users::have) {
+            step.users = vec![Users::Current];
+        }
+    }
     let program = draft.script.programs.entry("install".into()).or_insert_with(|| model::Program {
         detect: None,
         requires: None,
@@ -240,7 +247,7 @@ struct ValueChange {
 }
 
 fn step(kind: StepKind) -> Step {
-    Step { when: None, kind }
+    Step { when: None, users: Vec::new(), kind }
 }
 
 fn registry_steps(

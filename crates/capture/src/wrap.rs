@@ -99,7 +99,7 @@ pub fn wrap(wrapping: &Wrapping) -> Result<(Script, Comments), WrapError> {
         configuration: Vec::new(),
         generated: Vec::new(),
         variables: BTreeMap::new(),
-        steps: steps.into_iter().map(|kind| Step { when: None, kind }).collect(),
+        steps: steps.into_iter().map(|kind| Step { when: None, users: Vec::new(), kind }).collect(),
         programs: BTreeMap::from([("install".into(), program)]),
         export: Export::default(),
         icon: None,

@@ -1,4 +1,4 @@
-//! `packhorse compile`: a project folder becomes an installer, a package, a .deb or an .rpm.
+//! `packhorse compile`: a project folder becomes an installer, a package, a .deb, an .rpm or an .msi.
 
 use std::{
     path::{Path, PathBuf},
@@ -12,7 +12,8 @@ use model::Time;
 use native::{Exported, System};
 use package::Settings;
 
-/// Compile a project folder into one file: an installer that runs by itself, the package alone, a .deb or an .rpm.
+/// Compile a project folder into one file: an installer that runs by itself, the package alone, a .deb, an
+/// .rpm or an .msi.
 ///
 /// The same project makes the same bytes. Files without a time in `files.meta` get the one of
 /// `SOURCE_DATE_EPOCH`, or 1980-01-01 where that is not set.
@@ -62,6 +63,15 @@ enum FormatName {
     Deb,
     /// For rpm and dnf, without our agent.
     Rpm,
+    /// For Windows Installer, without our agent.
+    Msi,
+}
+
+/// What another package system takes.
+#[derive(Clone, Copy)]
+enum Native {
+    System(System),
+    Msi,
 }
 
 /// Runs the command; `epoch` is the value of `SOURCE_DATE_EPOCH`.
@@ -73,7 +83,7 @@ pub(crate) fn run(args: &Args, epoch: Option<&str>) -> ExitCode {
         }
         Err(error) => {
             complain(args, &error);
-            ExitCode::from(if matches!(error, CompileCommandError::Epoch { .. }) { 2 } else { 1 })
+            ExitCode::from(if matches!(error, CompileCommandError::Compile(_)) { 1 } else { 2 })
         }
     }
 }
@@ -83,6 +93,8 @@ pub(crate) fn run(args: &Args, epoch: Option<&str>) -> ExitCode {
 enum CompileCommandError {
     #[error("SOURCE_DATE_EPOCH is `{text}`, which is no number of seconds since 1970")]
     Epoch { text: String },
+    #[error("an {format} is not for {target}: leave `--target` out")]
+    Target { format: &'static str, target: &'static str },
     #[error(transparent)]
     Compile(#[from] CompileError),
 }
@@ -99,15 +111,19 @@ fn compile_project(
     };
     let workers = std::thread::available_parallelism().map_or(1, usize::from);
     let target = match args.target {
+        Some(TargetName::Linux) if matches!(args.format, FormatName::Msi) => {
+            return Err(CompileCommandError::Target { format: ".msi", target: "Linux" });
+        }
         Some(TargetName::Windows) => Target::Windows,
         Some(TargetName::Linux) | None => Target::Linux,
     };
-    let (format, suffix, system) = match args.format {
+    let (format, suffix, native) = match args.format {
         FormatName::Installer if target == Target::Windows => (Format::Installer, "exe", None),
         FormatName::Installer => (Format::Installer, "run", None),
         FormatName::Package => (Format::Package, "package", None),
-        FormatName::Deb => (Format::Package, "deb", Some(System::Deb)),
-        FormatName::Rpm => (Format::Package, "rpm", Some(System::Rpm)),
+        FormatName::Deb => (Format::Package, "deb", Some(Native::System(System::Deb))),
+        FormatName::Rpm => (Format::Package, "rpm", Some(Native::System(System::Rpm))),
+        FormatName::Msi => (Format::Package, "msi", Some(Native::Msi)),
     };
     let settings = if args.fast {
         Settings::fast(workers)
@@ -119,8 +135,8 @@ fn compile_project(
         Settings { level: args.level, ..packed }
     };
     let options = Options { format, target, settings, time: Time { seconds, nanoseconds: 0 } };
-    if let Some(system) = system {
-        return export_project(args, system, &options);
+    if let Some(native) = native {
+        return export_project(args, native, &options);
     }
     let output = match &args.output {
         Some(output) => output.clone(),
@@ -140,7 +156,7 @@ fn compile_project(
 /// By way of the package, which is gone afterwards.
 fn export_project(
     args: &Args,
-    system: System,
+    native: Native,
     options: &Options,
 ) -> Result<(PathBuf, Compiled, Option<Exported>), CompileCommandError> {
     let destination = match &args.output {
@@ -160,8 +176,12 @@ fn export_project(
     let quick = package::Settings::fast(options.settings.workers);
     let options = Options { settings: quick, ..*options };
     let compiled = compile::compile(&args.folder, &package, &options, &mut |_| {})?;
-    let (output, exported) =
-        compile::export(&package, &destination, system, native_settings(args))?;
+    let (output, exported) = match native {
+        Native::System(system) => {
+            compile::export(&package, &destination, system, native_settings(args))?
+        }
+        Native::Msi => compile::export_msi(&package, &destination)?,
+    };
     Ok((output, compiled, Some(exported)))
 }
 

@@ -182,7 +182,8 @@ impl<'a, W: Write> Compilation<'a, W> {
                 StepKind::Trigger { name } => Action::Trigger(name.clone()),
                 StepKind::Run(run) => Action::Run(run.clone()),
             };
-            steps.push(Step { when: step.when.clone(), action });
+            let users = (!step.users.is_empty()).then(|| step.users.clone());
+            steps.push(Step { when: step.when.clone(), action, users });
         }
         Ok(Header {
             name: script.name.clone(),

@@ -20,6 +20,13 @@ pub enum Destination {
 }
 
 impl Destination {
+    /// What errors name.
+    fn named(&self) -> &Path {
+        match self {
+            Self::File(path) | Self::Folder(path) => path,
+        }
+    }
+
     fn folder(&self) -> &Path {
         match self {
             Self::File(file) => match file.parent() {
@@ -38,11 +45,40 @@ pub fn export(
     system: System,
     settings: native::Settings,
 ) -> Result<(PathBuf, Exported), CompileError> {
-    let unreadable = |source| CompileError::Read { path: package.to_owned(), source };
-    let named = match destination {
-        Destination::File(path) | Destination::Folder(path) => path,
+    let write = |reader: &mut Reader, output: &File, spool: &mut File| {
+        let mut out = BufWriter::new(output);
+        let exported = match system {
+            System::Deb => native::write_deb(reader, spool, &mut out, settings)?,
+            System::Rpm => native::write_rpm(reader, spool, &mut out, settings)?,
+        };
+        out.flush().map_err(|source| CompileError::Write {
+            path: destination.named().to_owned(),
+            source,
+        })?;
+        Ok(exported)
     };
-    let unwritable = |source| CompileError::Write { path: named.clone(), source };
+    written(package, destination, write)
+}
+
+/// Makes an .msi of a package or installer; gives the file, which is replaced once all is well.
+pub fn export_msi(
+    package: &Path,
+    destination: &Destination,
+) -> Result<(PathBuf, Exported), CompileError> {
+    written(package, destination, |reader, output, _| Ok(native::write_msi(reader, output)?))
+}
+
+type Reader = PackageReader<BufReader<File>>;
+
+/// Writes what becomes of a whole package beside its place, then there. What writes has a file of its own besides.
+fn written(
+    package: &Path,
+    destination: &Destination,
+    write: impl FnOnce(&mut Reader, &File, &mut File) -> Result<Exported, CompileError>,
+) -> Result<(PathBuf, Exported), CompileError> {
+    let unreadable = |source| CompileError::Read { path: package.to_owned(), source };
+    let named = destination.named();
+    let unwritable = |source| CompileError::Write { path: named.to_owned(), source };
     let file = BufReader::new(File::open(package).map_err(unreadable)?);
     let damaged = |source: Box<dyn std::error::Error + Send + Sync>| CompileError::Damaged {
         path: package.to_owned(),
@@ -54,13 +90,7 @@ pub fn export(
         || tempfile::Builder::new().prefix(".packhorse-").tempfile_in(destination.folder());
     let output = temporary().map_err(unwritable)?;
     let mut spool = temporary().map_err(unwritable)?;
-    let mut out = BufWriter::new(output.as_file());
-    let exported = match system {
-        System::Deb => native::write_deb(&mut reader, spool.as_file_mut(), &mut out, settings)?,
-        System::Rpm => native::write_rpm(&mut reader, spool.as_file_mut(), &mut out, settings)?,
-    };
-    out.flush().map_err(unwritable)?;
-    drop(out);
+    let exported = write(&mut reader, output.as_file(), spool.as_file_mut())?;
     let file = output.as_file();
     file.set_permissions(fs::Permissions::from_mode(0o644)).map_err(unwritable)?;
     file.sync_all().map_err(unwritable)?;

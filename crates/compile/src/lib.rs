@@ -20,5 +20,5 @@ mod windows;
 
 pub use compile::{Compiled, Format, Options, Target, compile, full_name};
 pub use error::CompileError;
-pub use export::{Destination, export};
+pub use export::{Destination, export, export_msi};
 pub use stub::{stub, windows_stub};

@@ -219,7 +219,7 @@ pub(crate) fn uninstaller<W: Write>(
         let step = RegistryStep { key: key.clone(), values: vec![hidden], remove: false };
         steps.push(Action::Registry(step));
     }
-    Ok(steps.into_iter().map(|action| Step { when: None, action }).collect())
+    Ok(steps.into_iter().map(|action| Step { when: None, action, users: None }).collect())
 }
 
 /// What a package carries of a shortcut: one text, which becomes the file when its variables have values.

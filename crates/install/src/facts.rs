@@ -1,4 +1,4 @@
-use model::MachinePath;
+use model::{MachinePath, Users};
 
 /// What only the edge knows of a machine.
 pub trait Facts {
@@ -20,6 +20,10 @@ pub trait Facts {
     fn folders(&self) -> Vec<(Box<str>, String)> {
         Vec::new()
     }
+    /// Users with a profile but whoever installs, and the profile new ones are made of.
+    fn profiles(&self) -> Vec<Profile> {
+        Vec::new()
+    }
     /// Bytes free for us where `path` is or would be, and a number that tells its file system from others.
     fn free_space(&self, path: &MachinePath) -> Option<(u64, u64)>;
     /// Bytes files and folders take at once on the file system of `path`.
@@ -31,6 +35,17 @@ pub trait Facts {
     fn system_package(&self, name: &str) -> Option<String>;
     /// Whether this is a running system with systemd as its first process.
     fn has_running_systemd(&self) -> bool;
+}
+
+/// What a user of a Windows machine has.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Profile {
+    /// Whose.
+    pub users: Users,
+    /// The key below `HKU` that is this user's `HKCU`.
+    pub hive: String,
+    /// Folders by the names scripts have for them.
+    pub folders: Vec<(Box<str>, String)>,
 }
 
 /// What is under way, for people who wait.

@@ -12,7 +12,9 @@ use crate::{
     ReceiptHeader, ReceiptRecord, Stage,
     dry_run::DryRun,
     edits::Edits,
-    effects, evaluate, glob, installed,
+    effects, evaluate,
+    for_users::ForUsers,
+    glob, installed,
     installed::{claims_at, removed_at},
     polite::{Leaving, Polite},
     receipt::expand_patterns,
@@ -105,6 +107,7 @@ pub fn install<M: Machine + ?Sized>(
     options: &Options,
     progress: &mut dyn Progress,
 ) -> Result<Outcome, InstallError> {
+    let payload = &mut ForUsers::new(payload, facts)?;
     let header = payload.header().clone();
     let (all, damaged) = installed(machine, paths)?;
     let damaged = despite(damaged, paths, &header.name, options)?;
@@ -138,6 +141,7 @@ pub fn install<M: Machine + ?Sized>(
             accounts,
         );
         work.notes = damaged;
+        work.notes.append(&mut payload.notes);
         perform(&mut work, payload, &header, number).and_then(|()| {
             let (counts, mut notes, restart) =
                 (work.counts, std::mem::take(&mut work.notes), work.restart);
@@ -178,6 +182,7 @@ pub fn plan<M: Machine + ?Sized>(
     options: &Options,
     progress: &mut dyn Progress,
 ) -> Result<Plan, InstallError> {
+    let payload = &mut ForUsers::new(payload, facts)?;
     let header = payload.header().clone();
     let (all, damaged) = installed(machine, paths)?;
     let damaged = despite(damaged, paths, &header.name, options)?;
@@ -211,6 +216,7 @@ pub fn plan<M: Machine + ?Sized>(
         accounts,
     );
     work.notes = damaged;
+    work.notes.append(&mut payload.notes);
     work.configuration.clone_from(&header.configuration);
     let mut plan = Plan::default();
     let steps = applicable(&mut work, &header)?;

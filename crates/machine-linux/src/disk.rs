@@ -236,6 +236,8 @@ impl Machine for LinuxMachine {
 
     fn remove(&mut self, path: &MachinePath) -> Result<(), MachineError> {
         self.paths.forget();
+        // A file system that is no kernel's own (NTFS, NFS) keeps what is open under another name, in the same folder.
+        self.appending = self.appending.take().filter(|(open, _)| open != path);
         self.change(Action::Remove, path, |host| match rustix::fs::unlink(host) {
             Err(Errno::ISDIR | Errno::PERM) => Ok(rustix::fs::rmdir(host)?),
             other => Ok(other?),

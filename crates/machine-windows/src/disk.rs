@@ -21,7 +21,7 @@ use windows_sys::Win32::{
 };
 
 use crate::{
-    file,
+    file, hives,
     names::{bytes_of, host, wide, words_of},
     registry, services, streams,
 };
@@ -144,6 +144,12 @@ fn move_file(from: &Path, to: Option<&Path>, flags: u32) -> io::Result<()> {
     // SAFETY: both names end with a zero and outlive the call.
     let done = unsafe { MoveFileExW(wide(from).as_ptr(), pointer, flags) };
     if done == 0 { Err(io::Error::last_os_error()) } else { Ok(()) }
+}
+
+impl Drop for WindowsMachine {
+    fn drop(&mut self) {
+        hives::release();
+    }
 }
 
 impl Observe for WindowsMachine {
@@ -396,7 +402,7 @@ impl Machine for WindowsMachine {
     }
 
     fn set(&mut self, setting: &Setting, state: Option<&SettingState>) -> Result<(), MachineError> {
-        self.keys.extend(setting.key().and_then(|key| RegistryKey::new(key.divided().0).ok()));
+        self.keys.extend(setting.key().and_then(registry::hive_of));
         let done = match setting {
             Setting::Service(name) => services::set(name, state),
             other => registry::set(other, state),

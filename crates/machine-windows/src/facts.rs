@@ -2,7 +2,7 @@
 
 use std::env;
 
-use install::Facts;
+use install::{Facts, Profile};
 use model::MachinePath;
 use windows_sys::Win32::{
     Storage::FileSystem::{GetDiskFreeSpaceExW, GetDiskFreeSpaceW},
@@ -81,6 +81,10 @@ impl Facts for WindowsFacts {
             Some((Box::from(*name), format!("{value}{below}")))
         };
         FOLDERS.iter().filter_map(folder).collect()
+    }
+
+    fn profiles(&self) -> Vec<Profile> {
+        crate::hives::profiles()
     }
 
     #[expect(unsafe_code, reason = "the interface is unsafe")]

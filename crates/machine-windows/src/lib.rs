@@ -14,6 +14,7 @@ mod disk;
 mod facts;
 mod failures;
 mod file;
+mod hives;
 mod names;
 mod registry;
 mod services;

@@ -13,7 +13,7 @@ use windows_sys::Win32::{
     },
 };
 
-use crate::names::wide;
+use crate::{hives, names::wide};
 
 /// An open key, closed with this.
 struct Key(HKEY);
@@ -70,16 +70,45 @@ pub(crate) fn set(setting: &Setting, state: Option<&SettingState>) -> io::Result
 /// Returns once a hive is on disk.
 #[expect(unsafe_code, reason = "the interface is unsafe")]
 pub(crate) fn flush(hive: &RegistryKey) -> io::Result<()> {
-    // SAFETY: a hive's handle is always open.
-    code(unsafe { RegFlushKey(hive_of(hive)) })
+    if hive.divided().1.is_empty() {
+        // SAFETY: a root's handle is always open.
+        return code(unsafe { RegFlushKey(root_of(hive)) });
+    }
+    match open(hive, KEY_READ)? {
+        // SAFETY: the key is open.
+        Some(open) => code(unsafe { RegFlushKey(open.0) }),
+        None => Ok(()),
+    }
 }
 
-fn hive_of(key: &RegistryKey) -> HKEY {
+/// The hive a key is in: a root, or of `HKU` the user's.
+pub(crate) fn hive_of(key: &RegistryKey) -> Option<RegistryKey> {
+    let (root, below) = key.divided();
+    let user = below.split('\\').next().filter(|user| root == "HKU" && !user.is_empty());
+    match user {
+        Some(user) => RegistryKey::new(&format!(r"HKU\{user}")).ok(),
+        None => RegistryKey::new(root).ok(),
+    }
+}
+
+fn root_of(key: &RegistryKey) -> HKEY {
     match key.divided().0 {
         "HKCU" => HKEY_CURRENT_USER,
         "HKU" => HKEY_USERS,
         _ => HKEY_LOCAL_MACHINE,
     }
+}
+
+/// Where a key is: a root, and the way from it. The registry of a user who is not logged on is mounted for that.
+fn place(key: &RegistryKey) -> io::Result<(HKEY, Vec<u16>)> {
+    let (root, below) = key.divided();
+    if root != "HKU" || below.is_empty() {
+        return Ok((root_of(key), wide(below)));
+    }
+    let (user, rest) = below.split_once('\\').unwrap_or((below, ""));
+    let user = hives::open_name(user)?;
+    let below = if rest.is_empty() { user } else { format!(r"{user}\{rest}") };
+    Ok((HKEY_USERS, wide(below)))
 }
 
 fn code(code: u32) -> io::Result<()> {
@@ -92,12 +121,11 @@ fn code(code: u32) -> io::Result<()> {
 
 #[expect(unsafe_code, reason = "the interface is unsafe")]
 fn open(key: &RegistryKey, access: u32) -> io::Result<Option<Key>> {
-    let path = wide(key.divided().1);
+    let (root, path) = place(key)?;
     let mut handle: HKEY = ptr::null_mut();
     // SAFETY: the name ends with a zero, and the handle is on this stack.
-    let answer = unsafe {
-        RegOpenKeyExW(hive_of(key), path.as_ptr(), 0, access | KEY_WOW64_64KEY, &raw mut handle)
-    };
+    let answer =
+        unsafe { RegOpenKeyExW(root, path.as_ptr(), 0, access | KEY_WOW64_64KEY, &raw mut handle) };
     match answer {
         ERROR_FILE_NOT_FOUND => Ok(None),
         other => code(other).map(|()| Some(Key(handle))),
@@ -106,12 +134,12 @@ fn open(key: &RegistryKey, access: u32) -> io::Result<Option<Key>> {
 
 #[expect(unsafe_code, reason = "the interface is unsafe")]
 fn create(key: &RegistryKey) -> io::Result<Key> {
-    let path = wide(key.divided().1);
+    let (root, path) = place(key)?;
     let mut handle: HKEY = ptr::null_mut();
     // SAFETY: the name ends with a zero, and the handle is on this stack.
     code(unsafe {
         RegCreateKeyExW(
-            hive_of(key),
+            root,
             path.as_ptr(),
             0,
             ptr::null(),
@@ -130,9 +158,9 @@ fn delete_key(key: &RegistryKey) -> io::Result<()> {
     if !list(key)?.is_empty() {
         return Err(io::ErrorKind::DirectoryNotEmpty.into());
     }
-    let path = wide(key.divided().1);
+    let (root, path) = place(key)?;
     // SAFETY: the name ends with a zero.
-    match unsafe { RegDeleteKeyExW(hive_of(key), path.as_ptr(), KEY_WOW64_64KEY, 0) } {
+    match unsafe { RegDeleteKeyExW(root, path.as_ptr(), KEY_WOW64_64KEY, 0) } {
         ERROR_FILE_NOT_FOUND => Ok(()),
         other => code(other),
     }

@@ -29,6 +29,7 @@ mod setting;
 mod shortcut;
 mod template;
 mod time;
+mod users;
 mod version;
 
 pub use acl::{Acl, AclEntry, AclTag, ParseAclError};
@@ -53,4 +54,5 @@ pub use setting::{InvalidKey, RegistryKey, RegistryValue, ServiceSetup, Setting,
 pub use shortcut::{NoShortcut, Shortcut, Window};
 pub use template::{ExpandError, ParseTemplateError, Part, Template};
 pub use time::{ParseTimeError, Time};
+pub use users::Users;
 pub use version::Version;

@@ -111,7 +111,10 @@ fn known(value: &Value, values: &Values, system: System) -> Result<Known, String
             _ => return Err("its condition reads a number as a version".to_owned()),
         },
         Value::Fact(fact) => match fact {
-            Fact::Os => Known::Text("linux".to_owned()),
+            Fact::Os => {
+                let os = values.get("machine.os").unwrap_or_default();
+                Known::Text(String::from_utf8_lossy(os).into_owned())
+            }
             Fact::Architecture => match values.get("machine.arch") {
                 Some(only) => Known::Text(String::from_utf8_lossy(only).into_owned()),
                 None => ask("machine.arch"),

@@ -31,7 +31,7 @@ pub fn write_deb<R: Read + Seek>(
     settings: Settings,
 ) -> Result<Exported, ExportError> {
     let plan = plan(package, System::Deb)?;
-    let failed = ExportError::io(System::Deb);
+    let failed = ExportError::io(System::Deb.kind());
     let encoder = xz(&mut *spool, settings).map_err(&failed)?;
     let mut data = Data::new(encoder, plan.time);
     data.payload(package, &plan).map_err(&failed)?;

@@ -2,8 +2,6 @@ use std::{fmt, io};
 
 use package::ReadError;
 
-use crate::System;
-
 /// Something about one step, or about the whole package.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Remark {
@@ -17,12 +15,12 @@ pub struct Remark {
 #[derive(Debug, thiserror::Error)]
 pub enum ExportError {
     /// The package system cannot carry what it does.
-    #[error("`{package}` cannot become a {system}: {}", list(refusals))]
+    #[error("`{package}` cannot become a {kind}: {}", list(refusals))]
     Refused {
         /// The package.
         package: String,
-        /// What it should become.
-        system: System,
+        /// What it should become, `.deb`.
+        kind: &'static str,
         /// Why, step by step.
         refusals: Vec<Remark>,
     },
@@ -30,10 +28,10 @@ pub enum ExportError {
     #[error(transparent)]
     Read(#[from] ReadError),
     /// The output or the spool takes no more.
-    #[error("writing the {system} stopped")]
+    #[error("writing the {kind} stopped")]
     Write {
-        /// What was written.
-        system: System,
+        /// What was written, `.deb`.
+        kind: &'static str,
         /// Why.
         #[source]
         source: io::Error,
@@ -42,10 +40,10 @@ pub enum ExportError {
 
 impl ExportError {
     /// An error of an output that was fed from the package.
-    pub(crate) fn io(system: System) -> impl Fn(io::Error) -> Self {
+    pub(crate) fn io(kind: &'static str) -> impl Fn(io::Error) -> Self {
         move |error| match error.downcast::<ReadError>() {
             Ok(read) => Self::Read(read),
-            Err(source) => Self::Write { system, source },
+            Err(source) => Self::Write { kind, source },
         }
     }
 }

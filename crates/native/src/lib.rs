@@ -1,7 +1,8 @@
-//! Native packages: a compiled package as a .deb or an .rpm, for machines without our agent.
+//! Native packages: a compiled package as a .deb, an .rpm or an .msi, for machines without our agent.
 //!
 //! - [`write_deb`] and [`write_rpm`] read a [`package::PackageReader`] and write the whole file; variables have their
 //!   defaults; trees become payload, everything else maintainer scripts;
+//! - [`write_msi`] does so for Windows Installer, which knows tables and no scripts;
 //! - a [`Remark`] says what another package system does differently, with the step; what it cannot carry at all is
 //!   refused, every such step in one error;
 //! - [`Deb`] and [`Rpm`] are what a finished file says of itself, and [`apt_index`] and [`RpmIndex`] are what a
@@ -21,6 +22,7 @@ mod deb;
 mod entries;
 mod error;
 mod identity;
+mod msi;
 mod pattern;
 mod payload;
 mod plan;
@@ -35,6 +37,7 @@ mod values;
 pub use apt::{Deb, Listed, apt_index, apt_release};
 pub use deb::write_deb;
 pub use error::{ExportError, Remark};
+pub use msi::write_msi;
 pub use read_deb::{DebError, read_deb};
 pub use repodata::{RpmIndex, rpm_index_of_indexes};
 pub use rpm::{Dependency, Rpm, RpmError, Sign, read_rpm, sign_rpm, write_rpm};
@@ -70,11 +73,18 @@ pub struct Exported {
     pub length: u64,
 }
 
-impl std::fmt::Display for System {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str(match self {
+impl System {
+    /// What its files end with.
+    fn kind(self) -> &'static str {
+        match self {
             Self::Deb => ".deb",
             Self::Rpm => ".rpm",
-        })
+        }
+    }
+}
+
+impl std::fmt::Display for System {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(self.kind())
     }
 }

@@ -80,7 +80,7 @@ pub(crate) fn plan<R: Read + Seek>(
     }
     refusals.sort_by_key(|refusal| refusal.step);
     let package = format!("{} {}", header.name, header.version);
-    Err(ExportError::Refused { package, system, refusals })
+    Err(ExportError::Refused { package, kind: system.kind(), refusals })
 }
 
 /// What the header says for other systems, with what they insist on.

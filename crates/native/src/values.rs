@@ -10,8 +10,13 @@ pub(crate) struct Values {
 
 impl Values {
     pub(crate) fn of(header: &Header) -> Self {
+        Self::on("linux", header)
+    }
+
+    /// On another system than Linux.
+    pub(crate) fn on(os: &str, header: &Header) -> Self {
         let mut known: BTreeMap<Box<str>, Vec<u8>> = BTreeMap::from([
-            ("machine.os".into(), b"linux".to_vec()),
+            ("machine.os".into(), os.as_bytes().to_vec()),
             ("installer.arguments".into(), Vec::new()),
         ]);
         if let Architecture::Only(only) = &header.architecture {

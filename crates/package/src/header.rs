@@ -3,7 +3,7 @@ use std::collections::BTreeMap;
 use minicbor::{Decode, Encode};
 use model::{
     AccountStep, Alternative, Architecture, Condition, EditStep, Export, Meta, PackageName,
-    Program, RegistryStep, ReplaceRule, RunStep, ServiceStep, SetupStep, Template, Variable,
+    Program, RegistryStep, ReplaceRule, RunStep, ServiceStep, SetupStep, Template, Users, Variable,
     Version,
 };
 use serde::{Deserialize, Serialize};
@@ -79,6 +79,10 @@ pub struct Step {
     /// What to do.
     #[n(1)]
     pub action: Action,
+    /// Whose part it changes, where every user has one; `None` is whoever installs.
+    #[n(2)]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub users: Option<Vec<Users>>,
 }
 
 /// What a step does.

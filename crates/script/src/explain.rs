@@ -112,6 +112,12 @@ pub fn explain_step(step: &Step) -> String {
             .map_or_else(|| format!("run the trigger `{name}`"), |known| known.about.to_owned()),
         StepKind::Run(run) => explain_run(run),
     };
+    let said = if step.users.is_empty() {
+        said
+    } else {
+        let users: Vec<&str> = step.users.iter().map(|users| users.word()).collect();
+        format!("{said}, for users that are {}", users.join(", "))
+    };
     match &step.when {
         Some(when) => format!("if `{}`: {said}", print_condition(when)),
         None => said,

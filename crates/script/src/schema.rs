@@ -64,6 +64,7 @@ fn step_schema(kind: &'static Table) -> Value {
                 json!({
                     "trigger": { "description": kind.keys[0].about, "oneOf": names },
                     "when": key_schema(&STEP.keys[0]),
+                    "users": key_schema(&STEP.keys[1]),
                 }),
             );
         }
@@ -123,6 +124,7 @@ fn shape_schema(shape: Shape) -> Value {
         Shape::Id => json!({ "type": "integer", "minimum": 0, "maximum": u32::MAX }),
         Shape::Number => json!({ "type": "integer", "minimum": i32::MIN, "maximum": i32::MAX }),
         Shape::Word(words) => json!({ "enum": words }),
+        Shape::Words(words) => json!({ "type": "array", "items": { "enum": words } }),
         Shape::Mode => json!({ "type": "string", "pattern": "^[0-7]{3,4}$" }),
         Shape::Time => {
             json!({ "type": "string", "pattern": "^(@-?[0-9]+(\\.[0-9]{1,9})?|[-+0-9]+-.*)$" })

@@ -2,7 +2,7 @@ use std::collections::BTreeMap;
 
 use model::{
     AccountStep, Alternative, Architecture, Condition, EditStep, Entry, Export, PackageName,
-    Program, RegistryStep, ReplaceRule, RunStep, ServiceStep, SetupStep, Template, Variable,
+    Program, RegistryStep, ReplaceRule, RunStep, ServiceStep, SetupStep, Template, Users, Variable,
     Version, Window,
 };
 
@@ -40,6 +40,8 @@ pub struct Script {
 pub struct Step {
     /// The step is left out, and said to be, where this is not so.
     pub when: Option<Condition>,
+    /// Whose part of a Windows machine it changes, where every user has one; none is whoever installs.
+    pub users: Vec<Users>,
     /// What to do.
     pub kind: StepKind,
 }
@@ -80,6 +82,19 @@ pub enum StepKind {
     },
     /// `run`: a program of the package's or the machine's.
     Run(RunStep),
+}
+
+impl StepKind {
+    /// The path or key it changes, of kinds that may be for several users.
+    pub fn place(&self) -> Option<&Template> {
+        match self {
+            Self::Tree(tree) => Some(&tree.to),
+            Self::Registry(registry) => Some(&registry.key),
+            Self::Edit(edit) => Some(&edit.file),
+            Self::Remove { path } => Some(path),
+            _ => None,
+        }
+    }
 }
 
 /// Entries that come to be, taken from the project's `files/` folder.

@@ -1,6 +1,8 @@
 //! The words of the script: every table and step kind with its keys. The reader refuses what is not
 //! here, the schema is made from it, and docs/formats/script.md is checked against it.
 
+use model::Users;
+
 /// The format this crate reads and writes: `format = 1`.
 pub const FORMAT: i64 = 1;
 
@@ -49,6 +51,8 @@ pub enum Shape {
     Number,
     /// One of these words.
     Word(&'static [&'static str]),
+    /// Some of these words.
+    Words(&'static [&'static str]),
     /// An octal mode as text, `"0755"`.
     Mode,
     /// A moment, `"2026-01-31T12:00:00Z"`.
@@ -269,11 +273,18 @@ pub const PROGRAM: Table = Table {
 pub const STEP: Table = Table {
     name: "step",
     about: "One thing to do, in order.",
-    keys: &[may(
-        "when",
-        Shape::Condition,
-        "The step is left out, and said to be, where this is not so.",
-    )],
+    keys: &[
+        may(
+            "when",
+            Shape::Condition,
+            "The step is left out, and said to be, where this is not so.",
+        ),
+        may(
+            "users",
+            Shape::Words(&Users::WORDS),
+            "Whose, of a key below `HKCU` or a path in a profile; whoever installs when unsaid.",
+        ),
+    ],
 };
 
 /// A table of `replace-text`.

@@ -65,7 +65,7 @@ impl Sample {
 
     /// Adds a step.
     pub fn step(&mut self, action: Action) {
-        self.header.steps.push(Step { when: None, action });
+        self.header.steps.push(Step { when: None, action, users: None });
     }
 
     /// Adds a variable with a default.

@@ -10,6 +10,7 @@ pub(crate) mod sites;
 pub(crate) mod store;
 mod trees;
 pub(crate) mod wan;
+pub(crate) mod windows;
 
 use std::{
     fmt::Write as _,
@@ -132,7 +133,8 @@ fn rows(args: &Args, bench: &Bench) -> Result<Vec<Row>> {
     Ok(rows)
 }
 
-fn tell(args: &Args, rows: &[Row]) -> Result<()> {
+/// Rows as people read them.
+fn table(rows: &[Row]) -> String {
     let mut text = String::from(
         "| what | measured | against | result | at most | |\n|---|---|---|---|---|---|\n",
     );
@@ -149,6 +151,11 @@ fn tell(args: &Args, rows: &[Row]) -> Result<()> {
             unit = row.unit,
         );
     }
+    text
+}
+
+fn tell(args: &Args, rows: &[Row]) -> Result<()> {
+    let text = table(rows);
     println!("\n{text}");
     if args.only.is_none() && args.files >= 1_000_000 {
         let file = workspace::root().join("docs/bench-capture.md");

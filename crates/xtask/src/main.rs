@@ -79,6 +79,8 @@ enum Bench {
     Memory(bench::memory::Args),
     /// Collections kept right while clients change.
     Agent(bench::agent::Args),
+    /// Captures and installers for Windows, under Wine, against NSIS.
+    Windows(bench::windows::Args),
 }
 
 fn main() -> ExitCode {
@@ -96,6 +98,7 @@ fn main() -> ExitCode {
         Chore::Bench(Bench::Store(args)) => bench::store::run(&args),
         Chore::Bench(Bench::Sites(args)) => bench::sites::run(&args),
         Chore::Bench(Bench::Agent(args)) => bench::agent::run(&args),
+        Chore::Bench(Bench::Windows(args)) => bench::windows::run(&args),
         Chore::Bench(Bench::Wan(args)) => bench::wan::run(&args),
         Chore::Bench(Bench::Memory(args)) => bench::memory::run(&args),
     };

@@ -3,8 +3,10 @@
 //! The comparison of prefixes uses none of the product's code.
 
 mod installers;
+mod msi;
 mod picture;
-mod wine;
+mod streams;
+pub(crate) mod wine;
 mod wrapping;
 
 use std::{
@@ -25,7 +27,7 @@ use picture::{Picture, expect_same};
 use wine::{Prefixes, Screen, WINE, run_in, screen, settle, wine};
 
 /// What the proof needs of the distribution, by its files.
-pub(crate) const NEEDS: [debian::Need; 9] = [
+pub(crate) const NEEDS: [debian::Need; 11] = [
     ("/usr/bin/osslsigncode", "osslsigncode"),
     ("/usr/bin/openssl", "openssl"),
     ("/usr/bin/x86_64-w64-mingw32-gcc", "gcc-mingw-w64-x86-64-posix"),
@@ -33,6 +35,8 @@ pub(crate) const NEEDS: [debian::Need; 9] = [
     ("/usr/bin/wineserver", "wine"),
     ("/usr/bin/Xvfb", "xvfb"),
     ("/usr/bin/wixl", "wixl"),
+    ("/usr/bin/msiinfo", "msitools"),
+    ("/usr/bin/ntfs-3g", "ntfs-3g"),
     ("/usr/bin/makensis", "nsis"),
     ("/usr/share/doc/nsis/Examples/example2.nsi", "nsis-doc"),
 ];
@@ -47,7 +51,7 @@ const NOTE: &str = "drive_c/ProgramData/Microsoft/Windows/Start Menu/Programs/Ev
 #[derive(clap::Args)]
 #[command(after_help = "Example:\n  cargo xtask prove windows --kills 30")]
 pub(crate) struct Args {
-    /// Only this installer; docs/proof-windows.md stays as it is.
+    /// Only this installer, `as-msi-native` the .msi of it, `streams` the volumes of NTFS; docs/proof-windows.md stays as it is.
     #[arg(long, value_name = "NAME")]
     only: Option<String>,
     /// At how many moments installing is killed.
@@ -84,6 +88,14 @@ pub(crate) fn prove(args: &Args) -> Result<()> {
         "| installer | files and keys | as the reference | pristine after | killed | recovered |\n\
                      |---|---|---|---|---|---|\n"
             .to_owned();
+    if args.only.as_deref() == Some("streams") {
+        println!("{}", proof.streams()?);
+        return Ok(());
+    }
+    if let Some(kind) = args.only.as_deref().and_then(|only| only.strip_prefix("as-msi-")) {
+        println!("{}", proof.compile_msi(kind)?);
+        return Ok(());
+    }
     let names = args.only.as_deref().map_or(INSTALLERS.to_vec(), |only| vec![only]);
     for name in names {
         let line = proof.travel(name).with_context(|| format!("`{name}`"))?;
@@ -99,11 +111,22 @@ pub(crate) fn prove(args: &Args) -> Result<()> {
         println!("{line}");
         let _ = writeln!(wrapped, "{line}");
     }
+    let mut native = String::new();
+    for kind in msi::KINDS {
+        let line = proof.compile_msi(kind).with_context(|| format!("`{kind}` as .msi"))?;
+        println!("{line}");
+        let _ = writeln!(native, "{line}");
+    }
+    let streams = proof.streams().context("named streams")?;
+    println!("{streams}");
     let text = format!(
         "# Proof on Windows installers\n\nThe last output of `cargo xtask prove windows --kills {}`: NSIS's own installer by its \
          full script, its\nsilent examples, and one of ours that does all an installer may do, built for 64 bits, under Wine.\n\n{table}\n\
          Wrapped and not captured: known by its bytes, carried as it is, run silently, found by its entry, taken off by its \
-         own command.\n\n| installer | entry | files and keys as run by hand | pristine after |\n|---|---|---|---|\n{wrapped}",
+         own command.\n\n| installer | entry | files and keys as run by hand | pristine after |\n|---|---|---|---|\n{wrapped}\n\
+         Compiled to an .msi and installed by `msiexec`; held against our own installer of the same project, times left out.\n\n\
+         | project | files and keys | as our own installer | pristine after |\n|---|---|---|---|\n{native}\n\
+         On volumes of NTFS, by ntfs-3g: {streams}.\n",
         args.kills
     );
     fs::write(workspace::root().join("docs/proof-windows.md"), text)?;

@@ -270,3 +270,170 @@ fn q198750_the_packagers_own_parts_say_nothing_of_the_packager() {
     assert!(text.contains(r"${app-data}\App\24"), "{text}");
     assert_eq!(values_of(&draft.script).len(), 25);
 }
+
+/// Every type has its number and its bytes, known or not.
+#[test]
+fn q177837_unusual_types_travel() {
+    let long: String = (0..4096).map(|at| format!(",{:02x}", at % 251)).collect();
+    let text = format!(
+        concat!(
+            "[Software\\\\App]\n\"none 0\"=hex(0):\n\"none 12\"=hex(0):01,02,03,04,05,06,07,08,09,0a,0b,0c\n",
+            "\"none 4096\"=hex(0):{}\n\"qword\"=hex(b):ff,fe,fd,fc,fb,fa,f9,f8\n\"short\"=hex(b):01,02\n",
+            "\"link\"=hex(6):5c,00,61,00\n\"resources\"=hex(8):01,00,00,00\n\"full\"=hex(9):02\n\"needs\"=hex(a):03\n",
+            "\"big-endian\"=hex(5):00,00,00,01\n\"unknown\"=hex(20001):de,ad,be,ef\n",
+        ),
+        &long[1..]
+    );
+    let draft = captured("", &text);
+    let values = values_of(&reopened(&draft));
+    assert_eq!(values, values_of(&draft.script));
+    let kinds: Vec<(String, u32, usize)> = values
+        .into_iter()
+        .map(|(name, edit)| match edit {
+            ValueEdit::Raw { kind, data } => (name, kind, data.len()),
+            ValueEdit::Qword(number) => {
+                assert_eq!(number.to_le_bytes(), [255, 254, 253, 252, 251, 250, 249, 248]);
+                (name, 11, 8)
+            }
+            other => panic!("{name}: {other:?}"),
+        })
+        .collect();
+    let wanted = [
+        ("big-endian", 5, 4),
+        ("full", 9, 1),
+        ("link", 6, 4),
+        ("needs", 10, 1),
+        ("none 0", 0, 0),
+        ("none 12", 0, 12),
+        ("none 4096", 0, 4096),
+        ("qword", 11, 8),
+        ("resources", 8, 4),
+        ("short", 11, 2),
+        ("unknown", 0x20001, 4),
+    ];
+    assert_eq!(kinds, wanted.map(|(name, kind, length)| (name.to_owned(), kind, length)));
+}
+
+/// Changed values of keys that were there all along are found in every user's hive, and attributed to that user.
+#[test]
+fn q192670_changed_values_of_users_are_found() {
+    let hive = |start: u32| {
+        let lines: String = (0..12)
+            .map(|at| {
+                let value = if at < 10 { start + at } else { 7 };
+                format!("\"value {at:02}\"=dword:{value:08x}\n")
+            })
+            .collect();
+        format!("WINE REGISTRY Version 2\n[Software\\\\App]\n{lines}")
+    };
+    let registry = |start: u32| {
+        let mut registry = Registry::default();
+        registry.read("HKCU", &hive(start)).unwrap();
+        registry.read(r"HKU\.Default", &hive(start)).unwrap();
+        registry
+    };
+    let mut draft = Machines::default().draft();
+    draft.script.architecture = Architecture::Any;
+    add_registry(&mut draft, &registry(100), &registry(200), &facts());
+    let steps: Vec<(String, usize)> = draft
+        .script
+        .steps
+        .iter()
+        .map(|step| match &step.kind {
+            StepKind::Registry(step) => (step.key.to_string(), step.values.len()),
+            other => panic!("{other:?}"),
+        })
+        .collect();
+    let key = r"Software\App";
+    assert_eq!(steps, [(format!(r"HKCU\{key}"), 10), (format!(r"HKU\.Default\{key}"), 10)]);
+    let whoever = vec![model::Users::Current];
+    assert_eq!(
+        draft.script.steps.iter().map(|step| step.users.clone()).collect::<Vec<_>>(),
+        [whoever, vec![]]
+    );
+}
+
+/// Names of any letters come back letter by letter from a script that needs no hand.
+#[test]
+fn q191339_odd_names_come_back() {
+    let long = "x".repeat(255);
+    let names = [
+        r#"*<>|""#,
+        "=",
+        ";",
+        "a\nb",
+        "a\tb",
+        "trailing ",
+        "名前",
+        "${x}",
+        "100%",
+        "[a]",
+        "'",
+        &long,
+        "",
+    ];
+    let escaped = |name: &str| {
+        let letters = name.chars().map(|letter| match letter {
+            '"' => "\\\"".to_owned(),
+            '\n' => "\\n".to_owned(),
+            '\t' => "\\t".to_owned(),
+            '名' | '前' => format!("\\x{:04x}", u32::from(letter)),
+            letter => letter.to_string(),
+        });
+        letters.collect::<String>()
+    };
+    let mut text = "[Software\\\\App]\n".to_owned();
+    for name in names {
+        let name = if name.is_empty() { "@".to_owned() } else { format!("\"{}\"", escaped(name)) };
+        text.push_str(&format!("{name}=\"of it\"\n"));
+    }
+    for name in ["*<>|", "=;", "trailing ", "名前", "${x}"] {
+        text.push_str(&format!("[Software\\\\App\\\\{}]\n\"x\"=\"1\"\n", escaped(name)));
+    }
+    let draft = captured("", &text);
+    let again = reopened(&draft);
+    let literal = |text: &Template| String::from_utf8(text.as_literal().unwrap().to_vec()).unwrap();
+    let mut values = Vec::new();
+    let mut keys = Vec::new();
+    for step in &again.steps {
+        let StepKind::Registry(step) = &step.kind else { panic!("{step:?}") };
+        keys.push(literal(&step.key));
+        values.extend(step.values.iter().map(|(name, _)| literal(name)));
+    }
+    for name in names {
+        assert!(values.iter().any(|it| it == name), "{name:?} is not among {values:?}");
+    }
+    for name in ["*<>|", "=;", "trailing ", "名前", "${x}"] {
+        let key = format!(r"HKLM\Software\App\{name}");
+        assert!(
+            keys.iter().any(|it| it.eq_ignore_ascii_case(&key)),
+            "{key:?} is not among {keys:?}"
+        );
+    }
+}
+
+/// No name is shortened on any way: in values, in what is registered, in shortcuts to drives that are not there.
+#[test]
+fn q235792_long_names_stay_long() {
+    let library = r"C:\Program Files\Folio Cache\FolioCacheCleaner.DLL";
+    let draft = captured(
+        "",
+        &format!(
+            "[Software\\\\Classes\\\\CLSID\\\\{{1}}\\\\InprocServer32]\n@=\"{}\"\n",
+            library.replace('\\', "\\\\")
+        ),
+    );
+    let wanted = r"${program-files}\Folio Cache\FolioCacheCleaner.DLL".parse().unwrap();
+    assert_eq!(only_edit(&draft).1, ValueEdit::Text(wanted));
+    let shortcut = model::Shortcut {
+        target: r"J:\Alongdirectory\Longfilename.exe".to_owned(),
+        folder: r"J:\Alongdirectory".to_owned(),
+        ..model::Shortcut::default()
+    };
+    let bytes = shortcut.to_bytes();
+    assert_eq!(model::Shortcut::read(&bytes).unwrap(), shortcut);
+    assert!(
+        !bytes.windows(2).any(|pair| pair == b"~1")
+            && !bytes.windows(4).any(|four| four == b"~\x001\x00")
+    );
+}

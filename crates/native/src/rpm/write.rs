@@ -116,7 +116,7 @@ pub fn write_rpm<R: Read + Seek>(
     settings: Settings,
 ) -> Result<Exported, ExportError> {
     let mut plan = plan(package, System::Rpm)?;
-    let failed = ExportError::io(System::Rpm);
+    let failed = ExportError::io(System::Rpm.kind());
     let mut files = Files::of(&mut plan);
     let level = i32::try_from(settings.level.clamp(1, 19)).unwrap_or(19);
     let hashed = Hashed { out: &mut *spool, hash: Sha256::new() };

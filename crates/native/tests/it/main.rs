@@ -5,5 +5,6 @@
 
 mod edits;
 mod exports;
+mod msi;
 mod refusals;
 mod support;

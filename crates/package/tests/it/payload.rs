@@ -47,7 +47,7 @@ pub(crate) fn header() -> Header {
             replace: ReplaceRule::Newer,
             version: None,
         }],
-        steps: vec![Step { when: None, action: Action::Tree(0) }],
+        steps: vec![Step { when: None, action: Action::Tree(0), users: None }],
         programs: BTreeMap::new(),
         totals: Totals::default(),
         export: None,

@@ -1,4 +1,4 @@
-use model::{Hook, MachinePath, RunStep, ServiceStep, Undo};
+use model::{Hook, MachinePath, RunStep, ServiceStep, Undo, Users};
 
 use super::{step_place, targets::Targets, variables::usual_path};
 use crate::{Problem, Script, Severity, StepKind};
@@ -72,9 +72,25 @@ const UNIT_FOLDERS: &[&str] = &[
     "/usr/local/lib/systemd/system",
 ];
 
+/// Only what every user has can be for some of them.
+fn check_users(script: &Script, index: usize, problems: &mut Vec<Problem>) {
+    let step = &script.steps[index];
+    let place = step.kind.place();
+    if step.users.is_empty() || place.is_some_and(Users::have) {
+        return;
+    }
+    let text = match place {
+        Some(place) => format!("`{place}` is the machine's: not every user has one"),
+        None => "this is the machine's: not every user has one".to_owned(),
+    };
+    let hint = format!("leave `users` out, or begin with `HKCU` or `${{{}}}`", Users::FOLDERS[1]);
+    problems.push(Problem::error(step_place(script, index).key("users"), text).hint(hint));
+}
+
 /// Checks steps against each other and against what is known to go wrong.
 pub(super) fn check(script: &Script, targets: &Targets, problems: &mut Vec<Problem>) {
     for (index, step) in script.steps.iter().enumerate() {
+        check_users(script, index, problems);
         let mut found = Found { script, targets, index, problems };
         match &step.kind {
             StepKind::Remove { path } => {

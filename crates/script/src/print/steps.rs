@@ -59,6 +59,9 @@ fn open(text: &mut String, step: &Step, above: &str) {
     if let Some(when) = &step.when {
         Body::new(text).text("when", &print_condition(when));
     }
+    if !step.users.is_empty() {
+        Body::new(text).list("users", step.users.iter().map(|users| quoted(users.word())));
+    }
 }
 
 fn write_tree(body: &mut Body<'_>, tree: &TreeStep) {

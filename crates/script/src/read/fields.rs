@@ -309,6 +309,22 @@ impl<'r, 't, 'd> Fields<'r, 't, 'd> {
         })
     }
 
+    /// Some of the words of the key's shape, by their positions among them.
+    pub(super) fn words(&mut self, key: &str, words: &'static [&'static str]) -> Vec<usize> {
+        let mut found = Vec::new();
+        for value in self.list(key) {
+            let Some(text) = self.text_of(key, value) else { continue };
+            if let Some(position) = words.iter().position(|word| *word == text) {
+                found.push(position);
+            } else {
+                let hint = format!("it may be {}", listed(words.iter().copied()));
+                let span = value.span().unwrap_or_default();
+                self.wrong(key, span, format_args!("`{text}` means nothing here"), hint);
+            }
+        }
+        found
+    }
+
     /// A condition in CEL.
     pub(super) fn condition(&mut self, key: &str) -> Option<Condition> {
         let value = self.value(key)?;

@@ -1,6 +1,6 @@
 use std::ops::Range;
 
-use model::{Acl, Meta, Owner, ReplaceRule, Template, Time, Version, unescape};
+use model::{Acl, Meta, Owner, ReplaceRule, Template, Time, Users, Version, unescape};
 use toml_edit::TableLike;
 
 use super::{
@@ -45,8 +45,21 @@ pub(super) fn read(
     let specs = [spec, &STEP];
     let mut fields = Fields::open(reader, place, table, span, &specs);
     let when = fields.condition("when");
+    let users = read_users(&mut fields);
     let kind = read_kind(&mut fields, name)?;
-    Some(Step { when, kind })
+    Some(Step { when, users, kind })
+}
+
+/// Whose part it changes: each once, in their own order.
+fn read_users(fields: &mut Fields<'_, '_, '_>) -> Vec<Users> {
+    let mut users: Vec<Users> = fields
+        .words("users", &Users::WORDS)
+        .into_iter()
+        .filter_map(|position| Users::ALL.get(position).copied())
+        .collect();
+    users.sort_unstable();
+    users.dedup();
+    users
 }
 
 fn refuse_kind(reader: &mut Reader<'_>, number: usize, table: &dyn TableLike, name: &str) {

@@ -19,7 +19,7 @@ proptest! {
     fn edits_keep_their_order(edits in scripts::edits(), create: bool) {
         let file = Template::literal("/etc/x");
         let kind = StepKind::Edit(EditStep { file: file.clone(), edits: edits.clone(), create });
-        let script = script::Script { steps: vec![Step { when: None, kind }], ..minimal() };
+        let script = script::Script { steps: vec![Step { when: None, users: vec![], kind }], ..minimal() };
         let text = print(&script);
         let read = parse(&text).map_err(|problems| TestCaseError::fail(format!("{problems:#?}\n{text}")))?;
         let mut found = Vec::new();
@@ -54,7 +54,8 @@ fn a_moved_line_stays_in_one_step() {
         LineEdit::Remove { line: line("old") },
     ];
     let kind = StepKind::Edit(EditStep { file: line("/etc/x"), edits, create: false });
-    let script = script::Script { steps: vec![Step { when: None, kind }], ..minimal() };
+    let script =
+        script::Script { steps: vec![Step { when: None, users: vec![], kind }], ..minimal() };
     insta::assert_snapshot!(print(&script), @r#"
     format = 1
 

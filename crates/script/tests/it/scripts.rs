@@ -8,7 +8,7 @@ use model::{
     AccountStep, Acl, AclEntry, AclTag, Alternative, Architecture, Comparison, Condition, Content,
     EditStep, Entry, ExitMeaning, Extent, Fact, Hook, Kind, LineEdit, MachinePath, Meta, Owner,
     PackageName, Part, Program, ReplaceRule, RunStep, ServiceStep, StartType, Template, Time, Undo,
-    Value, Variable, Version, Xattrs,
+    Users, Value, Variable, Version, Xattrs,
 };
 use proptest::{collection::vec, option::of, prelude::*, sample::select};
 use script::{FileMeta, Script, Step, StepKind, TextReplacement, TreeSource, TreeStep};
@@ -465,7 +465,10 @@ fn step_kind() -> BoxedStrategy<StepKind> {
 }
 
 fn step() -> BoxedStrategy<Step> {
-    (of(condition()), step_kind()).prop_map(|(when, kind)| Step { when, kind }).boxed()
+    let users = proptest::sample::subsequence(Users::ALL.to_vec(), 0..=3);
+    (of(condition()), users, step_kind())
+        .prop_map(|(when, users, kind)| Step { when, users, kind })
+        .boxed()
 }
 
 fn variable() -> BoxedStrategy<Variable> {

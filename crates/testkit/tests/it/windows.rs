@@ -1,11 +1,12 @@
-//! What only Windows has: services that recover, shortcuts.
+//! What only Windows has: services that recover, shortcuts, parts of several users.
 
-use change::Observe as _;
+use change::{Machine as _, Observe as _};
+use install::{Facts, Profile};
 use model::{
-    Failure, MachinePath, Part, Recovery, RecoveryAction, ServiceStart, Setting, SettingState,
-    SetupStep, Shortcut, Template,
+    Failure, MachinePath, Part, Recovery, RecoveryAction, RegistryKey, RegistryStep, ServiceStart,
+    Setting, SettingState, SetupStep, Shortcut, Template, Users, ValueEdit,
 };
-use package::Action;
+use package::{Action, Node};
 use testkit::{Sample, SimDisk, SimFacts};
 
 use crate::support::{install_with, options, picture, uninstall};
@@ -114,4 +115,190 @@ fn shortcuts_lead_where_the_variables_say() {
     let gone = uninstall(&mut disk, &SimFacts, "app").unwrap().unwrap();
     assert_eq!(gone.leftovers, []);
     assert_eq!(picture(&disk), before);
+}
+
+/// A Windows machine with two other users and a profile for new ones.
+struct Shared(Vec<Profile>);
+
+impl Shared {
+    fn new(users: &[(Users, &str, &str)]) -> Self {
+        let profile = |&(users, hive, name): &(Users, &str, &str)| Profile {
+            users,
+            hive: hive.to_owned(),
+            folders: vec![("app-data".into(), format!("/Profiles/{name}/Roaming"))],
+        };
+        Self(users.iter().map(profile).collect())
+    }
+}
+
+impl Facts for Shared {
+    fn os(&self) -> String {
+        "windows".to_owned()
+    }
+    fn architecture(&self) -> String {
+        SimFacts.architecture()
+    }
+    fn distribution(&self) -> String {
+        SimFacts.distribution()
+    }
+    fn release(&self) -> String {
+        SimFacts.release()
+    }
+    fn kernel(&self) -> String {
+        SimFacts.kernel()
+    }
+    fn memory(&self) -> u64 {
+        SimFacts.memory()
+    }
+    fn host_name(&self) -> String {
+        SimFacts.host_name()
+    }
+    fn folders(&self) -> Vec<(Box<str>, String)> {
+        vec![("app-data".into(), "/Profiles/smith/Roaming".to_owned())]
+    }
+    fn profiles(&self) -> Vec<Profile> {
+        self.0.clone()
+    }
+    fn free_space(&self, path: &MachinePath) -> Option<(u64, u64)> {
+        SimFacts.free_space(path)
+    }
+    fn system_package(&self, name: &str) -> Option<String> {
+        SimFacts.system_package(name)
+    }
+    fn has_running_systemd(&self) -> bool {
+        false
+    }
+}
+
+/// A key and a tree with a file, a further name of it, and a shortcut, for these users.
+fn for_users(users: &[Users]) -> Sample {
+    let mut sample = Sample::new("app", "1.0");
+    let tree = sample.tree("${app-data}/App");
+    sample.directory(tree, "");
+    sample.file(tree, "app.ini", b"a = 1\n");
+    let again = Node::HardLink { tree, path: b"app.ini".to_vec() };
+    sample.node(tree, "zz.ini", again, Sample::meta(0o644));
+    let shortcut = Shortcut { target: "TARGET".to_owned(), ..Shortcut::default() }.to_text();
+    let text = shortcut.replace("TARGET", "${app-data}/App/app.exe");
+    sample.shortcut(tree, "App.lnk", text.parse().unwrap());
+    let value = (Template::literal("Folder"), ValueEdit::Text("${app-data}/App".parse().unwrap()));
+    let key = Template::literal(r"HKCU\Software\App");
+    sample.step(Action::Registry(RegistryStep { key, values: vec![value], remove: false }));
+    for step in &mut sample.header.steps {
+        step.users = Some(users.to_vec());
+    }
+    sample
+}
+
+fn folder_of(disk: &SimDisk, root: &str) -> Option<String> {
+    let key = RegistryKey::new(&format!(r"{root}\Software\App")).unwrap();
+    match disk.setting(&Setting::value(&key, "Folder")).unwrap() {
+        Some(SettingState::Value(value)) => value.as_text(),
+        None => None,
+        other => panic!("{other:?}"),
+    }
+}
+
+fn file_of(disk: &SimDisk, name: &str) -> Option<Vec<u8>> {
+    let path = MachinePath::new(format!("/Profiles/{name}/Roaming/App/app.ini")).unwrap();
+    disk.look(&path).unwrap().map(|_| disk.read(&path).unwrap())
+}
+
+const ALL_USERS: [(Users, &str, &str); 3] = [
+    (Users::Existing, "S-1-5-21-1-2-3-1001", "jones"),
+    (Users::Existing, "S-1-5-21-1-2-3-1002", "brown"),
+    (Users::Future, "Default", "Default"),
+];
+
+/// Each user the script names has files and keys with that user's own folders, and no other has; all go again.
+#[test]
+fn parts_of_users_come_to_those_the_script_names() {
+    let people = [("HKCU", "smith", Users::Current)]
+        .into_iter()
+        .chain([
+            (r"HKU\S-1-5-21-1-2-3-1001", "jones", Users::Existing),
+            (r"HKU\S-1-5-21-1-2-3-1002", "brown", Users::Existing),
+            (r"HKU\Default", "Default", Users::Future),
+        ])
+        .collect::<Vec<_>>();
+    for named in [
+        &[Users::Current][..],
+        &[Users::Existing],
+        &[Users::Future],
+        &[Users::Current, Users::Future],
+        &Users::ALL,
+    ] {
+        let mut disk = SimDisk::new();
+        let before = picture(&disk);
+        let facts = Shared::new(&ALL_USERS);
+        let outcome = install_with(&mut disk, &facts, &for_users(named), &options()).unwrap();
+        assert_eq!(outcome.notes, Vec::<String>::new());
+        for (root, name, users) in &people {
+            let is_named = named.contains(users);
+            let folder = format!("/Profiles/{name}/Roaming/App");
+            assert_eq!(folder_of(&disk, root), is_named.then_some(folder.clone()), "{name}");
+            assert_eq!(file_of(&disk, name), is_named.then(|| b"a = 1\n".to_vec()), "{name}");
+            if is_named {
+                let at = MachinePath::new(format!("{folder}/App.lnk")).unwrap();
+                let shortcut = Shortcut::read(&disk.read(&at).unwrap()).unwrap();
+                assert_eq!(shortcut.target, format!("{folder}/app.exe"));
+                let first = MachinePath::new(format!("{folder}/app.ini")).unwrap();
+                let again = MachinePath::new(format!("{folder}/zz.ini")).unwrap();
+                let inode = |path| disk.look(path).unwrap().unwrap().identity;
+                assert_eq!(inode(&first), inode(&again), "{name}");
+            }
+        }
+        let gone = uninstall(&mut disk, &facts, "app").unwrap().unwrap();
+        assert_eq!(gone.leftovers, []);
+        assert_eq!(picture(&disk), before);
+    }
+}
+
+/// Whoever came since gets a part with the next version, and who is gone takes none with it.
+#[test]
+fn an_update_follows_the_users_there_are() {
+    let mut disk = SimDisk::new();
+    let before = picture(&disk);
+    let first = Shared::new(&ALL_USERS[..1]);
+    install_with(&mut disk, &first, &for_users(&[Users::Existing]), &options()).unwrap();
+    let mut later = for_users(&[Users::Existing]);
+    later.header.version = model::Version::new("2.0");
+    let second = Shared::new(&ALL_USERS[1..2]);
+    install_with(&mut disk, &second, &later, &options()).unwrap();
+    assert_eq!(
+        (file_of(&disk, "jones"), folder_of(&disk, r"HKU\S-1-5-21-1-2-3-1001")),
+        (None, None)
+    );
+    assert!(file_of(&disk, "brown").is_some());
+    let gone = uninstall(&mut disk, &second, "app").unwrap().unwrap();
+    assert_eq!(gone.leftovers, []);
+    assert_eq!(picture(&disk), before);
+}
+
+#[test]
+fn where_nobody_else_is_that_is_said() {
+    let mut disk = SimDisk::new();
+    let facts = Shared::new(&[]);
+    let outcome = install_with(&mut disk, &facts, &for_users(&Users::ALL), &options()).unwrap();
+    insta::assert_snapshot!(outcome.notes.join("\n"), @"
+    there is no profile of existing users, so that what is for them is left out
+    there is no profile of future users, so that what is for them is left out
+    ");
+    assert!(file_of(&disk, "smith").is_some());
+}
+
+/// A user's own file stays when the package goes, and is named.
+#[test]
+fn what_a_user_changed_stays() {
+    let mut disk = SimDisk::new();
+    let facts = Shared::new(&ALL_USERS);
+    install_with(&mut disk, &facts, &for_users(&Users::ALL), &options()).unwrap();
+    let key = RegistryKey::new(r"HKU\S-1-5-21-1-2-3-1001\Software\App").unwrap();
+    let own = SettingState::Value(model::RegistryValue::text(1, "elsewhere"));
+    disk.set(&Setting::value(&key, "Folder"), Some(&own)).unwrap();
+    let gone = uninstall(&mut disk, &facts, "app").unwrap().unwrap();
+    let reasons: Vec<&str> = gone.leftovers.iter().map(|it| it.reason.as_str()).collect();
+    assert!(reasons.iter().any(|it| it.contains("was changed since")), "{reasons:?}");
+    assert_eq!(folder_of(&disk, r"HKU\S-1-5-21-1-2-3-1001").as_deref(), Some("elsewhere"));
+    assert_eq!(folder_of(&disk, r"HKU\S-1-5-21-1-2-3-1002"), None);
 }

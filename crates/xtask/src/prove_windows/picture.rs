@@ -30,6 +30,13 @@ const NOISE: [&str; 11] = [
 /// Lines of a key that are no part of it: when it was written, and that our own entry among the programs stands in its place.
 const LEFT_OUT: [&str; 2] = ["#time", "\"SystemComponent\""];
 
+/// The start menu of the machine, and that of Wine's user.
+const MENU: &str = "/ProgramData/Microsoft/Windows/Start Menu/";
+const OWN_MENU: &str = "/users/root/AppData/Roaming/Microsoft/Windows/Start Menu/";
+/// How the line of a service begins whose program stands in quotes, and one of those.
+const PROGRAM: &str = r#""ImagePath"="\""#;
+const QUOTE: &str = r#"\""#;
+
 /// All a prefix holds: files by content and time, keys by their values.
 pub(super) struct Picture(pub(super) BTreeMap<String, String>);
 
@@ -113,12 +120,46 @@ fn shortcut(bytes: &[u8]) -> Option<String> {
             let letters: Vec<u16> = letters.collect();
             let letters = String::from_utf16_lossy(&letters);
             // A text of nothing says what no text says ([MS-SHLLINK] 2.4): some installers write one all the same.
-            if let letters @ [_, ..] = letters.trim_end_matches('\0').as_bytes() {
+            // And the folder a program starts in is the same one with a `\` at its end, as Windows Installer writes it.
+            let ends: &[char] = if text == 4 { &['\0', '\\'] } else { &['\0'] };
+            if let letters @ [_, ..] = letters.trim_end_matches(ends).as_bytes() {
                 said += &format!(" {text}: {}", String::from_utf8_lossy(letters));
             }
         }
     }
     Some(said)
+}
+
+impl Picture {
+    /// Less what Wine's Windows Installer does otherwise than that of Windows: the start menu is the user's, whatever
+    /// `ALLUSERS` says, a service's program has no quotes, and where a part of `PATH` was taken out its `;` stays.
+    /// `base` is the prefix before.
+    pub(super) fn less_of_wine(self, base: &Self) -> Self {
+        let place = |place: String| match place.strip_prefix(OWN_MENU) {
+            Some(rest) if !base.0.contains_key(&place) => format!("{MENU}{rest}"),
+            _ => place,
+        };
+        let line = |line: &str| {
+            let service = line.strip_prefix(PROGRAM).and_then(|rest| rest.split_once(QUOTE));
+            match (service, line.strip_suffix(";\"")) {
+                (Some((program, rest)), _) => format!("\"ImagePath\"=\"{program}{rest}"),
+                (None, Some(list)) if list.starts_with("\"PATH\"") => format!("{list}\""),
+                _ => line.to_owned(),
+            }
+        };
+        let lines = |what: String| what.lines().map(line).collect::<Vec<_>>().join("\n");
+        Self(self.0.into_iter().map(|(at, what)| (place(at), lines(what))).collect())
+    }
+
+    /// Without the times of files, and without what lists a product of Windows Installer.
+    pub(super) fn of_any_time(mut self) -> Self {
+        self.0.retain(|place, _| !place.contains(r"CurrentVersion\\Uninstall\\{"));
+        for (_, what) in self.0.iter_mut().filter(|(place, _)| place.starts_with('/')) {
+            let end = what.rfind(" (").unwrap_or(what.len());
+            what.truncate(end);
+        }
+        self
+    }
 }
 
 pub(super) fn expect_same(what: &str, one: &Picture, other: &Picture) -> Result<()> {

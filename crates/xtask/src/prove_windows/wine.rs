@@ -16,7 +16,7 @@ use rustix::{
 
 use crate::command::{captured, command, run_quietly, words};
 
-pub(super) const WINE: &str = "/usr/lib/wine/wine64";
+pub(crate) const WINE: &str = "/usr/lib/wine/wine64";
 /// The screen nobody looks at, once it is open: `:1` or whichever is free.
 static SCREEN: OnceLock<String> = OnceLock::new();
 /// Seconds a program may take. Everything here is silent: one that takes longer waits for a person.
@@ -27,10 +27,10 @@ const MISSING: &str = "#include <windows.h>\nBOOLEAN NTAPI SystemFunction036(PVO
     return SystemFunction036(data, (ULONG)length);\n}\n";
 
 /// A screen, gone with this.
-pub(super) struct Screen(Child);
+pub(crate) struct Screen(Child);
 
 impl Screen {
-    pub(super) fn open() -> Result<Self> {
+    pub(crate) fn open() -> Result<Self> {
         let mut server = command("Xvfb", ["-displayfd", "1"]);
         let mut server = server.stdout(Stdio::piped()).stderr(Stdio::null()).spawn()?;
         let mut number = String::new();
@@ -52,18 +52,18 @@ impl Drop for Screen {
 }
 
 /// The name of the open screen, empty for none.
-pub(super) fn screen() -> &'static str {
+pub(crate) fn screen() -> &'static str {
     SCREEN.get().map_or("", String::as_str)
 }
 
 /// A pristine prefix, and copies of it.
-pub(super) struct Prefixes {
+pub(crate) struct Prefixes {
     folder: PathBuf,
 }
 
 impl Prefixes {
     /// Makes the pristine one below `folder`.
-    pub(super) fn new(folder: &Path) -> Result<Self> {
+    pub(crate) fn new(folder: &Path) -> Result<Self> {
         let all = Self { folder: folder.to_owned() };
         let source = folder.join("missing.c");
         fs::write(&source, MISSING)?;
@@ -86,12 +86,12 @@ impl Prefixes {
     }
 
     /// The pristine one.
-    pub(super) fn base(&self) -> PathBuf {
+    pub(crate) fn base(&self) -> PathBuf {
         self.folder.join("base")
     }
 
     /// A copy.
-    pub(super) fn fresh(&self, name: &str) -> Result<PathBuf> {
+    pub(crate) fn fresh(&self, name: &str) -> Result<PathBuf> {
         let prefix = self.folder.join(name);
         if prefix.exists() {
             fs::remove_dir_all(&prefix)?;
@@ -102,7 +102,7 @@ impl Prefixes {
 }
 
 /// A Windows program in a prefix, not yet started.
-pub(super) fn wine<'a>(prefix: &Path, words: impl IntoIterator<Item = &'a str>) -> Command {
+pub(crate) fn wine<'a>(prefix: &Path, words: impl IntoIterator<Item = &'a str>) -> Command {
     let mut wine = command(WINE, words);
     wine.env("WINEPREFIX", prefix).env("DISPLAY", screen()).env("WINEDEBUG", "-all");
     wine.env("WINEDLLOVERRIDES", "winemenubuilder.exe=d");
@@ -110,7 +110,7 @@ pub(super) fn wine<'a>(prefix: &Path, words: impl IntoIterator<Item = &'a str>) 
 }
 
 /// Runs a Windows program that must succeed, and in time.
-pub(super) fn run_in<'a>(prefix: &Path, line: impl IntoIterator<Item = &'a str>) -> Result<()> {
+pub(crate) fn run_in<'a>(prefix: &Path, line: impl IntoIterator<Item = &'a str>) -> Result<()> {
     let mut program = wine(prefix, line);
     let said = prefix.with_extension("said");
     let file = File::create(&said)?;
@@ -141,7 +141,7 @@ fn wait(child: &mut Child, seconds: u32) -> Result<Option<ExitStatus>> {
 }
 
 /// Ends what runs in a prefix; its registry is on disk then.
-pub(super) fn settle(prefix: &Path) -> Result<()> {
+pub(crate) fn settle(prefix: &Path) -> Result<()> {
     // It answers with an error where nothing runs.
     captured(command("wineserver", ["-k"]).env("WINEPREFIX", prefix))?;
     run_quietly(command("wineserver", ["-w"]).env("WINEPREFIX", prefix))
