@@ -3,6 +3,7 @@
 #![expect(clippy::unwrap_used, reason = "helpers of tests are tests")]
 
 mod courier;
+mod fleet;
 mod ledger;
 mod lifecycle;
 mod openapi;

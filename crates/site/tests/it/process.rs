@@ -77,13 +77,25 @@ pub(crate) fn wait<T>(what: &str, ask: impl FnMut() -> Option<T>) -> T {
     wait_or(|| what.to_owned(), ask)
 }
 
-fn wait_or<T>(what: impl Fn() -> String, mut ask: impl FnMut() -> Option<T>) -> T {
+fn wait_or<T>(what: impl Fn() -> String, ask: impl FnMut() -> Option<T>) -> T {
+    wait_until(Duration::from_mins(1), what, ask)
+}
+
+pub(crate) fn wait_for<T>(patience: Duration, what: &str, ask: impl FnMut() -> Option<T>) -> T {
+    wait_until(patience, || what.to_owned(), ask)
+}
+
+fn wait_until<T>(
+    patience: Duration,
+    what: impl Fn() -> String,
+    mut ask: impl FnMut() -> Option<T>,
+) -> T {
     let began = Instant::now();
     loop {
         if let Some(answer) = ask() {
             return answer;
         }
-        assert!(began.elapsed() < Duration::from_mins(1), "{}", what());
+        assert!(began.elapsed() < patience, "{}", what());
         std::thread::park_timeout(Duration::from_millis(2));
     }
 }
@@ -165,7 +177,8 @@ fn two_processes_on_one_database_are_one_site() {
     let mut one = start();
     let mut other = start();
     one.1.add_point("a", &busy.to_string_lossy()).unwrap();
-    assert_eq!(other.1.status().unwrap().points.len(), 1, "what one was told, the other knows");
+    let knows = || (other.1.status().unwrap().points.len() == 1).then_some(());
+    wait("what one was told, the other knows", knows);
     for round in 1..=2_u32 {
         let version = round.to_string();
         let file = package_file(home.path(), "redis", &version);
