@@ -70,7 +70,9 @@ impl Fleet {
             }
         }
         self.take_collections(collections);
-        offers.into_iter().for_each(|offer| self.apply(offer));
+        for offer in offers {
+            self.apply(offer);
+        }
     }
 
     /// Collections name each other: those that can be taken in are, until none can.
@@ -183,7 +185,7 @@ impl Fleet {
     fn take_course(&mut self, id: DeploymentId, row: RolloutRow) {
         match self.rollouts.get_mut(&id) {
             Some(rollout) if rollout.course().is_of(&row.rollout) => {
-                rollout.take_course(row.rollout)
+                rollout.take_course(row.rollout);
             }
             _ => drop(self.rollouts.insert(id, Rollout::of(row.rollout))),
         }
