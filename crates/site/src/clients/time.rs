@@ -89,6 +89,13 @@ fn is_running(rollout: &Rollout) -> bool {
     *rollout.status() == RolloutStatus::Running
 }
 
+/// How often it is written who was heard of: often enough that no process calls a client silent which another one hears.
+fn write_every(fleet: &Fleet) -> Duration {
+    let listening = fleet.rollouts.values().filter(|one| is_running(one) && one.is_listening());
+    let quarter = listening.map(|one| Duration::from_millis(one.course().silence() / 4)).min();
+    quarter.map_or(WRITES, |quarter| quarter.clamp(EVERY, WRITES))
+}
+
 impl Clients {
     /// Those that ended are no longer waited for; where this process is alone, all others.
     pub(super) fn forget_ended(&self, now: Moment, alone: bool) -> Result<(), SiteError> {
@@ -110,12 +117,9 @@ impl Clients {
         fleet.processes.iter().filter(is_other).map(|(name, row)| (name.as_str(), *row))
     }
 
-    /// How often it is written who was heard of: often enough that no process calls a client silent which another one hears.
+    /// How often it is written who was heard of.
     fn write_every(&self) -> Duration {
-        let fleet = self.fleet();
-        let listening = fleet.rollouts.values().filter(|one| is_running(one) && one.is_listening());
-        let quarter = listening.map(|one| Duration::from_millis(one.course().silence() / 4)).min();
-        quarter.map_or(WRITES, |quarter| quarter.clamp(EVERY, WRITES))
+        write_every(&self.fleet())
     }
 
     /// Tells rollouts who was heard of; and that time went by, if this is the process that looks. That is one of those that live;
@@ -185,11 +189,10 @@ impl Clients {
     /// Writes who was heard of, in as many records as the ids have first bytes; and up to when that is all, where a rollout waits
     /// for it.
     pub(crate) fn write_seen(&self) -> Result<(), SiteError> {
-        let lease = u64::try_from(self.write_every().as_millis()).unwrap_or(LEASE) * MISSED;
-        self.write_seen_until(lease)
+        self.write_seen_and(false)
     }
 
-    fn write_seen_until(&self, lease: u64) -> Result<(), SiteError> {
+    fn write_seen_and(&self, is_ending: bool) -> Result<(), SiteError> {
         let through = self.now().at;
         let mut fresh: BTreeMap<u8, BTreeMap<ClientId, SeenRow>> = BTreeMap::new();
         for (client, live) in &*self.live() {
@@ -197,7 +200,6 @@ impl Clients {
                 fresh.entry(client.0[0]).or_default().insert(*client, live.seen);
             }
         }
-        let process = ProcessRow { through, until: through + lease, since: self.since };
         self.write(|fleet| {
             let blocks = fresh.iter().map(|(block, fresh)| {
                 let mut seen: BTreeMap<ClientId, SeenRow> = fleet
@@ -215,6 +217,9 @@ impl Clients {
             });
             let is_waited_for =
                 fleet.rollouts.values().any(|one| is_running(one) && one.is_listening());
+            let every = u64::try_from(write_every(fleet).as_millis()).unwrap_or(LEASE);
+            let lease = if is_ending { 0 } else { every * MISSED };
+            let process = ProcessRow { through, until: through + lease, since: self.since };
             let process =
                 is_waited_for.then(|| Change::Process(self.process.clone(), Some(process)));
             Ok(((), blocks.chain(process).collect()))
@@ -230,7 +235,7 @@ impl Clients {
 
     /// What this process knows and the tables do not yet, as it ends: nobody waits for it from then on.
     pub(crate) fn settle(&self) {
-        if let Err(error) = self.write_seen_until(0) {
+        if let Err(error) = self.write_seen_and(true) {
             log("failed", &json!({ "error": model::with_causes(&error) }));
         }
     }

@@ -141,10 +141,14 @@ fn a_rollout_is_judged_by_what_any_process_heard() {
 
     // Offered by one process, heard of by the other alone: nobody is silent.
     site.deploy(0, "quiet");
-    machines.iter().for_each(|machine| site.check_in(0, machine));
+    for machine in &machines {
+        site.check_in(0, machine);
+    }
     let began = Instant::now();
     while began.elapsed() < Duration::from_millis(3 * SILENCE) {
-        machines.iter().for_each(|machine| site.check_in(1, machine));
+        for machine in &machines {
+            site.check_in(1, machine);
+        }
         std::thread::park_timeout(Duration::from_millis(500));
     }
     for which in [0, 1] {
@@ -178,7 +182,9 @@ fn a_rollout_is_judged_by_what_any_process_heard() {
 
     // Whichever looked, the one that lives goes on with it.
     site.deploy(0, "last");
-    machines.iter().for_each(|machine| site.check_in(1, machine));
+    for machine in &machines {
+        site.check_in(1, machine);
+    }
     one.kill();
     let why = halted("4 of 4 were not heard of again");
     wait_for(Duration::from_mins(2), "the other looks", || {
