@@ -5,6 +5,7 @@
 
 mod api;
 mod asked;
+mod ddi;
 mod deploy;
 mod enrol;
 pub(crate) mod fleet;
@@ -41,6 +42,7 @@ pub use shown::{
 
 pub use api::OnClient;
 pub(crate) use api::routes;
+pub(crate) use ddi::router as device_router;
 pub(crate) use line::{caller, routes as line_routes};
 
 /// The clients of a site.

@@ -136,6 +136,11 @@ impl Rollout {
         self.clients.get(&client).map(|watch| watch.offer)
     }
 
+    /// What a client said last; nothing, where it is to try again.
+    pub fn result_of(&self, client: ClientId) -> Option<ClientResult> {
+        self.course.result(client, self.offer(client)?)
+    }
+
     /// Of whom anything is known.
     pub fn clients(&self) -> impl Iterator<Item = ClientId> {
         self.clients.keys().copied()

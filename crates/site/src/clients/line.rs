@@ -273,7 +273,7 @@ async fn inventory(
 
 impl Clients {
     /// A client was heard of. Two machines with one identity are told apart by their starts: no machine goes back to an earlier one.
-    fn heard(&self, client: ClientId, boot: Option<u64>) {
+    pub(super) fn heard(&self, client: ClientId, boot: Option<u64>) {
         let at = self.now().at;
         let mut live = self.live();
         let live = live.entry(client).or_default();
@@ -292,14 +292,14 @@ impl Clients {
     }
 
     /// Seconds until a client is to check in again: a tenth more or less, so that those who came together come apart.
-    fn next_check_in(&self, client: ClientId) -> u32 {
+    pub(super) fn next_check_in(&self, client: ClientId) -> u32 {
         let hash = Hash::of(&[client.0.as_slice(), &wall().to_le_bytes()].concat());
         let dice = u32::from_le_bytes([hash.0[0], hash.0[1], hash.0[2], hash.0[3]]);
         self.check_in - self.check_in / 10 + dice % (self.check_in / 5).max(1)
     }
 
     /// Something somebody should know of a client.
-    fn note(&self, client: ClientId, note: String) {
+    pub(super) fn note(&self, client: ClientId, note: String) {
         self.live().entry(client).or_default().note = Some(note);
     }
 

@@ -10,6 +10,7 @@ use policy::Moment;
 use running::{RunId, Word};
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 
+use super::ddi::DeviceRow;
 use crate::{Record, RecordKind};
 
 /// A client.
@@ -34,6 +35,9 @@ pub(crate) struct ClientRow {
     /// How many of its messages nobody could read.
     #[serde(default)]
     pub(crate) unreadable: u64,
+    /// It is a device that runs no agent of ours.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) device: Option<DeviceRow>,
 }
 
 /// A key of a client, and until when its certificate counts, by the site's clock.

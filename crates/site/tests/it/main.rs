@@ -9,5 +9,6 @@ mod lifecycle;
 mod openapi;
 mod process;
 mod storage;
+mod swupdate;
 mod tree;
 mod world;

@@ -15,14 +15,15 @@ use crate::world::{held, name, package_file};
 const DATA: &str = "PACKHORSE_TEST_SITE";
 const LINK: &str = "PACKHORSE_TEST_LINK";
 const CONTENT: &str = "PACKHORSE_TEST_CONTENT";
+pub(crate) const DDI: &str = "PACKHORSE_TEST_DDI";
 
 /// Not a test of its own: what the process below runs.
 #[test]
 fn serves_if_asked_to() {
     if let Some(data) = std::env::var_os(DATA) {
         let address = |name| std::env::var(name).ok().map(|text: String| text.parse().unwrap());
-        let (link, content) = (address(LINK), address(CONTENT));
-        let listen = site::Listen { api: "127.0.0.1:0".parse().unwrap(), link, content };
+        let (link, content, ddi) = (address(LINK), address(CONTENT), address(DDI));
+        let listen = site::Listen { api: "127.0.0.1:0".parse().unwrap(), link, content, ddi };
         site::serve(Folder::new(Path::new(&data)), listen).unwrap();
     }
 }
@@ -39,7 +40,11 @@ impl Process {
         Self::start_in(folder, link, &[])
     }
 
-    fn start_in(folder: &Folder, link: Option<SocketAddr>, environment: &[(&str, &str)]) -> Self {
+    pub(crate) fn start_in(
+        folder: &Folder,
+        link: Option<SocketAddr>,
+        environment: &[(&str, &str)],
+    ) -> Self {
         let _ = std::fs::remove_file(folder.address());
         let log = folder.path().with_extension("log");
         let log = std::fs::OpenOptions::new().create(true).append(true).open(log).unwrap();
@@ -224,7 +229,7 @@ fn sigterm_ends_it_and_a_second_one_beside_it_is_refused() {
     let asked = client(&folder);
     let busy = site::serve(
         folder.clone(),
-        site::Listen { api: "127.0.0.1:0".parse().unwrap(), link: None, content: None },
+        site::Listen { api: "127.0.0.1:0".parse().unwrap(), link: None, content: None, ddi: None },
     );
     assert!(matches!(busy, Err(site::SiteError::InUse { .. })), "{busy:?}");
     let id = rustix::process::Pid::from_child(&process.0);
