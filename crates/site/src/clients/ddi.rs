@@ -96,13 +96,11 @@ pub(crate) fn router(server: App) -> Router {
 async fn blocking<T: Send + 'static>(
     work: impl FnOnce() -> Result<T, SiteError> + Send + 'static,
 ) -> Result<T, Refusal> {
-    match tokio::task::spawn_blocking(work).await {
-        Ok(result) => result.map_err(Refusal::from),
-        Err(_) => {
-            let why = "a fault of the site: see its log".to_owned();
-            Err(Refusal(StatusCode::INTERNAL_SERVER_ERROR, why))
-        }
-    }
+    let fault = |_| {
+        let why = "a fault of the site: see its log".to_owned();
+        Refusal(StatusCode::INTERNAL_SERVER_ERROR, why)
+    };
+    tokio::task::spawn_blocking(work).await.map_err(fault)?.map_err(Refusal::from)
 }
 
 fn gone() -> Refusal {

@@ -2,6 +2,7 @@
 
 use std::{
     fs,
+    os::unix::process::CommandExt as _,
     path::{Path, PathBuf},
     process::{Child, Command, Stdio},
     time::Duration,
@@ -100,7 +101,6 @@ impl World {
         // Its sockets, and what it unpacks.
         command.env("TMPDIR", self.home.path()).env("RUNTIME_DIRECTORY", self.home.path());
         command.stdin(Stdio::null()).stdout(log.try_clone().unwrap()).stderr(log);
-        use std::os::unix::process::CommandExt as _;
         Daemon(command.process_group(0).spawn().unwrap())
     }
 
