@@ -185,7 +185,7 @@ impl Agent {
     /// Becomes the agent of a machine, and finds out what became of what was under way.
     pub fn open(settings: Settings) -> Result<Self, AgentError> {
         let Settings { state, root, site, keeper, once } = settings;
-        state.make().map_err(machine("making the agent's state folder"))?;
+        let mut tightened = state.make().map_err(machine("making the agent's state folder"))?;
         let only = become_only(state.path())?;
         let [one, two] = state.identity();
         let (identity, is_new) = identity([&one, &two])?;
@@ -254,6 +254,13 @@ impl Agent {
             is_ending: false,
         };
         agent.notes.extend(unread);
+        if let Some(home) = &agent.home {
+            tightened
+                .extend(home.tighten().map_err(machine("closing the guardian's home to others"))?);
+        }
+        for told in tightened {
+            agent.note(told);
+        }
         if let Some(cause) = history.lost {
             let entry = agent.book.lost(&cause, clock::dice(), clock::now(), clock::wall());
             agent.write((entry, Vec::new()))?;

@@ -36,6 +36,7 @@ mod signals;
 mod site;
 mod site_line;
 mod state;
+mod tighten;
 mod timer;
 mod upgrade;
 

@@ -6,6 +6,8 @@ use std::{
     path::{Path, PathBuf},
 };
 
+use crate::tighten::{PRIVATE, tighten};
+
 /// The state folder of an agent.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct StateFolder {
@@ -21,13 +23,14 @@ impl StateFolder {
         Self { folder: folder.to_owned() }
     }
 
-    /// Makes it where it is missing; nobody else reads it.
-    pub fn make(&self) -> io::Result<()> {
+    /// Makes it where it is missing. Nobody else reads it or writes there; what had been otherwise is told.
+    pub fn make(&self) -> io::Result<Vec<String>> {
         let second = self.folder.join("second");
         for folder in [self.folder.clone(), self.runs(), self.line(), second] {
             fs::DirBuilder::new().recursive(true).mode(0o700).create(&folder)?;
         }
-        Ok(())
+        // Attempts, and what is in them.
+        tighten(&self.folder, PRIVATE, 3)
     }
 
     /// Itself.

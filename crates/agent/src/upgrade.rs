@@ -11,7 +11,10 @@ use std::{
 use model::{Hash, Hasher};
 use running::{Edition, Proof, Upgrade, UpgradeStage, Verdict};
 
-use crate::durable;
+use crate::{
+    durable,
+    tighten::{OURS_TO_WRITE, tighten},
+};
 
 /// What the guardian calls its home.
 const HOME: &str = "PACKHORSE_GUARDIAN";
@@ -70,6 +73,11 @@ impl Home {
         let bytes = minicbor::to_vec(proof).unwrap_or_default();
         let is_shown = durable::read(&path)?.and_then(|bytes| minicbor::decode(&bytes).ok());
         if is_shown >= Some(proof) { Ok(()) } else { durable::write(&path, &bytes) }
+    }
+
+    /// Nobody else writes where programs are started from; what had been otherwise is told.
+    pub(crate) fn tighten(&self) -> io::Result<Vec<String>> {
+        tighten(&self.folder, OURS_TO_WRITE, 3)
     }
 
     /// Whether a version waits for us to end.

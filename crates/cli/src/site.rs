@@ -77,6 +77,9 @@ enum Command {
         /// `site.toml`, only the site's distribution points are read.
         #[arg(long, value_name = "ADDRESS")]
         content: Option<SocketAddr>,
+        /// Where to listen for devices that speak hawkBit's protocol; without it, and without `ddi` in `site.toml`, none can call.
+        #[arg(long, value_name = "ADDRESS")]
+        ddi: Option<SocketAddr>,
     },
     /// Make this site a child of the one a token comes from; it must not run.
     #[command(
@@ -421,11 +424,12 @@ fn answer(args: &Args) -> Result<Answer, Failure> {
             ::site::init(&folder, code, database.as_deref())?;
             done(format!("{}: site {code}\n", args.data.display()))
         }
-        Command::Serve { listen, link, content } => {
+        Command::Serve { listen, link, content, ddi } => {
             let settings = folder.settings()?;
             let api = listen.unwrap_or(settings.listen());
             let (link, content) = (link.or(settings.link), content.or(settings.content));
-            ::site::serve(folder, Listen { api, link, content })?;
+            let ddi = ddi.or(settings.ddi);
+            ::site::serve(folder, Listen { api, link, content, ddi })?;
             done(String::new())
         }
         Command::Attach { parent, called, token } => {

@@ -67,9 +67,9 @@ pub use opening::{Fit, NeverFits, Opening, Openness, Windows};
 pub use program::{Action, CommandLine, PackageAction, PackageRef, Program, RestartRule, RunAs};
 pub use recurrence::{Cadence, InvalidRecurrence, MonthDay, Occurrence, Recurrence};
 pub use rollout::{
-    ClientResult, HaltCause, HaltRule, InvalidRollout, RetryWhom, Rollout, RolloutEffect,
-    RolloutEvent, RolloutNote, RolloutPlan, RolloutRefused, RolloutStatus, RolloutTally, Share,
-    SiteNow, Wave, WaveGate, Whose, place,
+    ClientResult, Decided, HaltCause, HaltRule, InvalidRollout, Offer, RetryWhom, Rollout,
+    RolloutCourse, RolloutEffect, RolloutEvent, RolloutNote, RolloutPlan, RolloutRefused,
+    RolloutStatus, RolloutTally, Share, SiteNow, Wave, WaveGate, Whose, place,
 };
 #[cfg(feature = "collections")]
 pub use rule::{InvalidRule, Read, Rule};

@@ -1,5 +1,6 @@
 //! A deployment reaching its clients in waves, and stopping by itself.
 
+mod course;
 mod plan;
 mod watch;
 
@@ -12,37 +13,32 @@ use jiff::Timestamp;
 use policy::Moment;
 use serde::{Deserialize, Serialize};
 
-use crate::{ClientId, DeploymentId, Gate, GateCause};
+use crate::{ClientId, DeploymentId, Gate};
 
+pub use course::RolloutCourse;
 pub use plan::{HaltRule, InvalidRollout, RolloutPlan, Share, Wave, WaveGate, place};
+pub use watch::Offer;
 use watch::Watch;
 
-/// A rollout under way. All of it is state: a halt survives a restart.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
+/// A rollout under way: its course, and what is known of each client it was offered to.
+#[derive(Clone, Debug, PartialEq)]
 pub struct Rollout {
-    deployment: DeploymentId,
-    plan: RolloutPlan,
-    /// Of each wave: clients whose place is below belong to it; unsaid for collections.
-    below: Vec<Option<u64>>,
-    /// How many members each wave had at the start, those of earlier waves included; unsaid for collections.
-    sizes: Vec<Option<u32>>,
-    /// Waves that are open.
-    open: usize,
-    /// When the last of them opened.
-    opened: Moment,
-    approved: bool,
-    status: RolloutStatus,
-    #[serde(with = "pairs")]
+    course: RolloutCourse,
     clients: BTreeMap<ClientId, Watch>,
     /// When to look whether a client was heard of.
     looks: BTreeSet<(Moment, ClientId)>,
     tally: RolloutTally,
-    /// Successes in the last wave that is open.
-    successes: u32,
-    round: u32,
-    #[serde(with = "pairs")]
-    rounds: BTreeMap<ClientId, u32>,
+}
+
+/// What follows from an event, and is to be durable before it counts.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Decided {
+    /// The course, where it changed.
+    pub course: Option<RolloutCourse>,
+    /// What is known of one client, where that changed.
+    pub offer: Option<(ClientId, Offer)>,
+    /// What is to be done then.
+    pub effects: Vec<RolloutEffect>,
 }
 
 /// Whether a rollout goes on.
@@ -109,8 +105,6 @@ pub enum RolloutEvent {
         /// 0 to 100.
         others_silent: u8,
     },
-    /// The site was away for so many milliseconds and could hear nobody.
-    SiteWasAway(u64),
     /// No starts until it is resumed.
     Pause(Box<str>),
     /// It goes on; what was counted so far is not counted again.
@@ -149,8 +143,6 @@ pub enum RetryWhom {
 /// Something to be done, after the rollout is durable.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum RolloutEffect {
-    /// It changed: write it.
-    Keep,
     /// Documents of these clients change.
     Renew(Whose),
     /// For the status log.
@@ -197,6 +189,8 @@ pub struct RolloutTally {
     pub forgiven_failures: u32,
     /// The same of successes.
     pub forgiven_successes: u32,
+    /// Successes since the last wave began.
+    pub in_wave: u32,
 }
 
 /// When something happens, by both of a site's clocks.
@@ -233,24 +227,27 @@ impl Rollout {
         members: impl IntoIterator<Item = ClientId>,
         now: SiteNow,
     ) -> Result<Self, InvalidRollout> {
-        plan.check()?;
-        let (below, sizes) = plan.thresholds(&deployment, members);
-        Ok(Self {
-            deployment,
-            plan,
-            below,
-            sizes,
-            open: 1,
-            opened: now.at,
-            approved: false,
-            status: RolloutStatus::Running,
-            clients: BTreeMap::new(),
-            looks: BTreeSet::new(),
-            tally: RolloutTally::default(),
-            successes: 0,
-            round: 0,
-            rounds: BTreeMap::new(),
-        })
+        RolloutCourse::start(deployment, plan, members, now.at).map(Self::of)
+    }
+
+    /// A rollout of which no client has learned yet.
+    pub fn of(course: RolloutCourse) -> Self {
+        let (clients, looks) = (BTreeMap::new(), BTreeSet::new());
+        Self { course, clients, looks, tally: RolloutTally::default() }
+    }
+
+    /// What was decided of it.
+    pub fn course(&self) -> &RolloutCourse {
+        &self.course
+    }
+
+    /// What was decided since.
+    pub fn take_course(&mut self, course: RolloutCourse) {
+        if course.resumed > self.course.resumed {
+            self.clients.values_mut().for_each(Watch::forgive);
+        }
+        self.tally = self.tally_by(&course);
+        self.course = course;
     }
 
     /// What a client's document says of it. The same client is always in the same wave.
@@ -260,56 +257,22 @@ impl Rollout {
         in_collection: impl Fn(&str) -> bool,
         wall: Timestamp,
     ) -> Gate {
-        let closed = |cause, by: String, since| Gate::Closed { cause, by: by.into(), since };
-        match &self.status {
-            RolloutStatus::Running => {}
-            RolloutStatus::Paused { by, since } => {
-                return closed(GateCause::Paused, by.to_string(), *since);
-            }
-            RolloutStatus::Halted { why, since } => {
-                return closed(GateCause::Halted, why.to_string(), *since);
-            }
-            RolloutStatus::Stopped { by, since } => {
-                return closed(GateCause::Stopped, by.to_string(), *since);
-            }
-        }
-        let of = self.plan.waves.len();
-        match self.wave_of(client, in_collection) {
-            Some(wave) if wave < self.open => Gate::Open,
-            Some(wave) => {
-                let by = format!("wave {} of {of}; {} is open", wave + 1, self.open);
-                closed(GateCause::LaterWave, by, wall)
-            }
-            None => {
-                closed(GateCause::LaterWave, format!("none of {of} waves has this client"), wall)
-            }
-        }
-    }
-
-    /// The wave a client belongs to, from 0: the first that has it.
-    pub fn wave_of(&self, client: ClientId, in_collection: impl Fn(&str) -> bool) -> Option<usize> {
-        let place = place(&self.deployment, client);
-        let has = |(wave, below): (&Wave, &Option<u64>)| match (&wave.share, below) {
-            (Share::Collection(name), _) => in_collection(name),
-            (_, Some(below)) => place <= *below,
-            (_, None) => false,
-        };
-        self.plan.waves.iter().zip(&self.below).position(has)
+        self.course.gate(client, in_collection, wall)
     }
 
     /// The round of attempts a client is in ([`crate::Deployment::retry_round`]).
     pub fn round_of(&self, client: ClientId) -> u32 {
-        self.round + self.rounds.get(&client).copied().unwrap_or(0)
+        self.course.round_of(client)
     }
 
     /// Whether it goes on.
     pub fn status(&self) -> &RolloutStatus {
-        &self.status
+        &self.course.status
     }
 
     /// Open waves.
     pub fn open_waves(&self) -> usize {
-        self.open
+        self.course.open
     }
 
     /// How it goes.
@@ -319,15 +282,19 @@ impl Rollout {
 
     /// The next moment at which something may change without an event.
     pub fn next_wake(&self) -> Option<Moment> {
-        if self.status != RolloutStatus::Running {
+        if self.course.status != RolloutStatus::Running {
             return None;
         }
-        let soaked = self.gate_of_next().map(|gate| self.opened + gate.soak);
-        let soaked = soaked.filter(|_| self.is_ready_but_for_time());
+        let soaked = self.course.soaked_at(self.tally);
         self.looks.first().map(|(at, _)| *at).into_iter().chain(soaked).min()
     }
 
-    /// What follows from an event.
+    /// What the next wave waits for, in words; `None` where all are open.
+    pub fn waits_for(&self, now: Moment) -> Option<String> {
+        self.course.waits_for(self.tally, now)
+    }
+
+    /// What follows from an event, taken into account at once: [`Rollout::decide`] for those who keep nothing.
     ///
     /// # Errors
     /// It means nothing in this state; nothing is changed.
@@ -336,220 +303,75 @@ impl Rollout {
         event: RolloutEvent,
         now: SiteNow,
     ) -> Result<Vec<RolloutEffect>, RolloutRefused> {
-        let mut effects = Vec::new();
+        match &event {
+            RolloutEvent::Heard(client) => {
+                self.hear(*client, now.at);
+                return Ok(Vec::new());
+            }
+            RolloutEvent::Offered(client) | RolloutEvent::Reported(client, _) => {
+                self.hear(*client, now.at);
+            }
+            RolloutEvent::Timer { .. } => self.look(now.at),
+            _ => {}
+        }
+        let decided = self.decide(&event, now)?;
+        if let Some((client, offer)) = decided.offer {
+            self.take_offer(client, offer);
+        }
+        if let Some(course) = decided.course {
+            self.take_course(course);
+        }
+        Ok(decided.effects)
+    }
+
+    /// What follows from an event. Nothing is changed: what was decided counts once it was taken in
+    /// ([`Rollout::take_offer`], [`Rollout::take_course`]). Of time only what was looked at counts ([`Rollout::look`]).
+    ///
+    /// # Errors
+    /// It means nothing in this state.
+    pub fn decide(&self, event: &RolloutEvent, now: SiteNow) -> Result<Decided, RolloutRefused> {
+        let mut course = self.course.clone();
+        let mut tally = self.tally;
+        let mut decided = Decided::default();
+        let effects = &mut decided.effects;
         match event {
-            RolloutEvent::Offered(client) => self.offered(client, now.at, &mut effects),
-            RolloutEvent::Heard(client) => self.heard(client, now.at, &mut effects),
+            RolloutEvent::Heard(_) => return Ok(decided),
+            RolloutEvent::Offered(client) => {
+                decided.offer = self.offered(*client, now.at).map(|offer| (*client, offer));
+            }
             RolloutEvent::Reported(client, result) => {
-                self.reported(client, result, now.at);
-                effects.push(RolloutEffect::Keep);
+                decided.offer =
+                    self.reported(*client, *result, now.at).map(|offer| (*client, offer));
             }
             RolloutEvent::Timer { others_silent } => {
-                if self.look(now.at) {
-                    effects.push(RolloutEffect::Keep);
-                }
-                self.judge_silence(others_silent, now, &mut effects);
+                course.judge_silence(tally, *others_silent, now, effects);
             }
-            RolloutEvent::SiteWasAway(away) => {
-                let looks = std::mem::take(&mut self.looks);
-                self.looks = looks.into_iter().map(|(at, client)| (at + away, client)).collect();
-                self.clients.values_mut().for_each(|watch| watch.shift(away));
-                effects.push(RolloutEffect::Keep);
-            }
-            RolloutEvent::Pause(by) => {
-                self.going()?;
-                self.status = RolloutStatus::Paused { by, since: now.wall };
-                changed(&mut effects);
-            }
-            RolloutEvent::Stop(by) => {
-                self.going()?;
-                self.status = RolloutStatus::Stopped { by, since: now.wall };
-                changed(&mut effects);
-            }
+            RolloutEvent::Pause(by) => course.pause(by, now, effects)?,
+            RolloutEvent::Stop(by) => course.stop(by, now, effects)?,
             RolloutEvent::Resume => {
-                self.going()?;
-                if self.status == RolloutStatus::Running {
-                    return Err(RolloutRefused::Running);
-                }
-                self.forgive(now.at);
-                self.status = RolloutStatus::Running;
-                changed(&mut effects);
+                course.resume(now.at, effects)?;
+                tally = self.tally_by(&course);
+                (tally.silent, tally.answered) = (0, 0);
             }
-            RolloutEvent::Approve => {
-                self.going()?;
-                if self.open == self.plan.waves.len() {
-                    return Err(RolloutRefused::AllOpen);
-                }
-                self.approved = true;
-                effects.push(RolloutEffect::Keep);
-            }
-            RolloutEvent::NextWave => {
-                self.going()?;
-                if self.open == self.plan.waves.len() {
-                    return Err(RolloutRefused::AllOpen);
-                }
-                self.begin_next(now.at, &mut effects);
-            }
+            RolloutEvent::Approve => course.approve()?,
+            RolloutEvent::NextWave => course.begin_next_by_hand(now.at, effects)?,
             RolloutEvent::Retry(whom) => {
-                self.going()?;
-                self.retry(whom, &mut effects);
+                course.retry(whom, effects)?;
+                tally = self.tally_by(&course);
             }
         }
-        self.judge_failures(now, &mut effects);
-        self.open_next(now.at, &mut effects);
-        Ok(effects)
-    }
-
-    fn going(&self) -> Result<(), RolloutRefused> {
-        match self.status {
-            RolloutStatus::Stopped { .. } => Err(RolloutRefused::Stopped),
-            _ => Ok(()),
+        if let Some((client, offer)) = &decided.offer {
+            let before = self.clients.get(client).map(|watch| watch.offer);
+            tally = tally.with(
+                before.map(|offer| self.course.count(*client, offer)),
+                self.course.count(*client, *offer),
+            );
         }
+        course.judge_failures(tally, now, effects);
+        course.open_next(tally, now.at, effects);
+        decided.course = (course != self.course).then_some(course);
+        Ok(decided)
     }
-
-    fn retry(&mut self, whom: RetryWhom, effects: &mut Vec<RolloutEffect>) {
-        let whose = match whom {
-            RetryWhom::All => {
-                self.round += 1;
-                Whose::All
-            }
-            RetryWhom::Some(clients) => {
-                for client in &clients {
-                    *self.rounds.entry(*client).or_default() += 1;
-                }
-                Whose::Some(clients)
-            }
-        };
-        let tally = &mut self.tally;
-        for (client, watch) in &mut self.clients {
-            let is_meant = match &whose {
-                Whose::All => true,
-                Whose::Some(clients) => clients.contains(client),
-            };
-            if is_meant && watch.result == Some(ClientResult::Failed) {
-                watch.result = None;
-                tally.failed -= 1;
-                // One that was forgiven is forgiven once.
-                tally.forgiven_failures = tally.forgiven_failures.min(tally.failed);
-            }
-        }
-        effects.extend([RolloutEffect::Keep, RolloutEffect::Renew(whose)]);
-    }
-
-    fn forgive(&mut self, now: Moment) {
-        self.tally.forgiven_failures = self.tally.failed;
-        self.tally.forgiven_successes = self.tally.succeeded;
-        (self.tally.silent, self.tally.answered) = (0, 0);
-        for watch in self.clients.values_mut() {
-            (watch.is_silent, watch.has_answered) = (false, false);
-        }
-        // Time in which nothing may start is no time of soaking.
-        self.opened = now;
-    }
-
-    fn judge_failures(&mut self, now: SiteNow, effects: &mut Vec<RolloutEffect>) {
-        let failed = self.tally.failed.saturating_sub(self.tally.forgiven_failures);
-        let succeeded = self.tally.succeeded.saturating_sub(self.tally.forgiven_successes);
-        let of = failed + succeeded;
-        let rule = self.plan.halt;
-        if failed > 0 && of >= rule.minimum && percent(failed, of) >= f64::from(rule.failures) {
-            self.halt(HaltCause::Failures { failed, of }, now, effects);
-        }
-    }
-
-    fn judge_silence(&mut self, others: u8, now: SiteNow, effects: &mut Vec<RolloutEffect>) {
-        let (silent, of) = (self.tally.silent, self.tally.silent + self.tally.answered);
-        let rule = self.plan.halt;
-        let beyond_others = percent(silent, of) - f64::from(others);
-        if silent > 0 && of >= rule.minimum && beyond_others >= f64::from(rule.silent) {
-            self.halt(HaltCause::Silence { silent, of }, now, effects);
-        }
-    }
-
-    fn halt(&mut self, why: HaltCause, now: SiteNow, effects: &mut Vec<RolloutEffect>) {
-        if self.status == RolloutStatus::Running {
-            self.status = RolloutStatus::Halted { why, since: now.wall };
-            changed(effects);
-            effects.push(RolloutEffect::Tell(RolloutNote::Halted(why)));
-        }
-    }
-
-    fn gate_of_next(&self) -> Option<WaveGate> {
-        let is_last = self.open >= self.plan.waves.len();
-        self.plan.waves.get(self.open - 1).filter(|_| !is_last).map(|wave| wave.then)
-    }
-
-    /// Successes the next wave waits for still. A wave smaller than that waits for all of it.
-    fn successes_missing(&self, gate: WaveGate) -> u32 {
-        let size = |wave: usize| self.sizes.get(wave).copied().flatten();
-        let earlier = if self.open < 2 { Some(0) } else { size(self.open - 2) };
-        let own =
-            size(self.open - 1).zip(earlier).map(|(all, earlier)| all.saturating_sub(earlier));
-        own.map_or(gate.successes, |own| gate.successes.min(own)).saturating_sub(self.successes)
-    }
-
-    fn is_ready_but_for_time(&self) -> bool {
-        self.gate_of_next().is_some_and(|gate| {
-            self.successes_missing(gate) == 0 && (self.approved || !gate.approval)
-        })
-    }
-
-    /// What the next wave waits for, in words; `None` where all are open.
-    pub fn waits_for(&self, now: Moment) -> Option<String> {
-        let gate = self.gate_of_next()?;
-        let mut waits: Vec<String> = Vec::new();
-        if self.status != RolloutStatus::Running {
-            waits.push(format!(
-                "somebody to resume it (`packhorse site deployment resume {}`)",
-                self.deployment
-            ));
-        }
-        let missing = self.successes_missing(gate);
-        if missing > 0 {
-            waits.push(format!("{missing} more successes"));
-        }
-        if gate.approval && !self.approved {
-            waits.push(format!(
-                "approval (`packhorse site deployment approve {}`)",
-                self.deployment
-            ));
-        }
-        let left = (self.opened + gate.soak).0.saturating_sub(now.0) / 1_000;
-        if left > 0 {
-            let left = crate::opening::length(i64::try_from(left).unwrap_or(i64::MAX));
-            waits.push(format!("{left} to pass"));
-        }
-        Some(format!(
-            "wave {} waits for {}; `packhorse site deployment next-wave {}` begins it now",
-            self.open + 1,
-            waits.join(", "),
-            self.deployment
-        ))
-    }
-
-    /// Opens the next wave, where all its conditions are met.
-    fn open_next(&mut self, now: Moment, effects: &mut Vec<RolloutEffect>) {
-        let soaked = self.gate_of_next().is_some_and(|gate| now >= self.opened + gate.soak);
-        if self.status != RolloutStatus::Running || !soaked || !self.is_ready_but_for_time() {
-            return;
-        }
-        self.begin_next(now, effects);
-    }
-
-    fn begin_next(&mut self, now: Moment, effects: &mut Vec<RolloutEffect>) {
-        self.open += 1;
-        (self.opened, self.approved, self.successes) = (now, false, 0);
-        changed(effects);
-        effects.push(RolloutEffect::Tell(RolloutNote::WaveOpened { wave: self.open }));
-    }
-}
-
-fn changed(effects: &mut Vec<RolloutEffect>) {
-    effects.extend([RolloutEffect::Keep, RolloutEffect::Renew(Whose::All)]);
-}
-
-fn percent(part: u32, of: u32) -> f64 {
-    f64::from(part) * 100.0 / f64::from(of.max(1))
 }
 
 impl fmt::Display for HaltCause {

@@ -5,6 +5,7 @@
 
 mod api;
 mod asked;
+mod ddi;
 mod deploy;
 mod enrol;
 pub(crate) mod fleet;
@@ -31,7 +32,7 @@ use tokio::sync::watch;
 
 use crate::{Folder, SiteError, SiteSettings, Storage, StorageError, server::log};
 use fleet::Fleet;
-use row::Change;
+use row::{Change, SeenRow};
 
 pub use deploy::NewDeployment;
 pub use row::Target;
@@ -41,6 +42,7 @@ pub use shown::{
 
 pub use api::OnClient;
 pub(crate) use api::routes;
+pub(crate) use ddi::router as device_router;
 pub(crate) use line::{caller, routes as line_routes};
 
 /// The clients of a site.
@@ -59,13 +61,17 @@ pub(crate) struct Clients {
     check_in: u32,
     /// Seconds a certificate counts.
     life: i64,
+    /// The name of this process.
+    process: String,
+    /// Since when some process of the site listened at any time.
+    since: Moment,
 }
 
 /// What is known of a client for as long as this process runs.
 #[derive(Debug, Default)]
 pub(crate) struct Live {
-    /// When it was heard of, in seconds since 1970; and whether the tables know.
-    seen: i64,
+    /// When it was heard of, and whether the tables know.
+    seen: SeenRow,
     is_written: bool,
     /// Whether its rollouts know.
     is_heard: bool,
@@ -85,22 +91,38 @@ pub(crate) fn wall() -> i64 {
     i64::try_from(since.as_secs()).unwrap_or(i64::MAX)
 }
 
+fn random_name() -> Result<String, SiteError> {
+    let mut bytes = [0; 8];
+    rustix::rand::getrandom(&mut bytes, rustix::rand::GetRandomFlags::empty()).map_err(
+        |error| {
+            let message = format!("naming this process stopped: {error}");
+            SiteError::Said { message, conflict: false }
+        },
+    )?;
+    Ok(format!("{:016x}", u64::from_be_bytes(bytes)))
+}
+
 impl Clients {
     /// Reads what the tables have.
     pub(crate) fn open(
         folder: &Folder,
         settings: &SiteSettings,
         (code, epoch, moment): (SiteCode, u32, Moment),
+        alone: bool,
     ) -> Result<Self, SiteError> {
         let mut storage = folder.storage(settings)?;
         let read = storage.records(0)?;
         let mut fleet = Fleet::default();
         fleet.take(&read.records);
         fleet.number = read.number;
+        let since = time::listened_since(&fleet, moment);
+        for rollout in fleet.rollouts.values_mut() {
+            rollout.was_deaf(since);
+        }
         for damaged in &fleet.damaged {
             log("set-aside", &json!({ "record": damaged }));
         }
-        Ok(Self {
+        let clients = Self {
             code,
             epoch,
             storage: Mutex::new(storage),
@@ -110,7 +132,11 @@ impl Clients {
             began: (moment.0, Instant::now()),
             check_in: settings.client_check_in(),
             life: settings.client_certificate(),
-        })
+            process: random_name()?,
+            since,
+        };
+        clients.forget_ended(moment, alone)?;
+        Ok(clients)
     }
 
     /// What is known.
@@ -188,10 +214,13 @@ impl Clients {
 
     /// When clients were heard of, in seconds since 1970: by this process, or by any, as the tables know.
     pub(crate) fn seen(&self) -> BTreeMap<ClientId, i64> {
-        let mut seen = self.fleet().seen.clone();
+        let known = self.fleet();
+        let mut seen: BTreeMap<ClientId, i64> =
+            known.seen.iter().map(|(client, seen)| (*client, seen.wall)).collect();
+        drop(known);
         for (client, live) in &*self.live() {
             let at = seen.entry(*client).or_default();
-            *at = live.seen.max(*at);
+            *at = live.seen.wall.max(*at);
         }
         seen
     }

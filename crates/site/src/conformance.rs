@@ -117,22 +117,25 @@ pub fn records_are_what_was_written_last(open: Open<'_>) {
         record(RecordKind::Message, "a/1", Some("x")),
         record(RecordKind::Message, "a/2", Some("y")),
         record(RecordKind::Message, "a%/2", Some("z")),
+        record(RecordKind::Offer, "d/a", Some("1")),
+        record(RecordKind::Process, "a/1", Some("1")),
     ];
     let first = one.record(before, &written).expect("writes");
     let changed = [
         record(RecordKind::Client, "b", None),
         record(RecordKind::Seen, "a", Some("\0")),
         record(RecordKind::Message, "a/1", None),
+        record(RecordKind::Offer, "d/a", None),
     ];
     let second = one.record(first, &changed).expect("writes");
     let read = other.records(first).expect("is read");
     assert_eq!(read.number, second);
     let mut records = read.records;
     records.sort_by_key(|one| (one.kind, one.name.clone()));
-    assert_eq!(records, changed[..2], "what is gone is named, messages are not");
+    assert_eq!(records, changed[..2], "what is gone is named, messages and offers are not");
     assert_eq!(other.records(second).expect("is read").records, []);
     let all = other.records(before).expect("is read").records;
-    assert!(all.contains(&written[0]) && all.len() == 3, "{all:?}");
+    assert!(all.contains(&written[0]) && all.contains(&written[6]) && all.len() == 4, "{all:?}");
     let said = other.records_of(RecordKind::Message, "a/").expect("is read");
     assert_eq!(said, written[3..4]);
     assert_eq!(other.records_of(RecordKind::Message, "").expect("is read").len(), 2);

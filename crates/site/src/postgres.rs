@@ -371,11 +371,15 @@ impl Storage for Postgres {
             return Err(StorageError::Overtaken);
         }
         let number = i64::try_from(known).unwrap_or(i64::MAX).saturating_add(1);
-        let is_deleted = |one: &&Record| one.kind == RecordKind::Message && one.body.is_none();
-        let gone: Vec<&str> =
-            records.iter().filter(is_deleted).map(|one| one.name.as_str()).collect();
-        let sql = "DELETE FROM record WHERE kind = 'message' AND name = ANY($1::TEXT[])";
-        writing.execute(sql, &[&gone]).map_err(failed(doing))?;
+        let is_deleted = |one: &&Record| one.kind.goes_without_trace() && one.body.is_none();
+        let gone = records.iter().filter(is_deleted);
+        let (kinds, names): (Vec<&str>, Vec<&str>) =
+            gone.map(|one| (one.kind.word(), one.name.as_str())).unzip();
+        if !kinds.is_empty() {
+            let sql = "DELETE FROM record USING unnest($1::TEXT[], $2::TEXT[]) AS gone (of, named)
+                 WHERE kind = of AND name = named";
+            writing.execute(sql, &[&kinds, &names]).map_err(failed(doing))?;
+        }
         // The last of a name counts; a statement takes each name once.
         let put: std::collections::BTreeMap<(&str, &str), Option<&[u8]>> = records
             .iter()

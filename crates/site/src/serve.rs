@@ -12,8 +12,8 @@ use tokio::{
 };
 
 use crate::{
-    Folder, Server, SiteError, api, calling, folder::write_durably, link, process::Process,
-    readers, server::log, watchdog,
+    Folder, Server, SiteError, api, calling, clients, folder::write_durably, link,
+    process::Process, readers, server::log, watchdog,
 };
 
 /// Attempts under way have so long to end.
@@ -32,6 +32,8 @@ pub struct Listen {
     pub link: Option<SocketAddr>,
     /// For those who read packages: then the site is a distribution point itself.
     pub content: Option<SocketAddr>,
+    /// For devices that speak hawkBit's protocol.
+    pub ddi: Option<SocketAddr>,
 }
 
 /// Runs a process of the site until it is told to stop by SIGTERM or SIGINT. Whatever was under way then goes on with the next
@@ -59,6 +61,10 @@ pub fn serve(folder: Folder, listen: Listen) -> Result<(), SiteError> {
             Some(address) => Some(bind(address).await?),
             None => None,
         };
+        let devices = match listen.ddi {
+            Some(address) => Some(bind(address).await?),
+            None => None,
+        };
         let mut stop = signal(SignalKind::terminate()).map_err(cannot)?;
         let mut interrupt = signal(SignalKind::interrupt()).map_err(cannot)?;
         let process = Process::register(&folder, &address.to_string())?;
@@ -79,6 +85,12 @@ pub fn serve(folder: Folder, listen: Listen) -> Result<(), SiteError> {
             let router = readers::router(&folder.store());
             tokio::spawn(axum::serve(listener, router).into_future())
         });
+        let devices = devices.map(|listener| {
+            let address = listener.local_addr().map(|address| address.to_string());
+            log("listens-for-devices", &json!({ "address": address.unwrap_or_default() }));
+            let router = clients::device_router(Arc::clone(&server));
+            tokio::spawn(axum::serve(listener, router).into_future())
+        });
         let calls = tokio::spawn(calling::call(server.clone()));
         let connecting = Arc::clone(&server);
         let handle = tokio::runtime::Handle::current();
@@ -95,8 +107,8 @@ pub fn serve(folder: Folder, listen: Listen) -> Result<(), SiteError> {
         };
         axum::serve(listener, app).with_graceful_shutdown(stopped).await.map_err(cannot)?;
         calls.abort();
-        if let Some(readers) = readers {
-            readers.abort();
+        for listening in [readers, devices].into_iter().flatten() {
+            listening.abort();
         }
         if let Some(lines) = lines {
             lines.abort();

@@ -109,7 +109,7 @@ impl Server {
         let hearing = desk.hearing();
         let authority = Authority::of(&folder, desk.site().code())?;
         let known = (desk.site().code().clone(), desk.site().epoch(), desk.moment());
-        let clients = Arc::new(Clients::open(&folder, &settings, known)?);
+        let clients = Arc::new(Clients::open(&folder, &settings, known, alone)?);
         let incoming = Incoming::new(folder.spool().join("incoming"));
         let server = Arc::new(Self {
             folder,

@@ -26,6 +26,9 @@ pub struct SiteSettings {
     /// Where to listen for those who read packages; then the site is a distribution point itself.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub content: Option<SocketAddr>,
+    /// Where to listen for devices that speak hawkBit's protocol.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ddi: Option<SocketAddr>,
     /// A worker that shows no progress for so many seconds has lost its job. At least 15.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub lease: Option<u64>,

@@ -150,7 +150,7 @@ impl Sqlite {
         let gone = "DELETE FROM record WHERE kind = ?1 AND name = ?2";
         for Record { kind, name, body } in records {
             let word = kind.word();
-            if *kind == RecordKind::Message && body.is_none() {
+            if kind.goes_without_trace() && body.is_none() {
                 self.connection.prepare_cached(gone)?.execute(params![word, name])?;
             } else {
                 self.connection.prepare_cached(put)?.execute(params![word, name, number, body])?;

@@ -72,8 +72,12 @@ pub enum RecordKind {
     Collection,
     /// How clients behave.
     Settings,
+    /// What is known of a rollout on one client.
+    Offer,
     /// When clients were heard of.
     Seen,
+    /// A process of the site that listens to clients.
+    Process,
     /// A token a machine becomes a client with.
     Token,
     /// Something a client said. Read by name alone.
@@ -82,14 +86,16 @@ pub enum RecordKind {
 
 impl RecordKind {
     /// All of them.
-    pub const ALL: [Self; 9] = [
+    pub const ALL: [Self; 11] = [
         Self::Client,
         Self::Inventory,
         Self::Deployment,
         Self::Rollout,
         Self::Collection,
         Self::Settings,
+        Self::Offer,
         Self::Seen,
+        Self::Process,
         Self::Token,
         Self::Message,
     ];
@@ -103,10 +109,17 @@ impl RecordKind {
             Self::Rollout => "rollout",
             Self::Collection => "collection",
             Self::Settings => "settings",
+            Self::Offer => "offer",
             Self::Seen => "seen",
+            Self::Process => "process",
             Self::Token => "token",
             Self::Message => "message",
         }
+    }
+
+    /// Whether nothing stays of one that is gone: others hear of it by what it belonged to, or need not.
+    pub(crate) fn goes_without_trace(self) -> bool {
+        matches!(self, Self::Message | Self::Offer | Self::Process)
     }
 
     pub(crate) fn of_word(word: &str) -> Option<Self> {

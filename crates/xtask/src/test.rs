@@ -18,8 +18,9 @@ pub(crate) struct Args {
 }
 
 /// What the tests start besides our own programs.
-const NEEDS: [debian::Need; 11] = [
+const NEEDS: [debian::Need; 13] = [
     ("cc", "gcc"),
+    ("cpio", "cpio"),
     ("git", "git"),
     ("ip", "iproute2"),
     ("nginx", "nginx-light"),
@@ -28,6 +29,7 @@ const NEEDS: [debian::Need; 11] = [
     ("promtool", "prometheus"),
     ("setfacl", "acl"),
     ("setfattr", "attr"),
+    ("swupdate", "swupdate"),
     ("tar", "tar"),
     ("zstd", "zstd"),
 ];

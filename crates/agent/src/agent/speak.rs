@@ -14,9 +14,14 @@ use crate::{
 
 /// A site that did not answer once is asked again after twice so many milliseconds at most, and half of that at least.
 const PATIENCE: u64 = 60_000;
-/// One that refuses is asked again after so many milliseconds at most: somebody has to do something first, and says so
-/// (`packhorse-agent check-in`).
+/// One that refuses is asked again after so many milliseconds at least, and twice as many at most: somebody has to do something
+/// first, and says so (`packhorse-agent check-in`, `enroll`).
 const REFUSED: u64 = 3_600_000;
+
+/// Milliseconds until one that refused is asked again.
+fn refused(dice: u64) -> u64 {
+    REFUSED + dice % REFUSED
+}
 
 impl Agent {
     /// Asks the site what is due, delivers what waits.
@@ -90,11 +95,13 @@ impl Agent {
             SiteAnswer::CheckedIn(Err(error))
             | SiteAnswer::Delivered(Err(error))
             | SiteAnswer::Inventoried(Err(error)) => {
-                let (after, longest) = match &error {
-                    SiteError::Unreachable { retry_after, .. } => (*retry_after, self.every()),
-                    SiteError::Refused { .. } => (None, REFUSED),
+                let after = match &error {
+                    SiteError::Unreachable { retry_after, .. } => *retry_after,
+                    SiteError::Refused { .. } => {
+                        Some(Duration::from_millis(refused(clock::dice())))
+                    }
                 };
-                self.unanswered(after, longest, error.to_string());
+                self.unanswered(after, self.every(), error.to_string());
             }
         }
         Ok(())
@@ -168,5 +175,19 @@ impl Agent {
         let entry = self.book.tell(said, clock::now(), clock::wall());
         self.write((entry, Vec::new()))?;
         home.forget_verdict().map_err(machine("forgetting what came of an upgrade"))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Whatever the dice say: who was refused asks no more than once an hour, and not all ask at once.
+    #[test]
+    fn q230242_who_is_refused_asks_once_an_hour_at_most() {
+        let pauses: std::collections::BTreeSet<u64> =
+            (0..1000).map(|dice| refused(dice * 7_919_993)).collect();
+        assert!(pauses.iter().all(|pause| (3_600_000..7_200_000).contains(pause)));
+        assert!(pauses.len() > 900, "they are spread");
     }
 }

@@ -25,7 +25,8 @@ const PATIENCE: Duration = Duration::from_mins(2);
 fn serves_if_asked_to() {
     if let Some(data) = std::env::var_os(DATA) {
         let link = std::env::var(LINK).ok().map(|link| link.parse().unwrap());
-        let listen = site::Listen { api: "127.0.0.1:0".parse().unwrap(), link, content: None };
+        let listen =
+            site::Listen { api: "127.0.0.1:0".parse().unwrap(), link, content: None, ddi: None };
         site::serve(Folder::new(&PathBuf::from(data)), listen).unwrap();
     }
 }

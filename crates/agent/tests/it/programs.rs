@@ -5,7 +5,7 @@ use serde_json::json;
 use crate::support::{Machine, call, lines, shell, with};
 
 /// Processes whose command line has this word.
-fn processes(word: &str) -> usize {
+pub(crate) fn processes(word: &str) -> usize {
     let entries = std::fs::read_dir("/proc").unwrap().flatten();
     let lines = entries.filter_map(|entry| std::fs::read(entry.path().join("cmdline")).ok());
     lines.filter(|line| String::from_utf8_lossy(line).contains(word)).count()

@@ -40,6 +40,29 @@ fn shipped_rules_say_what_each_drops() {
     }
 }
 
+/// Whatever of who the machine is changes while an installer runs is no part of what it brought.
+#[test]
+fn q183398_the_identity_of_a_client_is_never_captured() {
+    for identity in [
+        "/var/lib/packhorse-agent/identity",
+        "/var/lib/packhorse-agent/second/identity",
+        "/var/lib/packhorse-agent/line/own.pem",
+        "/var/lib/packhorse-agent/history",
+        "/var/lib/packhorse/receipts/redis",
+        "/var/cache/packhorse/parts",
+        "/etc/machine-id",
+        "/var/lib/dbus/machine-id",
+        "/etc/ssh/ssh_host_ed25519_key",
+        "/var/lib/dhcp/dhclient.eth0.leases",
+        "/var/lib/NetworkManager/internal-0a1b-eth0.lease",
+        "/var/log/packhorse-agent.log",
+    ] {
+        assert_eq!(new(identity), Some(Class::Drop), "{identity}");
+    }
+    // The program itself is nobody's identity.
+    assert_eq!(new("/opt/packhorse-agent/versions/1/packhorse-agent"), None);
+}
+
 #[test]
 fn a_programs_own_folder_for_logs_is_kept_without_its_logs() {
     let machines = Machines::default().had_folder("/var/log").file("/var/log/nginx/error.log", "x");

@@ -38,6 +38,19 @@ packhorse-agent enroll --token web7.token                                    # t
         #[arg(long)]
         hours: Option<u32>,
     },
+    /// Make a client of a device that runs another agent and speaks hawkBit's protocol (`packhorse site serve --ddi`); its key is
+    /// written to a file.
+    #[command(
+        after_help = "Example:\n  packhorse site client foreign gate3 --key-to gate3.key\n  \
+swupdate -u \"-t TOP -u http://top.example.org:7483 -i gate3 -k $(cat gate3.key)\"   # there"
+    )]
+    Foreign {
+        /// What it calls itself.
+        name: String,
+        /// The new file for the key.
+        #[arg(long, value_name = "FILE")]
+        key_to: PathBuf,
+    },
     /// List clients.
     #[command(after_help = "Example:\n  packhorse site client list")]
     List,
@@ -369,6 +382,21 @@ pub(super) fn client(folder: &Folder, command: &ClientCommand) -> Result<Answer,
                 return Err(error);
             }
             token_answer(token_to, at.as_deref())
+        }
+        ClientCommand::Foreign { name, key_to } => {
+            let mut file = new_file(key_to)?;
+            let written = client.add_foreign(name).and_then(|key| {
+                file.write_all(key.as_bytes())
+                    .and_then(|()| file.sync_all())
+                    .map_err(|source| cannot_write(key_to, source))
+            });
+            if let Err(error) = written {
+                let _ = std::fs::remove_file(key_to);
+                return Err(error);
+            }
+            let path = key_to.display().to_string();
+            let text = format!("{name} is a client; it shows the key in {path}\n");
+            Answer { exit: Exit::Done, json: json!({ "client": name, "key": path }), text }
         }
         ClientCommand::List => {
             let all = client.clients()?;

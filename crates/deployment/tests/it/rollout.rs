@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use deployment::{
     ClientId, ClientResult, Gate, GateCause, HaltCause, HaltRule, RetryWhom, Rollout, RolloutEvent,
-    RolloutPlan, RolloutRefused, RolloutStatus, Share, SiteNow, Wave, WaveGate,
+    RolloutPlan, RolloutRefused, RolloutStatus, RolloutTally, Share, SiteNow, Wave, WaveGate,
 };
 use jiff::Timestamp;
 use policy::Moment;
@@ -63,12 +63,24 @@ impl Site {
     }
 
     fn tell(&mut self, event: RolloutEvent) {
-        // A halt is state: it goes through a restart at every step.
-        let text = serde_json::to_string(&self.rollout).unwrap();
-        let mut again: Rollout = serde_json::from_str(&text).unwrap();
-        assert_eq!(again, self.rollout);
-        again.next(event, now(self.at)).unwrap();
-        self.rollout = again;
+        // A halt is state, and so is what clients said: both are what they were after a restart.
+        self.rollout.next(event, now(self.at)).unwrap();
+        let again = self.restarted();
+        assert_eq!(again.course(), self.rollout.course());
+        let (one, other) = (self.rollout.tally(), again.tally());
+        let said = |tally: RolloutTally| RolloutTally { silent: 0, answered: 0, ..tally };
+        assert_eq!(said(one), said(other));
+    }
+
+    /// The rollout as somebody else knows it who reads what was written.
+    fn restarted(&self) -> Rollout {
+        let course = serde_json::to_string(self.rollout.course()).unwrap();
+        let mut again = Rollout::of(serde_json::from_str(&course).unwrap());
+        for client in self.rollout.clients() {
+            let offer = serde_json::to_string(&self.rollout.offer(client).unwrap()).unwrap();
+            again.take_offer(client, serde_json::from_str(&offer).unwrap());
+        }
+        again
     }
 
     /// Everybody whose gate is open learns of it and reports.
@@ -167,11 +179,33 @@ fn a_package_that_makes_clients_silent_halts_and_an_outage_does_not() {
     let mut site = Site::new(plan(), 2_000);
     site.everybody(|_| None);
     site.at += 10 * HOUR;
-    site.tell(RolloutEvent::SiteWasAway(10 * HOUR));
+    site.rollout.was_deaf(Moment(site.at));
     site.timer(0, 0);
     assert_eq!((site.rollout.tally().silent, site.rollout.tally().answered), (0, 0));
     site.timer(HOUR, 0);
     assert_eq!(site.rollout.tally().silent, 20);
+}
+
+/// Clients may be heard of elsewhere: silence is judged only as far as what was heard anywhere is known.
+#[test]
+fn silence_is_judged_as_far_as_what_was_heard_is_known() {
+    let mut site = Site::new(plan(), 2_000);
+    site.everybody(|_| None);
+    site.at += 2 * HOUR;
+    // Another process has said nothing yet of what it heard since.
+    site.rollout.look(Moment(HOUR / 2));
+    assert_eq!((site.rollout.tally().silent, site.rollout.tally().answered), (0, 0));
+    for number in site.open() {
+        site.rollout.hear(client(number), Moment(HOUR / 2 * 3));
+    }
+    site.rollout.look(Moment(2 * HOUR));
+    assert_eq!((site.rollout.tally().silent, site.rollout.tally().answered), (0, 20));
+    // What is known late of an earlier time is nothing new.
+    for number in site.open() {
+        site.rollout.hear(client(number), Moment(HOUR));
+    }
+    site.rollout.look(Moment(3 * HOUR));
+    assert_eq!((site.rollout.tally().silent, site.rollout.tally().answered), (20, 0));
 }
 
 #[test]
@@ -286,6 +320,9 @@ proptest! {
             prop_assert_eq!(tally.succeeded as usize, succeeded);
             prop_assert_eq!(tally.failed as usize, results.len() - succeeded);
             prop_assert!(tally.silent + tally.answered <= tally.offered);
+            let again = site.restarted().tally();
+            prop_assert_eq!((again.forgiven_failures, again.forgiven_successes, again.in_wave),
+                (tally.forgiven_failures, tally.forgiven_successes, tally.in_wave));
             prop_assert!(site.rollout.open_waves() >= open);
             if site.rollout.status() != &RolloutStatus::Running {
                 prop_assert_eq!(site.open(), Vec::<u32>::new());

@@ -126,6 +126,33 @@ fn a_version_that_lives_is_at_work() {
     assert_eq!(home.current(), "2");
 }
 
+/// What is at work and will not stop, and whose program is held open by another process, is no hindrance: the next version lies beside
+/// it, and it is ended when its time is over.
+#[test]
+fn q168463_a_version_that_will_not_stop_gives_way() {
+    // What is ignored is ignored by what takes its place, too.
+    let home = Home::new(&LIVES.replace("exec", "trap '' TERM; exec"));
+    let guardian = start(&home);
+    home.until("the verdict", |home| home.verdict().is_some() && home.upgrade().is_none());
+    assert_eq!(home.current(), "2");
+    let _held = fs::File::open(home.path("versions/2/packhorse-agent")).unwrap();
+    fs::remove_file(home.path("verdict")).unwrap();
+    let third = home.path("versions/3");
+    fs::create_dir(&third).unwrap();
+    fs::copy(home.path("versions/1/packhorse-agent"), third.join("packhorse-agent")).unwrap();
+    let edition = |name: &str| Edition { name: name.into(), digest: Hash::of(name.as_bytes()) };
+    let upgrade = Upgrade::want(edition("2"), edition("3"), None, |_| false).unwrap();
+    fs::write(home.path("upgrade"), minicbor::to_vec(upgrade).unwrap()).unwrap();
+    // The service is started again, as an administrator would have it.
+    let began = Instant::now();
+    drop(guardian);
+    assert!(began.elapsed() < PATIENCE, "it was ended at the limit");
+    let _guardian = start(&home);
+    home.until("the verdict", |home| home.verdict().is_some() && home.upgrade().is_none());
+    assert!(home.verdict().unwrap().is_at_work);
+    assert_eq!(home.current(), "3");
+}
+
 #[test]
 fn a_version_that_dies_is_taken_back_and_not_taken_again() {
     let home = Home::new(DIES);

@@ -30,6 +30,21 @@ pub(crate) struct NewClientToken {
     pub(crate) at: Option<String>,
 }
 
+/// A device that runs no agent of ours.
+#[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct NewForeign {
+    /// What it calls itself.
+    pub(crate) name: String,
+}
+
+/// What it shows.
+#[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
+pub(crate) struct ForeignKey {
+    /// The key.
+    pub(crate) key: String,
+}
+
 /// How a deployment goes on.
 #[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields, rename_all = "kebab-case")]
@@ -76,6 +91,7 @@ pub(crate) fn routes() -> OpenApiRouter<App> {
     OpenApiRouter::new()
         .routes(routes!(list_clients))
         .routes(routes!(new_client_token))
+        .routes(routes!(add_foreign))
         .routes(routes!(show_client, revoke_client))
         .routes(routes!(list_deployments, deploy))
         .routes(routes!(show_deployment, remove_deployment, steer_deployment))
@@ -117,6 +133,22 @@ async fn new_client_token(
         server.client_token(client, asked.hours, asked.at)
     });
     Ok(Json(token.await?))
+}
+
+/// A device that speaks hawkBit's protocol becomes a client.
+#[utoipa::path(
+    post,
+    path = "/v1/foreign-clients",
+    request_body = NewForeign,
+    responses((status = 200, body = ForeignKey, description = "The key it shows, told this once"), Refused),
+    security(("token" = [])),
+)]
+async fn add_foreign(
+    State(server): State<App>,
+    Json(asked): Json<NewForeign>,
+) -> Result<Json<ForeignKey>, Refusal> {
+    let key = blocking(move || server.add_foreign(&asked.name)).await?;
+    Ok(Json(ForeignKey { key }))
 }
 
 /// All that is known of a client.

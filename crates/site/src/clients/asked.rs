@@ -5,7 +5,7 @@ use serde_json::Value;
 
 use super::{
     ClientDetails, ClientSummary, CollectionStatus, DeploymentStatus, NewDeployment, OnClient,
-    api::{NewClientToken, Steering},
+    api::{ForeignKey, NewClientToken, NewForeign, Steering},
 };
 use crate::{Client, SiteError};
 
@@ -39,6 +39,14 @@ impl Client {
         let asked =
             NewClientToken { client: client.map(str::to_owned), hours, at: at.map(str::to_owned) };
         self.send(self.http().post(self.url("client-tokens")).json(&asked))
+    }
+
+    /// A device that speaks hawkBit's protocol becomes a client; the key it shows.
+    pub fn add_foreign(&self, name: &str) -> Result<String, SiteError> {
+        let asked = NewForeign { name: name.to_owned() };
+        let answer: ForeignKey =
+            self.send(self.http().post(self.url("foreign-clients")).json(&asked))?;
+        Ok(answer.key)
     }
 
     /// All that is known of a client.

@@ -13,6 +13,7 @@ use utoipa::ToSchema;
 
 use super::{
     Clients,
+    fleet::written,
     row::{Change, DeploymentRow, RolloutRow, Target},
     wall,
 };
@@ -225,7 +226,7 @@ impl Server {
                 }
             }
             changes.push(Change::Deployment(id.clone(), Some(Box::new(row))));
-            let rollout = RolloutRow { rollout, at: wall() };
+            let rollout = RolloutRow { rollout: rollout.course().clone() };
             changes.push(Change::Rollout(id.clone(), Some(Box::new(rollout))));
             Ok(((), changes))
         })?;
@@ -240,9 +241,11 @@ impl Server {
             if !fleet.deployments.contains_key(&known) {
                 return Err(no_deployment(id));
             }
+            let offers = fleet.rollouts.get(&known).into_iter().flat_map(Rollout::clients);
+            let offers = offers.map(|client| Change::Offer(known.clone(), client, None));
             let gone =
-                vec![Change::Deployment(known.clone(), None), Change::Rollout(known.clone(), None)];
-            Ok(((), gone))
+                [Change::Deployment(known.clone(), None), Change::Rollout(known.clone(), None)];
+            Ok(((), offers.chain(gone).collect()))
         })?;
         log("withdrawn", &json!({ "deployment": id }));
         Ok(())
@@ -254,8 +257,7 @@ impl Server {
         if !self.clients().fleet().rollouts.contains_key(&known) {
             return Err(no_deployment(id));
         }
-        self.clients().rollout(&known, event)?;
-        self.clients().keep_rollout(&known)
+        self.clients().rollout(&known, &event)
     }
 
     /// No starts until it is resumed.
@@ -345,42 +347,25 @@ impl Server {
     }
 }
 
-impl Clients {
-    /// Something happened to a rollout. What stops or opens it is durable when this returns; what only counts is written soon.
-    pub(crate) fn rollout(
-        &self,
-        id: &DeploymentId,
-        event: RolloutEvent,
-    ) -> Result<Vec<RolloutEffect>, SiteError> {
-        let now = self.now();
-        let effects = {
-            // Nobody writes an older one over it meanwhile.
-            let _storage = self.storage();
-            let mut fleet = self.fleet_mut();
-            let Some(done) = fleet.rollout_event(id, event, now) else { return Ok(Vec::new()) };
-            let effects = done.map_err(said)?;
-            self.tell_news(&fleet);
-            effects
-        };
-        for effect in &effects {
-            if let RolloutEffect::Tell(note) = effect {
-                log("rollout", &json!({ "deployment": id, "note": note }));
-            }
+/// What somebody who reads the log should know.
+pub(super) fn tell(id: &DeploymentId, effects: &[RolloutEffect]) {
+    for effect in effects {
+        if let RolloutEffect::Tell(note) = effect {
+            log("rollout", &json!({ "deployment": id, "note": note }));
         }
-        if effects.iter().any(|one| matches!(one, RolloutEffect::Renew(_))) {
-            self.keep_rollout(id)?;
-        }
-        Ok(effects)
     }
+}
 
-    /// Writes a rollout that is ahead of the tables.
-    pub(crate) fn keep_rollout(&self, id: &DeploymentId) -> Result<(), SiteError> {
-        self.write(|fleet| {
-            let Some(here) = fleet.rollouts.get(id).filter(|here| here.is_ahead) else {
-                return Ok(((), Vec::new()));
-            };
-            let row = RolloutRow { rollout: here.rollout.clone(), at: wall() };
-            Ok(((), vec![Change::Rollout(id.clone(), Some(Box::new(row)))]))
-        })
+impl Clients {
+    /// Something happened to a rollout; what follows is durable when this returns.
+    pub(crate) fn rollout(&self, id: &DeploymentId, event: &RolloutEvent) -> Result<(), SiteError> {
+        let now = self.now();
+        let effects = self.write(|fleet| {
+            let Some(rollout) = fleet.rollouts.get(id) else { return Ok((Vec::new(), Vec::new())) };
+            let (changes, effects) = written(id, rollout.decide(event, now).map_err(said)?);
+            Ok((effects, changes))
+        })?;
+        tell(id, &effects);
+        Ok(())
     }
 }

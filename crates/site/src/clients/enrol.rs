@@ -25,7 +25,7 @@ fn refuse(message: String) -> SiteError {
     SiteError::Said { message, conflict: true }
 }
 
-fn random<const N: usize>() -> Result<[u8; N], SiteError> {
+pub(super) fn random<const N: usize>() -> Result<[u8; N], SiteError> {
     let mut bytes = [0; N];
     rustix::rand::getrandom(&mut bytes, rustix::rand::GetRandomFlags::empty())
         .map_err(|error| SiteError::file("asking", "the kernel for randomness")(error.into()))?;

@@ -3,24 +3,17 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use deployment::{
-    ClientId, ClientResult, ClientSettings, Collections, Deployment, DeploymentId, Inventory,
-    Membership, PolicyDocument, Rollout, RolloutEffect, RolloutEvent, RolloutRefused, SiteNow,
+    ClientId, ClientResult, ClientSettings, Collections, Decided, Deployment, DeploymentId, Gate,
+    GateCause, Inventory, Membership, PolicyDocument, Rollout, RolloutEffect,
 };
 use jiff::Timestamp;
-use policy::{SiteCode, Stamp};
+use policy::{Moment, SiteCode, Stamp};
 use running::Word;
 
-use super::row::{Change, ClientRow, DeploymentRow, ResultRow, RolloutRow, Target, TokenRow};
+use super::row::{
+    Change, ClientRow, DeploymentRow, ProcessRow, RolloutRow, SeenRow, Target, TokenRow,
+};
 use crate::Record;
-
-/// A rollout as it is, and whether the tables have it so.
-#[derive(Debug)]
-pub(crate) struct RolloutHere {
-    /// As it is.
-    pub(crate) rollout: Rollout,
-    /// The tables have an older one.
-    pub(crate) is_ahead: bool,
-}
 
 /// All a site knows of its clients.
 #[derive(Debug, Default)]
@@ -32,15 +25,17 @@ pub(crate) struct Fleet {
     /// What is deployed.
     pub(crate) deployments: BTreeMap<DeploymentId, DeploymentRow>,
     /// How each of these reaches its clients.
-    pub(crate) rollouts: BTreeMap<DeploymentId, RolloutHere>,
+    pub(crate) rollouts: BTreeMap<DeploymentId, Rollout>,
     /// Who belongs together.
     pub(crate) collections: Collections,
     /// Tokens, by the hash of their secrets.
     pub(crate) tokens: BTreeMap<String, TokenRow>,
     /// How clients behave, and where packages are.
     pub(crate) settings: Option<ClientSettings>,
-    /// When clients were heard of, in seconds since 1970, as far as the tables know.
-    pub(crate) seen: BTreeMap<ClientId, i64>,
+    /// When clients were heard of, as far as the tables know.
+    pub(crate) seen: BTreeMap<ClientId, SeenRow>,
+    /// Processes of the site that listen, or did.
+    pub(crate) processes: BTreeMap<String, ProcessRow>,
     /// The number of the last transaction that wrote records.
     pub(crate) number: u64,
     /// Rises whenever a policy document may have changed.
@@ -61,10 +56,12 @@ pub(crate) struct Making<'a> {
 impl Fleet {
     /// Takes in what was written, by whomever.
     pub(crate) fn take(&mut self, records: &[Record]) {
-        let mut collections = Vec::new();
+        let (mut collections, mut offers) = (Vec::new(), Vec::new());
         for record in records {
             match Change::of(record) {
                 Ok(change @ Change::Collection(..)) => collections.push(change),
+                // What is known of a rollout follows the rollout.
+                Ok(change @ Change::Offer(..)) => offers.push(change),
                 Ok(change) => self.apply(change),
                 Err(why) => {
                     let text = format!("`{} {}`: {why}", record.kind.word(), record.name);
@@ -73,6 +70,9 @@ impl Fleet {
             }
         }
         self.take_collections(collections);
+        for offer in offers {
+            self.apply(offer);
+        }
     }
 
     /// Collections name each other: those that can be taken in are, until none can.
@@ -142,7 +142,7 @@ impl Fleet {
             }
             Change::Rollout(id, row) => {
                 match row {
-                    Some(row) => self.take_rollout(id, *row),
+                    Some(row) => self.take_course(id, *row),
                     None => drop(self.rollouts.remove(&id)),
                 }
                 self.policies += 1;
@@ -156,40 +156,46 @@ impl Fleet {
                 self.settings = Some(*settings);
                 self.policies += 1;
             }
-            Change::Seen(_, seen) => self.seen.extend(seen),
+            Change::Offer(id, client, offer) => {
+                let heard = self.seen.get(&client).map(|seen| seen.at);
+                if let (Some(rollout), Some(offer)) = (self.rollouts.get_mut(&id), offer) {
+                    rollout.take_offer(client, offer);
+                    rollout.hear(client, heard.unwrap_or_default());
+                }
+            }
+            Change::Seen(_, seen) => {
+                for (client, seen) in seen {
+                    let known = self.seen.entry(client).or_default();
+                    known.wall = known.wall.max(seen.wall);
+                    if seen.at > known.at {
+                        known.at = seen.at;
+                        self.hear(client, seen.at);
+                    }
+                }
+            }
+            Change::Process(name, row) => match row {
+                Some(row) => drop(self.processes.insert(name, row)),
+                None => drop(self.processes.remove(&name)),
+            },
             Change::Message(..) => {}
         }
     }
 
-    /// A rollout as it was written; what its clients said since then is in their own rows.
-    fn take_rollout(&mut self, id: DeploymentId, row: RolloutRow) {
-        let RolloutRow { mut rollout, at } = row;
-        let mut is_ahead = false;
-        let now = now_of(&rollout, at);
-        for (client, result) in self.results_of(&id) {
-            if result.at >= at
-                && let Some(said) = client_result(result.word)
-            {
-                let event = RolloutEvent::Reported(client, said);
-                is_ahead |= rollout.next(event, now).is_ok();
+    /// What was decided of a rollout. Of another one that had its name, nothing stays.
+    fn take_course(&mut self, id: DeploymentId, row: RolloutRow) {
+        match self.rollouts.get_mut(&id) {
+            Some(rollout) if rollout.course().is_of(&row.rollout) => {
+                rollout.take_course(row.rollout);
             }
+            _ => drop(self.rollouts.insert(id, Rollout::of(row.rollout))),
         }
-        self.rollouts.insert(id, RolloutHere { rollout, is_ahead });
     }
 
-    /// What clients said last of a deployment's runs for the machine or for users.
-    pub(crate) fn results_of(
-        &self,
-        id: &DeploymentId,
-    ) -> impl Iterator<Item = (ClientId, &ResultRow)> {
-        let id = id.as_str().to_owned();
-        self.clients.iter().flat_map(move |(client, row)| {
-            let of = id.clone();
-            row.results
-                .values()
-                .filter(move |one| *one.run.deployment == *of && !one.run.removal)
-                .map(move |one| (*client, one))
-        })
+    /// A client was heard of.
+    pub(crate) fn hear(&mut self, client: ClientId, at: Moment) {
+        for rollout in self.rollouts.values_mut() {
+            rollout.hear(client, at);
+        }
     }
 
     /// Whether a client belongs to a collection.
@@ -244,9 +250,13 @@ impl Fleet {
         }
         let mut deployment = row.deployment.clone();
         let made = Timestamp::from_second(row.made).unwrap_or_default();
-        if let Some(here) = self.rollouts.get(&deployment.id) {
-            deployment.gate = here.rollout.gate(client, |name| self.is_in(client, name), made);
-            deployment.retry_round = here.rollout.round_of(client);
+        if let Some(rollout) = self.rollouts.get(&deployment.id) {
+            deployment.gate = rollout.gate(client, |name| self.is_in(client, name), made);
+            deployment.retry_round = rollout.round_of(client);
+        } else {
+            // How far it has come is unknown, which is not everywhere.
+            let by = "how far its rollout has come cannot be read: remove it and deploy anew";
+            deployment.gate = Gate::Closed { cause: GateCause::Halted, by: by.into(), since: made };
         }
         Some(deployment)
     }
@@ -269,31 +279,15 @@ impl Fleet {
             quarantined: Vec::new(),
         }
     }
-
-    /// Something happened to a rollout. What is to be written follows; what is told is in `effects`.
-    pub(crate) fn rollout_event(
-        &mut self,
-        id: &DeploymentId,
-        event: RolloutEvent,
-        now: SiteNow,
-    ) -> Option<Result<Vec<RolloutEffect>, RolloutRefused>> {
-        let here = self.rollouts.get_mut(id)?;
-        let done = here.rollout.next(event, now);
-        if let Ok(effects) = &done {
-            here.is_ahead |= effects.contains(&RolloutEffect::Keep);
-            if effects.iter().any(|one| matches!(one, RolloutEffect::Renew(_))) {
-                self.policies += 1;
-            }
-        }
-        Some(done)
-    }
 }
 
-/// What is said again happened no later than a rollout knows of.
-fn now_of(rollout: &Rollout, wall: i64) -> SiteNow {
-    let at = rollout.next_wake().unwrap_or_default();
-    let wall = Timestamp::from_second(wall).unwrap_or_default();
-    SiteNow { at: policy::Moment(at.0.saturating_sub(1)), wall }
+/// What is to be written of a decision, and what follows then.
+pub(crate) fn written(id: &DeploymentId, decided: Decided) -> (Vec<Change>, Vec<RolloutEffect>) {
+    let Decided { course, offer, effects } = decided;
+    let offer = offer.map(|(client, offer)| Change::Offer(id.clone(), client, Some(offer)));
+    let course =
+        course.map(|rollout| Change::Rollout(id.clone(), Some(Box::new(RolloutRow { rollout }))));
+    (offer.into_iter().chain(course).collect(), effects)
 }
 
 /// What a word means to a rollout.

@@ -12,7 +12,7 @@ use axum::{
     routing::{get, post},
 };
 use deployment::{
-    CLIENT_LINE_FORMAT, ClientEnrolment, ClientId, InventoryReport, Renewal, RolloutEvent,
+    CLIENT_LINE_FORMAT, ClientEnrolment, ClientId, Gate, InventoryReport, Renewal, RolloutEvent,
     client_of_host_name,
 };
 use model::Hash;
@@ -23,8 +23,10 @@ use serde_json::json;
 
 use super::{
     Clients, Live,
+    deploy::tell,
     enrol::{Known, NoClient},
-    fleet::Making,
+    fleet::{Making, written},
+    row::SeenRow,
     wall,
 };
 use crate::{Server, SiteError};
@@ -271,10 +273,12 @@ async fn inventory(
 
 impl Clients {
     /// A client was heard of. Two machines with one identity are told apart by their starts: no machine goes back to an earlier one.
-    fn heard(&self, client: ClientId, boot: Option<u64>) {
+    pub(super) fn heard(&self, client: ClientId, boot: Option<u64>) {
+        let at = self.now().at;
         let mut live = self.live();
         let live = live.entry(client).or_default();
-        (live.seen, live.is_written, live.is_heard) = (wall(), false, false);
+        live.seen = SeenRow { wall: wall(), at };
+        (live.is_written, live.is_heard) = (false, false);
         live.refused = None;
         let Some(boot) = boot.filter(|boot| live.boots.last() != Some(boot)) else { return };
         if live.boots.contains(&boot) {
@@ -288,14 +292,14 @@ impl Clients {
     }
 
     /// Seconds until a client is to check in again: a tenth more or less, so that those who came together come apart.
-    fn next_check_in(&self, client: ClientId) -> u32 {
+    pub(super) fn next_check_in(&self, client: ClientId) -> u32 {
         let hash = Hash::of(&[client.0.as_slice(), &wall().to_le_bytes()].concat());
         let dice = u32::from_le_bytes([hash.0[0], hash.0[1], hash.0[2], hash.0[3]]);
         self.check_in - self.check_in / 10 + dice % (self.check_in / 5).max(1)
     }
 
     /// Something somebody should know of a client.
-    fn note(&self, client: ClientId, note: String) {
+    pub(super) fn note(&self, client: ClientId, note: String) {
         self.live().entry(client).or_default().note = Some(note);
     }
 
@@ -322,11 +326,25 @@ impl Clients {
 
     /// The document of a client, which learns of what is open to it from now on.
     fn offer(&self, client: ClientId) -> Result<Vec<u8>, SiteError> {
-        let document = self.fleet().document(client, &self.making());
-        for deployment in &document.deployments {
-            if deployment.gate == deployment::Gate::Open {
-                self.rollout(&deployment.id, RolloutEvent::Offered(client))?;
+        let now = self.now();
+        let (document, told) = self.write(|fleet| {
+            let document = fleet.document(client, &self.making());
+            let open = document.deployments.iter().filter(|one| one.gate == Gate::Open);
+            let (mut changes, mut told) = (Vec::new(), Vec::new());
+            for id in open.map(|one| &one.id) {
+                let decided = fleet
+                    .rollouts
+                    .get(id)
+                    .map(|rollout| rollout.decide(&RolloutEvent::Offered(client), now));
+                let Some(Ok(decided)) = decided else { continue };
+                let (more, effects) = written(id, decided);
+                changes.extend(more);
+                told.push((id.clone(), effects));
             }
+            Ok(((document, told), changes))
+        })?;
+        for (id, effects) in &told {
+            tell(id, effects);
         }
         Ok(document.write())
     }

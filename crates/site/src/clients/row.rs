@@ -4,11 +4,13 @@ use std::collections::BTreeMap;
 
 use deployment::{
     ClientId, ClientSettings, CollectionSpec, Deployment, DeploymentId, Inventory, InventoryReport,
-    Rollout, RolloutPlan,
+    Offer, RolloutCourse, RolloutPlan,
 };
+use policy::Moment;
 use running::{RunId, Word};
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 
+use super::ddi::DeviceRow;
 use crate::{Record, RecordKind};
 
 /// A client.
@@ -33,6 +35,9 @@ pub(crate) struct ClientRow {
     /// How many of its messages nobody could read.
     #[serde(default)]
     pub(crate) unreadable: u64,
+    /// It is a device that runs no agent of ours.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) device: Option<DeviceRow>,
 }
 
 /// A key of a client, and until when its certificate counts, by the site's clock.
@@ -111,14 +116,57 @@ pub(crate) struct DeploymentRow {
     pub(crate) made: i64,
 }
 
-/// A rollout, and when this was written, by the site's clock.
+/// What was decided of a rollout; what is known of its clients is in rows of their own.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub(crate) struct RolloutRow {
-    /// As it was then.
-    pub(crate) rollout: Rollout,
-    /// Then.
-    pub(crate) at: i64,
+    /// What was decided.
+    pub(crate) rollout: RolloutCourse,
+}
+
+/// When a client was heard of.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(from = "SeenRead", into = "(i64, Moment)")]
+pub(crate) struct SeenRow {
+    /// Seconds since 1970, by the clock of whoever heard: is shown.
+    pub(crate) wall: i64,
+    /// On the site's steady clock: decides.
+    pub(crate) at: Moment,
+}
+
+/// As it was written, now and earlier.
+#[derive(Deserialize)]
+#[serde(untagged)]
+enum SeenRead {
+    Both(i64, Moment),
+    Wall(i64),
+}
+
+impl From<SeenRead> for SeenRow {
+    fn from(read: SeenRead) -> Self {
+        match read {
+            SeenRead::Both(wall, at) => Self { wall, at },
+            SeenRead::Wall(wall) => Self { wall, at: Moment::default() },
+        }
+    }
+}
+
+impl From<SeenRow> for (i64, Moment) {
+    fn from(row: SeenRow) -> Self {
+        (row.wall, row.at)
+    }
+}
+
+/// A process of the site that listens to clients.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub(crate) struct ProcessRow {
+    /// Whom it heard of up to this moment, the tables know.
+    pub(crate) through: Moment,
+    /// It has ended if it says nothing until then.
+    pub(crate) until: Moment,
+    /// Since when there was always one that listened.
+    pub(crate) since: Moment,
 }
 
 /// What is kept of a token.
@@ -152,8 +200,12 @@ pub(crate) enum Change {
     Token(String, Option<TokenRow>),
     /// How clients behave, and where packages are.
     Settings(Box<ClientSettings>),
-    /// When the clients whose ids begin with this byte were heard of, in seconds since 1970.
-    Seen(u8, BTreeMap<ClientId, i64>),
+    /// What is known of a rollout on one client; gone with the rollout.
+    Offer(DeploymentId, ClientId, Option<Offer>),
+    /// When the clients whose ids begin with this byte were heard of.
+    Seen(u8, BTreeMap<ClientId, SeenRow>),
+    /// A process of the site, by its name; gone.
+    Process(String, Option<ProcessRow>),
     /// Something a client said, by its name; not kept any longer.
     Message(String, Option<Vec<u8>>),
 }
@@ -183,6 +235,10 @@ impl Change {
                 (RecordKind::Deployment, id.to_string(), row.as_ref().map(json))
             }
             Self::Rollout(id, row) => (RecordKind::Rollout, id.to_string(), row.as_ref().map(json)),
+            Self::Offer(id, client, offer) => {
+                (RecordKind::Offer, format!("{id}/{client}"), offer.as_ref().map(json))
+            }
+            Self::Process(name, row) => (RecordKind::Process, name.clone(), row.as_ref().map(json)),
             Self::Collection(name, spec) => {
                 (RecordKind::Collection, name.to_string(), spec.as_ref().map(json))
             }
@@ -214,6 +270,13 @@ impl Change {
             },
             RecordKind::Deployment => Self::Deployment(deployment()?, read_if(body)?),
             RecordKind::Rollout => Self::Rollout(deployment()?, read_if(body)?),
+            RecordKind::Offer => {
+                let (id, client) = name.split_once('/').ok_or("its name is of no client")?;
+                let id = DeploymentId::new(id).map_err(|error| error.to_string())?;
+                let client = client.parse::<ClientId>().map_err(|error| error.to_string())?;
+                Self::Offer(id, client, read_if(body)?)
+            }
+            RecordKind::Process => Self::Process(name.clone(), read_if(body)?),
             RecordKind::Collection => Self::Collection(name.as_str().into(), read_if(body)?),
             RecordKind::Token => Self::Token(name.clone(), read_if(body)?),
             RecordKind::Settings => Self::Settings(read(there()?)?),

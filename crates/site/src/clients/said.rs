@@ -1,12 +1,18 @@
 //! What clients say: messages, taken in once and in order; inventories.
 
-use deployment::{ClientId, Inventory, InventoryReport, InventoryTaken, RolloutEvent, Taken};
+use std::collections::BTreeMap;
+
+use deployment::{
+    ClientId, ClientResult, DeploymentId, Inventory, InventoryReport, InventoryTaken, RolloutEvent,
+    Taken,
+};
 use running::{Message, Parcel, Unreadable, Word};
 use serde_json::json;
 
 use super::{
     Clients,
-    fleet::client_result,
+    deploy::tell,
+    fleet::{client_result, written},
     row::{Change, ClientRow, ResultRow},
     wall,
 };
@@ -68,6 +74,17 @@ fn kept(message: &Result<Message, Unreadable>, at: i64) -> Vec<u8> {
     serde_json::to_vec(&value).unwrap_or_default()
 }
 
+/// What a client said last of each deployment.
+fn last_words(results: &[ResultRow]) -> BTreeMap<DeploymentId, ClientResult> {
+    let of_runs = results.iter().filter(|one| !one.run.removal);
+    of_runs
+        .filter_map(|one| {
+            let id = DeploymentId::new(&one.run.deployment).ok()?;
+            Some((id, client_result(one.word)?))
+        })
+        .collect()
+}
+
 impl Clients {
     /// Takes messages in, durably and once each: what was heard before is passed over. One nobody can read is kept as it came, and
     /// counts for nothing.
@@ -77,8 +94,9 @@ impl Clients {
         parcel: &Parcel,
     ) -> Result<Taken, SiteError> {
         let at = wall();
+        let now = self.now();
         let through = parcel.messages.last().map_or(0, |(sequence, _)| *sequence);
-        let news = self.write(|fleet| {
+        let told = self.write(|fleet| {
             let mut row: ClientRow = fleet.clients.get(&client).cloned().unwrap_or_default();
             let heard = row.heard(parcel.series).unwrap_or(0);
             let new: Vec<_> =
@@ -104,26 +122,28 @@ impl Clients {
             }
             row.hear(parcel.series, through.max(heard));
             changes.push(Change::Client(client, Box::new(row)));
-            Ok((results, changes))
+            // A rollout hears of it in the same transaction: whoever decides knows what everybody said, to whomever.
+            let mut told = Vec::new();
+            for (id, said) in last_words(&results) {
+                let Some(rollout) = fleet.rollouts.get(&id) else { continue };
+                let Ok(decided) = rollout.decide(&RolloutEvent::Reported(client, said), now) else {
+                    continue;
+                };
+                let (written, effects) = written(&id, decided);
+                changes.extend(written);
+                told.push((id, effects));
+            }
+            Ok((told, changes))
         })?;
         for (_, message) in &parcel.messages {
             if let Err(one) = message {
                 log("set-aside", &json!({ "client": client, "why": one.reason }));
             }
         }
-        for result in news {
-            self.rollout_hears(client, &result)?;
+        for (id, effects) in &told {
+            tell(id, effects);
         }
         Ok(Taken { through })
-    }
-
-    fn rollout_hears(&self, client: ClientId, result: &ResultRow) -> Result<(), SiteError> {
-        let id = deployment::DeploymentId::new(&result.run.deployment).ok();
-        let (Some(id), Some(said), false) = (id, client_result(result.word), result.run.removal)
-        else {
-            return Ok(());
-        };
-        self.rollout(&id, RolloutEvent::Reported(client, said)).map(drop)
     }
 
     /// Takes an inventory in, whole or as what changed. What leads from another one than is held does not count, and a whole one

@@ -193,11 +193,7 @@ impl Looking<'_> {
             return said(state_of(one.word), format!("{}{next}", one.cause), one.attempt);
         }
         let gate = self.fleet.rollouts.get(id).map(|here| {
-            here.rollout.gate(
-                client,
-                |name| self.fleet.is_in(client, name),
-                jiff::Timestamp::UNIX_EPOCH,
-            )
+            here.gate(client, |name| self.fleet.is_in(client, name), jiff::Timestamp::UNIX_EPOCH)
         });
         if let Some(Gate::Closed { by, .. }) = gate {
             return said("closed", by.to_string(), 0);
@@ -223,8 +219,8 @@ impl Looking<'_> {
         let count = |state: &str| counts.get(state).copied().unwrap_or(0);
         let here = self.fleet.rollouts.get(&deployment.id);
         let (status, waits) = here.map_or(("running", None), |here| {
-            let next = here.rollout.waits_for(clients.now().at);
-            match here.rollout.status() {
+            let next = here.waits_for(clients.now().at);
+            match here.status() {
                 RolloutStatus::Running => ("running", next),
                 RolloutStatus::Paused { by, .. } => ("paused", Some(format!("paused by {by}"))),
                 RolloutStatus::Halted { why, .. } => ("halted", Some(why.to_string())),

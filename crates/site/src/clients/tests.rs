@@ -315,7 +315,7 @@ fn another_process_on_the_same_tables_decides_by_what_was_written_last() {
     let world = World::new("TOP");
     let settings = world.folder().settings().unwrap();
     let known = (SiteCode::new("TOP").unwrap(), 0, world.server.desk().moment());
-    let other = Clients::open(&world.folder(), &settings, known).unwrap();
+    let other = Clients::open(&world.folder(), &settings, known, false).unwrap();
     let (client, _) = world.enrol("web7");
     world.deploy("one", everybody());
     // It wrote last when there was no client yet: it reads, and decides again.
@@ -370,13 +370,13 @@ fn a_restart_of_the_site_forgets_nothing() {
     world.clients().settle();
     let settings = world.folder().settings().unwrap();
     let known = (SiteCode::new("TOP").unwrap(), 0, world.server.desk().moment());
-    let again = Clients::open(&world.folder(), &settings, known).unwrap();
+    let again = Clients::open(&world.folder(), &settings, known, false).unwrap();
     assert_eq!(again.content(client), world.clients().content(client));
     assert!(again.seen().contains_key(&client));
     let fleet = again.fleet();
     let here = fleet.rollouts.values().next().unwrap();
-    assert_eq!(here.rollout.tally().succeeded, 1);
-    assert!(matches!(here.rollout.status(), deployment::RolloutStatus::Paused { .. }));
+    assert_eq!(here.tally().succeeded, 1);
+    assert!(matches!(here.status(), deployment::RolloutStatus::Paused { .. }));
 }
 
 #[test]

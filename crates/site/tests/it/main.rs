@@ -3,11 +3,13 @@
 #![expect(clippy::unwrap_used, reason = "helpers of tests are tests")]
 
 mod courier;
+mod fleet;
 mod ledger;
 mod lifecycle;
 mod openapi;
 mod process;
 mod storage;
+mod swupdate;
 mod tree;
 mod trusted;
 mod world;

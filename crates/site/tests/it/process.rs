@@ -15,14 +15,15 @@ use crate::world::{held, name, package_file};
 const DATA: &str = "PACKHORSE_TEST_SITE";
 const LINK: &str = "PACKHORSE_TEST_LINK";
 const CONTENT: &str = "PACKHORSE_TEST_CONTENT";
+pub(crate) const DDI: &str = "PACKHORSE_TEST_DDI";
 
 /// Not a test of its own: what the process below runs.
 #[test]
 fn serves_if_asked_to() {
     if let Some(data) = std::env::var_os(DATA) {
         let address = |name| std::env::var(name).ok().map(|text: String| text.parse().unwrap());
-        let (link, content) = (address(LINK), address(CONTENT));
-        let listen = site::Listen { api: "127.0.0.1:0".parse().unwrap(), link, content };
+        let (link, content, ddi) = (address(LINK), address(CONTENT), address(DDI));
+        let listen = site::Listen { api: "127.0.0.1:0".parse().unwrap(), link, content, ddi };
         site::serve(Folder::new(Path::new(&data)), listen).unwrap();
     }
 }
@@ -39,7 +40,11 @@ impl Process {
         Self::start_in(folder, link, &[])
     }
 
-    fn start_in(folder: &Folder, link: Option<SocketAddr>, environment: &[(&str, &str)]) -> Self {
+    pub(crate) fn start_in(
+        folder: &Folder,
+        link: Option<SocketAddr>,
+        environment: &[(&str, &str)],
+    ) -> Self {
         let _ = std::fs::remove_file(folder.address());
         let log = folder.path().with_extension("log");
         let log = std::fs::OpenOptions::new().create(true).append(true).open(log).unwrap();
@@ -77,13 +82,25 @@ pub(crate) fn wait<T>(what: &str, ask: impl FnMut() -> Option<T>) -> T {
     wait_or(|| what.to_owned(), ask)
 }
 
-fn wait_or<T>(what: impl Fn() -> String, mut ask: impl FnMut() -> Option<T>) -> T {
+fn wait_or<T>(what: impl Fn() -> String, ask: impl FnMut() -> Option<T>) -> T {
+    wait_until(Duration::from_mins(1), what, ask)
+}
+
+pub(crate) fn wait_for<T>(patience: Duration, what: &str, ask: impl FnMut() -> Option<T>) -> T {
+    wait_until(patience, || what.to_owned(), ask)
+}
+
+fn wait_until<T>(
+    patience: Duration,
+    what: impl Fn() -> String,
+    mut ask: impl FnMut() -> Option<T>,
+) -> T {
     let began = Instant::now();
     loop {
         if let Some(answer) = ask() {
             return answer;
         }
-        assert!(began.elapsed() < Duration::from_mins(1), "{}", what());
+        assert!(began.elapsed() < patience, "{}", what());
         std::thread::park_timeout(Duration::from_millis(2));
     }
 }
@@ -165,7 +182,8 @@ fn two_processes_on_one_database_are_one_site() {
     let mut one = start();
     let mut other = start();
     one.1.add_point("a", &busy.to_string_lossy()).unwrap();
-    assert_eq!(other.1.status().unwrap().points.len(), 1, "what one was told, the other knows");
+    let knows = || (other.1.status().unwrap().points.len() == 1).then_some(());
+    wait("what one was told, the other knows", knows);
     for round in 1..=2_u32 {
         let version = round.to_string();
         let file = package_file(home.path(), "redis", &version);
@@ -211,7 +229,7 @@ fn sigterm_ends_it_and_a_second_one_beside_it_is_refused() {
     let asked = client(&folder);
     let busy = site::serve(
         folder.clone(),
-        site::Listen { api: "127.0.0.1:0".parse().unwrap(), link: None, content: None },
+        site::Listen { api: "127.0.0.1:0".parse().unwrap(), link: None, content: None, ddi: None },
     );
     assert!(matches!(busy, Err(site::SiteError::InUse { .. })), "{busy:?}");
     let id = rustix::process::Pid::from_child(&process.0);
