@@ -2,7 +2,7 @@
 
 use std::{
     fs, io,
-    os::unix::fs::{MetadataExt as _, PermissionsExt as _, lchown},
+    os::unix::fs::{FileTypeExt as _, MetadataExt as _, PermissionsExt as _, lchown},
     path::Path,
 };
 
@@ -12,7 +12,7 @@ pub(crate) const PRIVATE: u32 = 0o077;
 pub(crate) const OURS_TO_WRITE: u32 = 0o022;
 
 /// Takes from others what they are not to have of a folder and of what lies in it, down to `depth` folders below. What was taken is
-/// told. Links are left alone: what they lead to is somebody's own.
+/// told. Links are left alone: what they lead to is somebody's own; so are sockets.
 pub(crate) fn tighten(path: &Path, others: u32, depth: u32) -> io::Result<Vec<String>> {
     let mut told = Vec::new();
     let data = match fs::symlink_metadata(path) {
@@ -20,7 +20,8 @@ pub(crate) fn tighten(path: &Path, others: u32, depth: u32) -> io::Result<Vec<St
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(told),
         Err(error) => return Err(error),
     };
-    if data.is_symlink() {
+    // A socket an agent left behind is made anew; until then nobody listens.
+    if data.is_symlink() || data.file_type().is_socket() {
         return Ok(told);
     }
     let (own, group) = (rustix::process::geteuid().as_raw(), rustix::process::getegid().as_raw());

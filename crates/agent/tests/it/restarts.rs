@@ -28,7 +28,12 @@ fn started(machine: &Machine, number: u8, more: &[&str]) -> Child {
 fn cut(machine: &Machine, start: Child) {
     Running(start).kill();
     let word = machine.state().display().to_string();
-    machine.until("the machine to be off", |_| processes(&word) == 0);
+    // A process that ends has no name any more before its locks are free.
+    let is_free = || {
+        let folder = std::fs::File::open(machine.state()).unwrap();
+        rustix::fs::flock(folder, rustix::fs::FlockOperation::NonBlockingLockExclusive).is_ok()
+    };
+    machine.until("the machine to be off", |_| processes(&word) == 0 && is_free());
 }
 
 /// The next start does what there is to do.
