@@ -1,6 +1,9 @@
 //! Changes as a few statements.
 
-use std::collections::{BTreeMap, HashMap};
+use std::{
+    collections::{BTreeMap, BTreeSet, HashMap},
+    fmt::Write as _,
+};
 
 use policy::{JobKind, JobRow, Key};
 use postgres::{Client, Statement, types::ToSql};
@@ -48,6 +51,28 @@ impl Session {
 
     pub(super) fn is_closed(&self) -> bool {
         self.client.is_closed()
+    }
+}
+
+/// Which rows transactions wrote.
+#[derive(Default, serde::Deserialize, serde::Serialize)]
+#[serde(default)]
+pub(super) struct Keys {
+    pub(super) site: bool,
+    pub(super) packages: BTreeSet<i64>,
+    pub(super) places: BTreeSet<i64>,
+    /// Places and packages.
+    pub(super) copies: BTreeSet<(i64, i64)>,
+    pub(super) facts: BTreeSet<String>,
+}
+
+impl Keys {
+    pub(super) fn append(&mut self, mut other: Self) {
+        self.site |= other.site;
+        self.packages.append(&mut other.packages);
+        self.places.append(&mut other.places);
+        self.copies.append(&mut other.copies);
+        self.facts.append(&mut other.facts);
     }
 }
 
@@ -120,33 +145,23 @@ impl Batch {
         Ok(())
     }
 
-    /// Notes in the log what this writes, for processes that know everything before; a line for the transaction itself in any case.
-    pub(super) fn note(
-        &self,
-        session: &mut Session,
-        generation: i64,
-    ) -> Result<(), postgres::Error> {
-        let own =
-            std::iter::once((0_i64, 0, 0, "")).chain(self.site.keys().map(|()| (1, 0, 0, "")));
-        let packages = self.packages.keys().map(|id| (2, 0, *id, ""));
-        let places = self.places.keys().map(|id| (3, *id, 0, ""));
-        let copies = self.copies.keys().map(|(place, package)| (4, *place, *package, ""));
-        let facts = self.facts.keys().map(|name| (5, 0, 0, name.as_str()));
-        let all = own.chain(packages).chain(places).chain(copies).chain(facts);
-        let (mut sorts, mut first, mut second, mut names) = (vec![], vec![], vec![], vec![]);
-        for (sort, place, package, name) in all {
-            sorts.push(sort);
-            first.push(place);
-            second.push(package);
-            names.push(name);
-        }
-        let sql = "INSERT INTO change SELECT $1, * FROM unnest($2::BIGINT[], $3::BIGINT[], $4::BIGINT[], $5::TEXT[])";
-        session.run(sql, &[&generation, &sorts, &first, &second, &names])?;
+    /// The statement that notes what this writes, for processes that know everything before. It has no parameters, so that it goes
+    /// with the end of the transaction and costs no round trip.
+    pub(super) fn note(&self, generation: i64) -> Result<String, serde_json::Error> {
+        let keys = Keys {
+            site: !self.site.is_empty(),
+            packages: self.packages.keys().copied().collect(),
+            places: self.places.keys().copied().collect(),
+            copies: self.copies.keys().copied().collect(),
+            facts: self.facts.keys().cloned().collect(),
+        };
+        let keys = serde_json::to_string(&keys)?.replace('\'', "''");
+        let mut sql = format!("INSERT INTO change VALUES ({generation}, '{keys}')");
         if generation % TRIM == 0 {
-            session
-                .run("DELETE FROM change WHERE generation <= $1", &[&(generation - REMEMBERED)])?;
+            let kept = generation - REMEMBERED;
+            let _ = write!(sql, "; DELETE FROM change WHERE generation <= {kept}");
         }
-        Ok(())
+        Ok(sql)
     }
 
     fn write_copies(&self, session: &mut Session) -> Result<(), postgres::Error> {
