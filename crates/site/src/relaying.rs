@@ -33,6 +33,8 @@ use crate::{
 const TICK: Duration = Duration::from_secs(5);
 /// A point that cannot be written is tried again after this.
 const PAUSE: Duration = Duration::from_mins(1);
+/// How often all of it is read, whatever is known: what was damaged since is mended then.
+const LOOK: Duration = Duration::from_hours(1);
 /// The most that is read of a timestamp, in bytes.
 const MOST_TIMESTAMP: u64 = 1 << 20;
 
@@ -42,6 +44,8 @@ pub(crate) struct Relaying {
     /// One pull at a time.
     pull: Mutex<()>,
     due: AtomicBool,
+    /// What is known is not believed any more.
+    doubt: AtomicBool,
     known: Mutex<Known>,
 }
 
@@ -53,6 +57,8 @@ struct Known {
     here: Option<Hash>,
     /// What those of points are, or when they are tried again.
     points: BTreeMap<PlaceId, Result<Hash, Instant>>,
+    /// When all of it was read last.
+    looked: Option<Instant>,
     /// Files the parent has taken.
     sent: BTreeSet<Hash>,
     /// What the folder looked like when roles that wait were looked for.
@@ -61,6 +67,8 @@ struct Known {
     waiting: Vec<String>,
     /// Until when all of it is good.
     until: Option<String>,
+    /// What is wrong with the own store's metadata.
+    own_trouble: Option<String>,
     /// What does not work.
     trouble: Option<String>,
 }
@@ -168,6 +176,13 @@ impl Server {
         }
     }
 
+    /// All metadata is looked at again: what is damaged or missing, here or at points, is mended.
+    pub(crate) fn doubt_trust(&self) {
+        self.relaying.doubt.store(true, Ordering::Relaxed);
+        self.relaying.due.store(true, Ordering::Relaxed);
+        self.changed.notify_all();
+    }
+
     pub(crate) fn trust_status(&self) -> Option<TrustStatus> {
         let Known { waiting, until, trouble, .. } = self.known().clone();
         let has = until.is_some() || trouble.is_some() || !waiting.is_empty();
@@ -184,6 +199,7 @@ impl Server {
         while !self.is_stopping() {
             let trouble = self.relay_once().err().map(|error| model::with_causes(&error));
             let mut known = self.known();
+            let trouble = trouble.or_else(|| known.own_trouble.clone());
             if let Some(why) = trouble.as_ref().filter(|_| known.trouble != trouble) {
                 log("trust-waits", &json!({ "why": why }));
             }
@@ -198,18 +214,30 @@ impl Server {
 
     fn relay_once(self: &Arc<Self>) -> Result<(), SiteError> {
         let Some(root) = self.root()? else { return Ok(()) };
-        let (above, before) = {
-            let known = self.known();
-            (known.above, known.here)
+        let doubts = self.relaying.doubt.swap(false, Ordering::Relaxed);
+        let (above, before, doubts) = {
+            let mut known = self.known();
+            let doubts = doubts || known.looked.is_none_or(|looked| looked.elapsed() > LOOK);
+            if doubts {
+                known.looked = Some(Instant::now());
+                known.points.clear();
+            }
+            (known.above, known.here, doubts)
         };
         let mut trouble = None;
-        if above.is_some() && above != self.trust_word() {
+        if above.is_some() && (doubts || above != self.trust_word()) {
             trouble = self.pull(&root).err();
+            if doubts && trouble.is_some() {
+                self.relaying.doubt.store(true, Ordering::Relaxed);
+            }
         }
         let here = self.trust_word();
+        if here.is_some() && (doubts || here != before) {
+            let why = self.look_at_own(&root).err().map(|error| model::with_causes(&error));
+            self.known().own_trouble = why;
+        }
         if here != before {
             self.known().here = here;
-            self.look_at_own(&root)?;
             self.children().wake_all();
             // What waited for a signature may have it.
             self.event(Event::RetryNow(RetryScope::Place(PlaceId::OWN)))?;

@@ -185,3 +185,42 @@ fn another_repository_is_no_successor() {
     wait("and says so", || leaf.client().status().ok()?.trust?.why);
     assert!(is_there(&office, "redis", "1"));
 }
+
+#[test]
+fn damaged_metadata_is_mended_when_somebody_looks() {
+    let temp = tempfile::tempdir().unwrap();
+    let home = temp.path();
+    let mut top = Member::new(home, "TOP");
+    begin(&top.folder, b"top");
+    top.start();
+    let mut leaf = top.child(home, "LEAF", AddressSettings::default());
+    let office = home.join("office");
+    leaf.start().add_point("office", &office.to_string_lossy()).unwrap();
+    publish(&top, &package_file(home, "redis", "1", 1_000), "targets", &[OWNER, ONLINE]);
+    assign(&top.client(), "redis", "LEAF/office");
+    wait("what is signed is there", || is_there(&office, "redis", "1").then_some(()));
+    let own = leaf.folder.store();
+    let timestamp = std::fs::read(own.join("trust/timestamp.json")).unwrap();
+    let files = std::fs::read_dir(own.join("trust")).unwrap().flatten();
+    let snapshot = files.map(|file| file.file_name().into_string().unwrap());
+    let snapshot = snapshot.filter(|name| name.ends_with("snapshot.json")).max().unwrap();
+    let snapshot = format!("trust/{snapshot}");
+    let right = std::fs::read(own.join(&snapshot)).unwrap();
+
+    // The point loses what switches it; here a bit rots, and at the point another file grows.
+    std::fs::remove_file(office.join("trust/timestamp.json")).unwrap();
+    let mut rotten = right.clone();
+    rotten[10] ^= 1;
+    std::fs::write(own.join(&snapshot), &rotten).unwrap();
+    rotten.extend_from_slice(&right);
+    std::fs::write(office.join(&snapshot), &rotten).unwrap();
+    leaf.client().verify().unwrap();
+    let is_right = |file: &Path, what: &[u8]| std::fs::read(file).is_ok_and(|read| read == what);
+    wait("all of it is right again", || {
+        let right = is_right(&own.join(&snapshot), &right)
+            && is_right(&office.join(&snapshot), &right)
+            && is_right(&office.join("trust/timestamp.json"), &timestamp);
+        right.then_some(())
+    });
+    assert_eq!(signer(&top.folder, &office, "redis").unwrap(), "targets");
+}
