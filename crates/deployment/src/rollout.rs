@@ -346,8 +346,14 @@ impl Rollout {
             RolloutEvent::Timer { others_silent } => {
                 course.judge_silence(tally, *others_silent, now, effects);
             }
-            RolloutEvent::Pause(by) => course.pause(by, now, effects)?,
-            RolloutEvent::Stop(by) => course.stop(by, now, effects)?,
+            RolloutEvent::Pause(by) => {
+                let status = RolloutStatus::Paused { by: by.clone(), since: now.wall };
+                course.hold(status, effects)?;
+            }
+            RolloutEvent::Stop(by) => {
+                let status = RolloutStatus::Stopped { by: by.clone(), since: now.wall };
+                course.hold(status, effects)?;
+            }
             RolloutEvent::Resume => {
                 course.resume(now.at, effects)?;
                 tally = self.tally_by(&course);

@@ -156,26 +156,14 @@ impl RolloutCourse {
         }
     }
 
-    pub(super) fn pause(
+    /// Nothing starts any more, for a while or for good.
+    pub(super) fn hold(
         &mut self,
-        by: &str,
-        now: SiteNow,
+        status: RolloutStatus,
         effects: &mut Vec<RolloutEffect>,
     ) -> Result<(), RolloutRefused> {
         self.going()?;
-        self.status = RolloutStatus::Paused { by: by.into(), since: now.wall };
-        changed(effects);
-        Ok(())
-    }
-
-    pub(super) fn stop(
-        &mut self,
-        by: &str,
-        now: SiteNow,
-        effects: &mut Vec<RolloutEffect>,
-    ) -> Result<(), RolloutRefused> {
-        self.going()?;
-        self.status = RolloutStatus::Stopped { by: by.into(), since: now.wall };
+        self.status = status;
         changed(effects);
         Ok(())
     }

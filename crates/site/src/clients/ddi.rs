@@ -354,13 +354,26 @@ async fn feedback(
     })?;
     let (word, is_last) = said.status.word()?;
     let cause = said.status.details.join("; ");
+    take(server, client, number, Some((word, cause)), is_last).await
+}
+
+/// Takes what a device says of what it carries out, its last word or not.
+async fn take(
+    server: App,
+    client: ClientId,
+    number: u32,
+    said: Option<(Word, String)>,
+    is_last: bool,
+) -> Result<StatusCode, Refusal> {
     let taken = blocking(move || {
         let Some((_, deployment)) =
             active(&server.clients().fleet(), client).filter(|(active, _)| *active == number)
         else {
             return Ok(false);
         };
-        server.clients().take_word(client, &deployment, word, &cause)?;
+        if let Some((word, cause)) = said {
+            server.clients().take_word(client, &deployment, word, &cause)?;
+        }
         if is_last {
             server.clients().change_device(client, |device| device.active = None)?;
         }
@@ -399,20 +412,8 @@ async fn cancelled(
     }
     let is_stopped =
         said.status.execution != "rejected" && said.status.result.finished != "failure";
-    let cause = said.status.details.join("; ");
-    let taken = blocking(move || {
-        let Some((_, deployment)) =
-            active(&server.clients().fleet(), client).filter(|(active, _)| *active == number)
-        else {
-            return Ok(false);
-        };
-        if is_stopped {
-            server.clients().take_word(client, &deployment, Word::Withdrawn, &cause)?;
-        }
-        server.clients().change_device(client, |device| device.active = None)?;
-        Ok(true)
-    });
-    if taken.await? { Ok(StatusCode::OK) } else { Err(gone()) }
+    let said = is_stopped.then(|| (Word::Withdrawn, said.status.details.join("; ")));
+    take(server, client, number, said, true).await
 }
 
 /// A file of a package, whole or in part.
