@@ -28,7 +28,8 @@ impl Process {
         let path = all.join(format!("{:016x}", u64::from_be_bytes(bytes)));
         let write = || -> std::io::Result<File> {
             let mut file = OpenOptions::new().create_new(true).write(true).open(&path)?;
-            rustix::fs::flock(&file, FlockOperation::NonBlockingLockExclusive)?;
+            // Whoever looks whether its process lives holds it for a moment: waited for.
+            rustix::fs::flock(&file, FlockOperation::LockExclusive)?;
             file.write_all(address.as_bytes())?;
             Ok(file)
         };
@@ -65,5 +66,31 @@ fn living(path: &std::path::Path) -> Option<String> {
 impl Drop for Process {
     fn drop(&mut self) {
         let _ = std::fs::remove_file(&self.path);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::atomic::{AtomicBool, Ordering};
+
+    use super::*;
+
+    #[test]
+    fn those_that_look_who_is_there_are_in_nobody_s_way() {
+        let place = tempfile::tempdir().unwrap();
+        let folder = Folder::new(place.path());
+        let is_over = AtomicBool::new(false);
+        std::thread::scope(|scope| {
+            scope.spawn(|| {
+                while !is_over.load(Ordering::Relaxed) {
+                    Process::addresses(&folder);
+                }
+            });
+            let all: Result<Vec<_>, _> =
+                (0..500).map(|_| Process::register(&folder, "127.0.0.1:1")).collect();
+            is_over.store(true, Ordering::Relaxed);
+            assert_eq!(all.unwrap().len(), 500);
+        });
+        assert!(Process::addresses(&folder).is_empty());
     }
 }

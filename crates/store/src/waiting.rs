@@ -3,6 +3,7 @@
 
 use std::{
     fs::{self, File},
+    io::ErrorKind,
     path::{Path, PathBuf},
 };
 
@@ -36,11 +37,19 @@ impl Waiting {
     /// A folder of our own in `folder`.
     pub(crate) fn own(folder: &Path) -> Result<Self, PointError> {
         let cannot = |source| PointError::File { doing: "making", path: folder.to_owned(), source };
-        let own = tempfile::Builder::new().prefix(OWN).tempdir_in(folder).map_err(cannot)?;
-        let lock = open(own.path())?;
-        // Where nothing can be locked nobody sweeps either.
-        let _ = lock.try_lock();
-        Ok(Self { folder: own.path().to_owned(), _lock: lock, own: Some(own) })
+        loop {
+            let own = tempfile::Builder::new().prefix(OWN).tempdir_in(folder).map_err(cannot)?;
+            let lock = match File::open(own.path()) {
+                Err(error) if error.kind() == ErrorKind::NotFound => continue,
+                opened => opened.map_err(cannot)?,
+            };
+            // Where nothing can be locked nobody sweeps either.
+            let _ = lock.lock();
+            // Somebody who sweeps may have been quicker.
+            if own.path().exists() {
+                return Ok(Self { folder: own.path().to_owned(), _lock: lock, own: Some(own) });
+            }
+        }
     }
 
     /// Where it is.
@@ -67,7 +76,12 @@ fn sweep(folder: &Path) {
     let Ok(entries) = fs::read_dir(folder) else { return };
     for entry in entries.flatten() {
         let is_own = entry.file_name().to_str().is_some_and(|name| name.starts_with(OWN));
-        if is_own && File::open(entry.path()).is_ok_and(|left| left.try_lock().is_ok()) {
+        if !is_own {
+            continue;
+        }
+        // Held until it is gone, so that whoever has just made it sees that it is.
+        let left = File::open(entry.path()).ok().filter(|left| left.try_lock().is_ok());
+        if left.is_some() {
             // Whatever cannot be deleted is tried again the next time.
             let _ = fs::remove_dir_all(entry.path());
         }
@@ -76,6 +90,8 @@ fn sweep(folder: &Path) {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::atomic::{AtomicBool, Ordering};
+
     use super::*;
 
     #[test]
@@ -95,5 +111,21 @@ mod tests {
         let was = second.folder().to_owned();
         drop(second);
         assert!(!was.exists());
+    }
+
+    #[test]
+    fn whoever_sweeps_takes_nobody_s_folder() {
+        let place = tempfile::tempdir().unwrap();
+        let is_over = AtomicBool::new(false);
+        std::thread::scope(|scope| {
+            scope.spawn(|| {
+                while !is_over.load(Ordering::Relaxed) {
+                    sweep(place.path());
+                }
+            });
+            let all: Result<Vec<_>, _> = (0..500).map(|_| Waiting::own(place.path())).collect();
+            is_over.store(true, Ordering::Relaxed);
+            assert!(all.unwrap().iter().all(|own| own.folder().exists()));
+        });
     }
 }
