@@ -11,7 +11,9 @@ use std::{
     process::ExitCode,
 };
 
-use ::site::{AddressSettings, Client, Folder, Listen, SiteError, Status, Token, Trip, Way};
+use ::site::{
+    AddressSettings, Client, Folder, Listen, SiteError, SiteSettings, Status, Token, Trip, Way,
+};
 use ::store::PublishError;
 use model::PackageName;
 use operate::Exit;
@@ -43,24 +45,51 @@ pub(crate) struct Args {
 
 #[derive(clap::Subcommand)]
 enum Command {
-    /// Make a folder a site.
-    #[command(after_help = "Example:\n  packhorse site init TOP --data /srv/site")]
+    /// Make a folder a site, or another machine's part of one.
+    #[command(after_help = "Examples:\n  packhorse site init TOP --data /srv/site\n  \
+packhorse site init TOP --database 'postgres://site@db/top?sslrootcert=/etc/ssl/db.pem' --store s3://packages/top --key-file /etc/packhorse/top.key\n  \
+packhorse site init --join --database 'postgres://site@db/top?sslrootcert=/etc/ssl/db.pem' --key-file /etc/packhorse/top.key\n\n\
+A bucket's endpoint and keys are in the environment, of this command and of `site serve`: AWS_ENDPOINT, AWS_REGION, AWS_ACCESS_KEY_ID, \
+AWS_SECRET_ACCESS_KEY.")]
     Init {
         /// Its code: 1 to 32 upper-case letters, digits and hyphens.
-        code: String,
+        #[arg(required_unless_present = "join")]
+        code: Option<String>,
+        /// This machine takes part in the site whose tables are in `--database`.
+        #[arg(long, requires = "database", conflicts_with = "code")]
+        join: bool,
         /// An empty PostgreSQL database, such as `postgres://site@/top?host=/run/postgresql`; without it, a file in the
         /// site's folder.
         #[arg(long, value_name = "URL")]
         database: Option<String>,
+        /// An empty folder of a bucket for the site's own copies, such as `s3://packages/top`; without it, `store` in the site's
+        /// folder.
+        #[arg(long, value_name = "URL")]
+        store: Option<String>,
+        /// Where this machine keeps what it uses of the bucket; without it, `cache` in the site's folder.
+        #[arg(long, value_name = "DIR")]
+        cache: Option<PathBuf>,
+        /// How much that may be while it is not used, such as `500M` or `20G` [default: 10 GiB].
+        #[arg(long, value_name = "BYTES", value_parser = bytes)]
+        cache_size: Option<u64>,
+        /// Seal the site's keys in the tables with the key in this file, made if it is not there. All machines of the site
+        /// need it, and whoever restores a backup.
+        #[arg(long, value_name = "FILE")]
+        key_file: Option<PathBuf>,
     },
     /// Take the tables to the newest schema, or into another database; the site must not run.
     #[command(
-        after_help = "Example:\n  packhorse site migrate --to 'postgres://site@/top?host=/run/postgresql'"
+        after_help = "Examples:\n  packhorse site migrate --to 'postgres://site@/top?host=/run/postgresql'\n  \
+packhorse site migrate --store s3://packages/top\n\nExit codes: 0 done, 1 failed, 4 it belongs to another site, 6 the site runs, 8 something was \
+damaged and stayed behind"
     )]
     Migrate {
         /// An empty PostgreSQL database, or `sqlite` for a file in the site's folder.
         #[arg(long, value_name = "URL")]
         to: Option<String>,
+        /// Take the site's own copies into an empty folder of a bucket, or with `folder` into the site's folder.
+        #[arg(long, value_name = "URL", conflicts_with = "to")]
+        store: Option<String>,
     },
     /// Run it, until SIGTERM. On PostgreSQL, several processes may.
     #[command(
@@ -410,7 +439,17 @@ fn answer(args: &Args) -> Result<Answer, Failure> {
     let folder = Folder::new(&args.data);
     let client = || Client::local(&folder);
     Ok(match &args.command {
-        Command::Migrate { to } => {
+        Command::Migrate { store: Some(store), .. } => {
+            let moved = ::site::move_store(&folder, store)?;
+            let ::site::Moved { objects, bytes, already, left } = &moved;
+            let left: String = left.iter().map(|line| format!("  left behind: {line}\n")).collect();
+            let text = format!(
+                "the own copies are elsewhere now: {objects} objects of {bytes} bytes, {already} were there\n{left}"
+            );
+            let exit = if left.is_empty() { Exit::Done } else { Exit::Leftovers };
+            Answer { exit, json: json!(moved), text }
+        }
+        Command::Migrate { to, store: None } => {
             ::site::migrate(&folder, to.as_deref())?;
             done(match to {
                 None => "the tables have the newest schema\n".to_owned(),
@@ -420,8 +459,22 @@ fn answer(args: &Args) -> Result<Answer, Failure> {
                 Some(_) => "the tables are in the other database now\n".to_owned(),
             })
         }
-        Command::Init { code, database } => {
-            ::site::init(&folder, code, database.as_deref())?;
+        Command::Init { code, database, store, cache, cache_size, key_file, .. } => {
+            let said = SiteSettings {
+                database: database.clone(),
+                store: store.clone(),
+                cache: cache.clone(),
+                cache_size: *cache_size,
+                key_file: key_file.clone(),
+                ..SiteSettings::default()
+            };
+            let code = match code {
+                Some(code) => {
+                    ::site::init_with(&folder, code, said)?;
+                    code.clone()
+                }
+                None => ::site::join(&folder, said)?.to_string(),
+            };
             done(format!("{}: site {code}\n", args.data.display()))
         }
         Command::Serve { listen, link, content, ddi } => {
@@ -689,7 +742,6 @@ fn signed(
     let signing = Some(std::sync::Arc::new(signing));
     let options =
         ::store::PublishOptions { replace, signing, ..::store::PublishOptions::default() };
-    let store =
-        ::store::Point::open(&folder.store().to_string_lossy(), []).map_err(SiteError::from)?;
+    let store = folder.own_store()?;
     Ok(Some(::store::publish(&store, package, &options, &mut |_, _, _| {})?))
 }

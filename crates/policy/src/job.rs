@@ -79,6 +79,8 @@ pub enum Cause {
     Denied,
     /// Nobody signed it who may.
     Unsigned,
+    /// The site's own store did not answer, or refused, or what this machine keeps of it has no room.
+    OwnStore,
 }
 
 impl Cause {
@@ -100,6 +102,7 @@ impl fmt::Display for Cause {
             Self::InUse => f.write_str("a file there is in use"),
             Self::Denied => f.write_str("no rights there"),
             Self::Unsigned => f.write_str("nobody signed it who may"),
+            Self::OwnStore => f.write_str("the site's own store does not answer, or refuses"),
         }
     }
 }

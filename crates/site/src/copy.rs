@@ -8,6 +8,8 @@ use policy::{Cause, Fence, Observed, Switch, VersionNumber, switch};
 use serde::{Deserialize, Serialize};
 use store::{Point, PointError};
 
+use crate::master::Master;
+
 /// What a site notes at a point beside a package: who was there last, and what for.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Marker {
@@ -57,6 +59,7 @@ fn cause(error: &PointError) -> Cause {
         source = next.source();
     }
     match error {
+        error if error.is_denied() => Cause::Denied,
         PointError::Damaged { .. } | PointError::Index { .. } => Cause::ContentDamaged,
         PointError::InUse { .. } => Cause::InUse,
         _ => Cause::Unreachable,
@@ -118,7 +121,8 @@ pub(crate) fn look_while(
     Ok(Some(Observed::Holds(number)))
 }
 
-fn is_whole(point: &Point, object: &Object) -> Result<bool, PointError> {
+/// Whether a point has an object, every byte of it hashed.
+pub(crate) fn is_whole(point: &Point, object: &Object) -> Result<bool, PointError> {
     let mut hasher = Hasher::new();
     let read = point.read_from(object, 0, &mut |piece| {
         hasher.update(piece);
@@ -131,18 +135,17 @@ fn is_whole(point: &Point, object: &Object) -> Result<bool, PointError> {
     }
 }
 
-/// Makes a point hold a release of `from`, which is a folder: objects first, each read back, then the record, then
+/// Makes a point hold a release of the own copies: objects first, each read back, then the record, then
 /// the index in one switch. What readers saw before stays until then.
 pub(crate) fn complete(
-    from: &Point,
+    from: &Master,
     to: &Point,
     name: &PackageName,
     (number, identity): (VersionNumber, Hash),
     fence: Fence,
     go_on: GoOn<'_>,
 ) -> Result<(), Stopped> {
-    let index =
-        store::releases(from, name).map_err(|error| Stopped::Source(with_causes(&error)))?;
+    let index = store::releases(from.point(), name).map_err(source)?;
     let release = index
         .and_then(|index| index.releases.into_iter().find(|release| release.identity == identity));
     let Some(release) = release else {
@@ -160,9 +163,9 @@ pub(crate) fn complete(
             }
             continue;
         }
-        let file = sound_file(from, &object)?;
+        let file = from.sound(&object).map_err(source)?;
         let mut cancelled = false;
-        to.write_object(&object, &file, &mut |bytes| cancelled |= !go_on(bytes))?;
+        to.write_object(&object, file.path(), &mut |bytes| cancelled |= !go_on(bytes))?;
         if cancelled {
             return Err(Stopped::Cancelled);
         }
@@ -190,7 +193,7 @@ pub(crate) fn complete(
 }
 
 /// Notes the fence at the point, or stops because a later one was there.
-fn enter(to: &Point, name: &PackageName, fence: Fence) -> Result<Marker, Stopped> {
+pub(crate) fn enter(to: &Point, name: &PackageName, fence: Fence) -> Result<Marker, Stopped> {
     let noted = marker(to, name)?;
     if noted.fence > fence {
         return Err(Stopped::Cancelled);
@@ -200,18 +203,33 @@ fn enter(to: &Point, name: &PackageName, fence: Fence) -> Result<Marker, Stopped
     Ok(noted)
 }
 
-/// An object's file in the site's own store, hashed.
-fn sound_file(from: &Point, object: &Object) -> Result<std::path::PathBuf, Stopped> {
-    let path = object.path();
-    let Some(folder) = from.as_folder() else {
-        return Err(Stopped::Source("the store is no folder".to_owned()));
-    };
-    let file = folder.join(&path);
-    match hash_of(&file) {
-        Ok(hash) if hash == object.hash => Ok(file),
-        Ok(_) => Err(Stopped::Source(format!("`{path}` in the site's own store is damaged"))),
-        Err(error) => Err(Stopped::Source(format!("`{path}` in the site's own store: {error}"))),
+/// What the own store cannot give. Only what it said of itself counts: unknown is not damaged.
+fn source(error: PointError) -> Stopped {
+    let why = format!("the site's own store: {}", with_causes(&error));
+    if error.is_of_content() { Stopped::Source(why) } else { own_store(&error) }
+}
+
+/// What an attempt at the own store came to: it is not the parent that is silent, nor a point that refuses.
+pub(crate) fn at_own(stopped: Stopped) -> Stopped {
+    match stopped {
+        Stopped::Failed(cause, why) => {
+            let is_silent = matches!(cause, Cause::Unreachable | Cause::Denied);
+            let cause = if is_silent { Cause::OwnStore } else { cause };
+            Stopped::Failed(cause, format!("the site's own store: {why}"))
+        }
+        other => other,
     }
+}
+
+/// The same for an answer of it.
+pub(crate) fn of_own(error: PointError) -> Stopped {
+    at_own(error.into())
+}
+
+/// The own store is silent, or what is kept of it here has no room.
+pub(crate) fn own_store(error: &PointError) -> Stopped {
+    let why = with_causes(error);
+    Stopped::Failed(Cause::OwnStore, format!("the site's own store: {why}"))
 }
 
 pub(crate) fn hash_of(path: &Path) -> std::io::Result<Hash> {

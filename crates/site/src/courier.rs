@@ -6,7 +6,7 @@ use std::{
     collections::BTreeSet,
     fs::File,
     io::{Read as _, Write as _},
-    path::{Path, PathBuf},
+    path::Path,
     sync::Arc,
 };
 
@@ -14,6 +14,7 @@ use content::{Index, Object};
 use model::{Hash, Hasher, PackageName};
 use policy::{CourierSet, Event, Exchange, PlaceId, PlaceKind, RetryScope, SiteCode};
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
+use store::PointError;
 
 use crate::{
     Server, SiteError,
@@ -21,6 +22,7 @@ use crate::{
     copy::hash_of,
     enrol::Enrolment,
     folder::write_durably,
+    shared,
 };
 
 /// The format of words on a medium.
@@ -212,9 +214,23 @@ impl Server {
         Ok(trips)
     }
 
-    /// What was last heard of what a child has.
-    fn courier_notes(&self, child: &SiteCode, what: &str) -> PathBuf {
-        self.folder().path().join("courier").join(format!("{child}.{what}"))
+    /// What was last heard of a child by courier: beside the tables, or, for all machines, in the bucket.
+    fn courier_note(&self, child: &SiteCode, what: &str) -> Result<Option<Vec<u8>>, SiteError> {
+        let path = format!("courier/{child}.{what}");
+        if self.master().is_bucket() {
+            return Ok(self.store().read_limited(&path, LONGEST)?);
+        }
+        Ok(std::fs::read(self.folder().path().join(path)).ok())
+    }
+
+    fn note_courier(&self, child: &SiteCode, what: &str, bytes: Vec<u8>) -> Result<(), SiteError> {
+        let path = format!("courier/{child}.{what}");
+        if self.master().is_bucket() {
+            return Ok(self.store().write_small(&path, bytes)?);
+        }
+        let path = self.folder().path().join(path);
+        make(path.parent().unwrap_or(&path))?;
+        write_durably(&path, &bytes, 0o644)
     }
 
     fn carry_down(&self, to: &Path, child: &SiteCode) -> Result<Trip, SiteError> {
@@ -222,8 +238,8 @@ impl Server {
         let (releases, objects) = (to.join("releases"), to.join("objects"));
         make(&releases)?;
         make(&objects)?;
-        let has: BTreeSet<Hash> = std::fs::read(self.courier_notes(child, "has"))
-            .ok()
+        let has: BTreeSet<Hash> = self
+            .courier_note(child, "has")?
             .and_then(|bytes| serde_json::from_slice(&bytes).ok())
             .unwrap_or_default();
         let mut trip = Trip { child: child.to_string(), way: "down".to_owned(), ..Trip::default() };
@@ -246,7 +262,7 @@ impl Server {
                 let path = objects.join(object.hash.to_string());
                 if is_whole(&path, &object) {
                     trip.already += 1;
-                } else if copy_hashed(&self.folder().store().join(object.path()), &path, &object)? {
+                } else if self.copy_out(&object, &path)? {
                     trip.objects += 1;
                     trip.bytes += object.length;
                 } else {
@@ -264,7 +280,8 @@ impl Server {
         sweep(&objects, &names)?;
         sweep(&releases, &listed.iter().map(|(_, identity, _)| identity.to_string()).collect())?;
         self.carry_trust(to)?;
-        let certificate = std::fs::read_to_string(self.courier_notes(child, "certificate")).ok();
+        let certificate = self.courier_note(child, "certificate")?;
+        let certificate = certificate.and_then(|bytes| String::from_utf8(bytes).ok());
         let word = Down { format: FORMAT, from: self.code(), set, releases: listed, certificate };
         write_word(&to.join("word"), &word, |bytes| self.authority().sign(bytes))?;
         Ok(trip)
@@ -277,7 +294,7 @@ impl Server {
         let mut has = BTreeSet::new();
         for name in &names {
             for object in store::releases(self.store(), name)?.iter().flat_map(Index::objects) {
-                if is_whole(&self.folder().store().join(object.path()), &object) {
+                if self.master().has_whole(&object)? {
                     has.insert(object.hash);
                 }
             }
@@ -340,12 +357,9 @@ impl Server {
             .ok_or_else(|| {
                 wrong(path, format!("it is not signed by `{child}`, or not for this site"))
             })?;
-        let notes = self.courier_notes(child, "has");
-        make(notes.parent().unwrap_or(&notes))?;
         if let Some(enrolment) = up.enrolment.as_ref().filter(|asked| asked.child == *child) {
             let enrolled = self.enrol(enrolment)?;
-            let to = self.courier_notes(child, "certificate");
-            write_durably(&to, enrolled.certificate.as_bytes(), 0o644)?;
+            self.note_courier(child, "certificate", enrolled.certificate.into_bytes())?;
         }
         if !self.is_child(&signer) {
             let why = format!(
@@ -355,7 +369,7 @@ impl Server {
         }
         let packages = up.exchange.report.entries.len();
         self.exchange(child.clone(), up.exchange)?;
-        write_durably(&notes, &serde_json::to_vec(&up.has).unwrap_or_default(), 0o644)?;
+        self.note_courier(child, "has", serde_json::to_vec(&up.has).unwrap_or_default())?;
         let (child, way) = (child.to_string(), "up".to_owned());
         let mut trip = Trip { child, way, packages, ..Trip::default() };
         self.take_carried_staged(path.parent().unwrap_or(path), &mut trip.left);
@@ -380,6 +394,10 @@ impl Server {
             let key = authority::key(&own.join("key.pem"))?;
             if authority::is_of(certificate, &self.code(), &key) {
                 write_durably(&own.join("certificate.pem"), certificate.as_bytes(), 0o644)?;
+                let settings = self.folder().settings()?;
+                let names = ["link/certificate.pem"];
+                let facts = shared::facts_of(self.folder(), &settings, &names)?;
+                self.desk().keep(facts)?;
             }
         }
         let mut trip =
@@ -404,6 +422,25 @@ impl Server {
         Ok(Some(trip))
     }
 
+    /// Copies an own object onto a medium; whether it is sound.
+    fn copy_out(&self, object: &Object, to: &Path) -> Result<bool, SiteError> {
+        match self.master().sound(object) {
+            Ok(sound) => copy_hashed(sound.path(), to, object),
+            Err(PointError::Damaged { .. } | PointError::Missing { .. }) => Ok(false),
+            Err(error) => Err(error.into()),
+        }
+    }
+
+    /// Makes what a medium has an own object; whether it is sound.
+    fn copy_in(&self, from: &Path, object: &Object) -> Result<bool, SiteError> {
+        let here = self.folder().spool().join(format!("{}.carried", object.hash));
+        let is_sound = from.is_file() && copy_hashed(from, &here, object)?;
+        if is_sound {
+            self.master().adopt(&here, object)?;
+        }
+        Ok(is_sound)
+    }
+
     /// The objects of one release; what is damaged stays where it is and harms nothing else.
     fn take_release(
         &self,
@@ -416,20 +453,15 @@ impl Server {
             trip.left.push(format!("what `{name}` consists of cannot be read"));
             return Ok(());
         };
-        let store = self.folder().store();
         for object in index.objects() {
-            let (source, own) =
-                (from.join("objects").join(object.hash.to_string()), store.join(object.path()));
-            if is_whole(&own, &object) {
+            let source = from.join("objects").join(object.hash.to_string());
+            if self.master().has_whole(&object)? {
                 trip.already += 1;
-            } else if !is_whole(&source, &object) {
-                trip.left.push(format!("`{}` of `{name}` is damaged or missing", object.path()));
+            } else if self.copy_in(&source, &object)? {
+                trip.objects += 1;
+                trip.bytes += object.length;
             } else {
-                make(own.parent().unwrap_or(&own))?;
-                if copy_hashed(&source, &own, &object)? {
-                    trip.objects += 1;
-                    trip.bytes += object.length;
-                }
+                trip.left.push(format!("`{}` of `{name}` is damaged or missing", object.path()));
             }
         }
         trip.packages += 1;

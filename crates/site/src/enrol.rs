@@ -11,6 +11,7 @@ use crate::{
     called,
     folder::write_durably,
     relaying::pin,
+    shared,
     uplink::Line,
 };
 
@@ -197,9 +198,11 @@ fn ask(
 
 /// Makes the site in a folder a child of the one that made the token. The site must not run. Interrupted anywhere, it is done again with the same token.
 pub fn attach(folder: &Folder, way: &Way, token: &Path) -> Result<SiteCode, SiteError> {
-    let _lock = folder.lock()?;
+    let settings = folder.settings()?;
+    let _alone = folder.alone(&settings)?;
     let token = read_token(token)?;
     let mut desk = folder.desk()?;
+    shared::settle(folder, &settings, &mut desk)?;
     let code = desk.site().code().clone();
     if token.child != code {
         return Err(refuse(format!("the token is for `{}`, and this is `{code}`", token.child)));
@@ -225,7 +228,9 @@ pub fn attach(folder: &Folder, way: &Way, token: &Path) -> Result<SiteCode, Site
         write_durably(&own.join("secret"), token.secret.as_bytes(), 0o600)?;
     }
     write_durably(&own.join("parent.pem"), token.authority.as_bytes(), 0o644)?;
-    let fact = ("parent".to_owned(), address);
-    desk.event_with(Event::Attach(token.parent.clone()), vec![fact])?;
+    let names = ["link/key.pem", "link/certificate.pem", "link/parent.pem", "link/secret"];
+    let mut facts = shared::facts_of(folder, &settings, &names)?;
+    facts.push(("parent".to_owned(), address));
+    desk.event_with(Event::Attach(token.parent.clone()), facts)?;
     Ok(token.parent)
 }

@@ -49,6 +49,17 @@ pub enum SiteError {
     /// Trust metadata is not believed.
     #[error(transparent)]
     Trust(#[from] TrustError),
+    /// The site's own copies cannot be reached.
+    #[error(
+        "the site's own store `{location}` does not answer as it should: what was begun is begun again, nothing is lost"
+    )]
+    OwnStore {
+        /// Where they are.
+        location: String,
+        /// Why.
+        #[source]
+        source: PointError,
+    },
     /// A package cannot be published.
     #[error(transparent)]
     Publish(#[from] PublishError),

@@ -7,7 +7,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use content::Index;
+use content::{Index, Object};
 use model::{Hash, PackageName};
 use policy::{Hold, PlaceId, SiteCode, StreamId};
 use tokio::{
@@ -40,8 +40,9 @@ pub(crate) struct Feeding {
     place: PlaceId,
     name: PackageName,
     stream: StreamId,
-    /// Where it is, first as part of the store, then as something that arrives here.
-    paths: [PathBuf; 2],
+    object: Object,
+    /// Where it is as something that arrives here.
+    arriving: PathBuf,
     file: Option<File>,
     at: u64,
     /// Where it stops.
@@ -72,6 +73,9 @@ impl Server {
             return Err(NotYet::Gone);
         }
         if doubt {
+            if let Ok(Some(index)) = store::releases(self.store(), name) {
+                self.master().doubt(index.objects());
+            }
             // What arrived there did not verify: perhaps it is not sound here.
             let server = Arc::clone(self);
             std::thread::spawn(move || server.look_at(PlaceId::OWN, id));
@@ -103,10 +107,7 @@ impl Feeding {
         let index = server.offered(child, &name, identity, false)?;
         let object = index.objects().find(|one| one.hash == object).ok_or(NotYet::Gone)?;
         let place = direct_child(server.desk().site(), child).map_err(|_| NotYet::Gone)?;
-        let paths = [
-            server.folder().store().join(object.path()),
-            server.incoming().path(&name, identity, object.hash),
-        ];
+        let arriving = server.incoming().path(&name, identity, object.hash);
         let mut number = [0; 8];
         number.copy_from_slice(&object.hash.0[..8]);
         let stream = StreamId(u64::from_be_bytes(number));
@@ -116,7 +117,8 @@ impl Feeding {
             place,
             name,
             stream,
-            paths,
+            object,
+            arriving,
             file: None,
             at: range.start,
             end: range.end.min(object.length),
@@ -143,6 +145,10 @@ impl Feeding {
             };
             let left = WORD.saturating_sub(began.elapsed());
             if left.is_zero() || self.server.is_stopping() {
+                if hold == Hold::Content {
+                    // It may have come another way meanwhile: through another process of this site.
+                    self.file = None;
+                }
                 let frame = Frame::Held(Held::from(hold)).to_bytes();
                 return Ok(Some((frame, self)));
             }
@@ -163,7 +169,10 @@ impl Feeding {
     /// Bytes that are here and were not sent.
     async fn available(&mut self) -> std::io::Result<u64> {
         if self.file.is_none() {
-            for path in &self.paths {
+            let (server, name, object) = (Arc::clone(&self.server), self.name.clone(), self.object);
+            let here = tokio::task::spawn_blocking(move || server.here(&name, &object));
+            let here = here.await.map_err(std::io::Error::other)?.map_err(std::io::Error::other)?;
+            for path in here.iter().chain([&self.arriving]) {
                 match File::open(path).await {
                     Ok(file) => {
                         self.file = Some(file);

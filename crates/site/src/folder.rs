@@ -9,7 +9,12 @@ use std::{
 use policy::SiteCode;
 use rustix::fs::FlockOperation;
 
-use crate::{Desk, Postgres, SiteError, SiteSettings, Sqlite, Status, Storage};
+use store::Point;
+
+use crate::{
+    Desk, Postgres, SiteError, SiteSettings, Sqlite, Status, Storage, master,
+    postgres::presence::OnDatabase, seal, shared,
+};
 
 /// A site's folder: the database, the store with its own copies, the token, and what must outlive a restore.
 #[derive(Clone, Debug)]
@@ -34,6 +39,11 @@ impl Folder {
     /// Own copies: a distribution point like any other, in a folder of its own.
     pub fn store(&self) -> PathBuf {
         self.0.join("store")
+    }
+
+    /// What this machine keeps of a bucket with the own copies.
+    pub(crate) fn cache(&self) -> PathBuf {
+        self.0.join("cache")
     }
 
     /// Where uploads are until they are whole.
@@ -97,17 +107,42 @@ impl Folder {
         }
     }
 
-    /// Takes part in this site as one process of it. On PostgreSQL there may be others.
+    /// The right to change this site as a whole: no process of it runs, on whatever machine.
+    pub(crate) fn alone(&self, settings: &SiteSettings) -> Result<Presence, SiteError> {
+        let lock = self.lock()?;
+        let Some(url) = &settings.database else {
+            return Ok(Presence { lock, alone: true, database: None });
+        };
+        match OnDatabase::enter(url, Duration::ZERO)? {
+            Some((database, true)) => Ok(Presence { lock, alone: true, database: Some(database) }),
+            Some((database, false)) => {
+                Err(SiteError::InUse { path: PathBuf::from(database.address()) })
+            }
+            None => Err(SiteError::InUse { path: PathBuf::from(url_without_secrets(url)) }),
+        }
+    }
+
+    /// Takes part in this site as one process of it. On PostgreSQL there may be others, on this machine and elsewhere.
     pub(crate) fn enter(&self, settings: &SiteSettings) -> Result<Presence, SiteError> {
+        std::fs::create_dir_all(&self.0).map_err(SiteError::file("making", &self.0))?;
+        let presence = self.enter_folder(settings)?;
+        let Some(url) = &settings.database else { return Ok(presence) };
+        let Some((database, alone)) = OnDatabase::enter(url, ENTRANCE)? else {
+            return Err(SiteError::InUse { path: PathBuf::from(url_without_secrets(url)) });
+        };
+        Ok(Presence { alone: presence.alone && alone, database: Some(database), ..presence })
+    }
+
+    fn enter_folder(&self, settings: &SiteSettings) -> Result<Presence, SiteError> {
         match self.lock() {
-            Ok(lock) => Ok(Presence { lock, alone: true, shared: settings.database.is_some() }),
+            Ok(lock) => Ok(Presence { lock, alone: true, database: None }),
             Err(SiteError::InUse { path }) if settings.database.is_some() => {
                 // Whoever has it alone for a moment has just begun.
                 let began = Instant::now();
                 loop {
                     let lock = File::open(&path).map_err(SiteError::file("opening", &path))?;
                     match rustix::fs::flock(&lock, FlockOperation::NonBlockingLockShared) {
-                        Ok(()) => return Ok(Presence { lock, alone: false, shared: true }),
+                        Ok(()) => return Ok(Presence { lock, alone: false, database: None }),
                         Err(rustix::io::Errno::WOULDBLOCK) if began.elapsed() < ENTRANCE => {
                             std::thread::park_timeout(Duration::from_millis(50));
                         }
@@ -145,6 +180,19 @@ impl Folder {
         })
     }
 
+    /// Makes the folders a process works in.
+    pub(crate) fn make(&self) -> Result<(), SiteError> {
+        for path in [self.0.clone(), self.store(), self.spool()] {
+            std::fs::create_dir_all(&path).map_err(SiteError::file("making", &path))?;
+        }
+        Ok(())
+    }
+
+    /// The site's own store, wherever it is, as a distribution point.
+    pub fn own_store(&self) -> Result<Point, SiteError> {
+        master::open_point(self, &self.settings()?)
+    }
+
     /// The decisions, from the tables.
     pub fn desk(&self) -> Result<Desk, SiteError> {
         let settings = self.settings()?;
@@ -167,18 +215,32 @@ pub(crate) struct Presence {
     lock: File,
     /// Nobody else is there, so that attempts of earlier processes are over.
     pub(crate) alone: bool,
-    shared: bool,
+    database: Option<OnDatabase>,
 }
 
 impl Presence {
     /// Lets others in, where there may be others.
-    pub(crate) fn open_up(&self) -> Result<(), SiteError> {
-        if !(self.alone && self.shared) {
-            return Ok(());
+    pub(crate) fn open_up(&mut self) -> Result<(), SiteError> {
+        let Some(database) = &mut self.database else { return Ok(()) };
+        if self.alone {
+            database.open_up()?;
         }
         rustix::fs::flock(&self.lock, FlockOperation::NonBlockingLockShared)
             .map_err(|error| SiteError::file("sharing", "lock")(error.into()))
     }
+
+    /// Takes part again, where the connection to the database was lost.
+    pub(crate) fn keep(&mut self) -> Result<(), SiteError> {
+        match &mut self.database {
+            Some(database) => Ok(database.keep()?),
+            None => Ok(()),
+        }
+    }
+}
+
+/// A database's URL as it may be shown.
+fn url_without_secrets(url: &str) -> &str {
+    url.rsplit('@').next().unwrap_or(url)
 }
 
 /// Writes a file that is there whole or not at all, however this ends.
@@ -197,28 +259,62 @@ pub(crate) fn write_durably(path: &Path, bytes: &[u8], mode: u32) -> Result<(), 
 
 /// Makes a folder a site, with its tables in `database` if that is said.
 pub fn init(folder: &Folder, code: &str, database: Option<&str>) -> Result<(), SiteError> {
+    let database = database.map(str::to_owned);
+    init_with(folder, code, SiteSettings { database, ..SiteSettings::default() })
+}
+
+/// Makes a folder a site, with its tables and its own copies where `said` says.
+pub fn init_with(folder: &Folder, code: &str, said: SiteSettings) -> Result<(), SiteError> {
     let code = SiteCode::new(code)?;
-    for path in [folder.path().to_owned(), folder.store(), folder.spool()] {
-        std::fs::create_dir_all(&path).map_err(SiteError::file("making", &path))?;
-    }
+    folder.make()?;
     let _lock = folder.lock()?;
-    let mut settings = folder.settings()?;
     if folder.path().join("token").exists() {
         return Err(SiteError::Exists);
     }
-    if let Some(url) = database {
-        settings.database = Some(url.to_owned());
-    }
+    let is_said = said != SiteSettings::default();
+    let settings = folder.settings()?.with(said).checked()?;
     let mut storage = folder.storage(&settings)?;
-    if database.is_some() {
+    if crate::folder::has_site(&mut *storage) {
+        return Err(SiteError::Exists);
+    }
+    if let Some(path) = &settings.key_file {
+        seal::make_key(path)?;
+    }
+    if let Some(location) = &settings.store {
+        master::claim(&master::open_point(folder, &settings)?, location, code.as_str())?;
+    }
+    if is_said {
         folder.write_settings(&settings)?;
     }
     Desk::found(&mut *storage, code)?;
+    drop(storage);
     let mut secret = [0; 32];
     rustix::rand::getrandom(&mut secret, rustix::rand::GetRandomFlags::empty())
         .map_err(|error| SiteError::file("drawing", folder.path().join("token"))(error.into()))?;
     let secret: String = secret.iter().map(|byte| format!("{byte:02x}")).collect();
-    write_durably(&folder.path().join("token"), secret.as_bytes(), 0o600)
+    write_durably(&folder.path().join("token"), secret.as_bytes(), 0o600)?;
+    shared::settle(folder, &settings, &mut folder.desk()?)
+}
+
+/// Makes a folder of this machine another one of a site whose tables and own copies are elsewhere. What `said` does not say is
+/// as the tables have it. Answers with the site's code.
+pub fn join(folder: &Folder, said: SiteSettings) -> Result<SiteCode, SiteError> {
+    folder.make()?;
+    let _lock = folder.lock()?;
+    if folder.path().join("token").exists() {
+        return Err(SiteError::Exists);
+    }
+    let mut settings = folder.settings()?.with(said);
+    if settings.database.is_none() {
+        let said = "which site? `--database` says where its tables are".to_owned();
+        return Err(SiteError::Said { message: said, conflict: true });
+    }
+    let mut desk = Desk::open(folder.storage(&settings)?, settings.policy())?;
+    settings.store = settings.store.or_else(|| desk.fact(shared::STORE).map(str::to_owned));
+    let settings = settings.checked()?;
+    shared::settle(folder, &settings, &mut desk)?;
+    folder.write_settings(&settings)?;
+    Ok(desk.site().code().clone())
 }
 
 /// Whether a storage has a site, for tests of storages.

@@ -8,9 +8,10 @@ use std::{
 
 use content::{Index, Object};
 use model::{Hash, PackageName};
+use store::PointError;
 use tokio::sync::watch;
 
-use crate::{SiteError, folder::write_durably};
+use crate::{SiteError, folder::write_durably, master::Master};
 
 /// The site's unfinished objects.
 #[derive(Debug)]
@@ -46,6 +47,11 @@ impl Incoming {
     /// Says that there is more than before, to whoever passes it on.
     pub(crate) fn grew(&self) {
         self.grown.send_modify(|count| *count += 1);
+    }
+
+    /// Says the same for what comes from elsewhere.
+    pub(crate) fn grown(&self) -> watch::Sender<u64> {
+        self.grown.clone()
     }
 
     /// Sees whenever there is more.
@@ -153,14 +159,12 @@ impl Partial {
     }
 
     /// It is whole and sound: it becomes part of the store, in one step.
-    pub(crate) fn adopt(&self, store: &Path, object: &Object) -> std::io::Result<()> {
-        self.file.sync_all()?;
-        let to = store.join(object.path());
-        if let Some(folder) = to.parent() {
-            std::fs::create_dir_all(folder)?;
-            std::fs::rename(&self.path, &to)?;
-            File::open(folder)?.sync_all()?;
-        }
-        Ok(())
+    pub(crate) fn adopt(&self, master: &Master, object: &Object) -> Result<(), PointError> {
+        self.file.sync_all().map_err(|source| PointError::File {
+            doing: "writing",
+            path: self.path.clone(),
+            source,
+        })?;
+        master.adopt(&self.path, object)
     }
 }

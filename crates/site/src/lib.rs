@@ -29,17 +29,21 @@ mod feeding;
 mod folder;
 mod foreign;
 mod incoming;
+mod kept;
 mod link;
 mod locations;
+mod master;
 mod others;
 mod postgres;
 mod process;
 mod readers;
 mod receive;
 mod relaying;
+mod seal;
 mod serve;
 mod server;
 mod settings;
+mod shared;
 mod sqlite;
 mod status;
 mod storage;
@@ -62,7 +66,7 @@ pub use decide::Decider;
 pub use desk::{Decided, Desk, Facts};
 pub use enrol::{Token, Way, attach};
 pub use error::SiteError;
-pub use folder::{Folder, init};
+pub use folder::{Folder, init, init_with, join};
 pub use foreign::take_anything;
 pub use postgres::Postgres;
 pub use relaying::{TrustStatus, pin};
@@ -74,4 +78,4 @@ pub use status::{ChildStatus, CopyStatus, PackageStatus, ParentStatus, PointStat
 pub use storage::{
     Change, Hearing, Record, RecordKind, Records, Storage, StorageError, Tables, Turn,
 };
-pub use upkeep::{backup, check, migrate, restore};
+pub use upkeep::{Moved, backup, check, migrate, move_store, restore};

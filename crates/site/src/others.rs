@@ -8,7 +8,9 @@ use std::{
 
 use policy::{Phase, Stamp};
 
-use crate::{Desk, Server, SiteError, storage::Hearing};
+use serde_json::json;
+
+use crate::{Desk, Server, SiteError, seal::Seal, server::log, shared, storage::Hearing};
 
 /// A line that says nothing for so long is asked whether it lives.
 const PATIENCE: Duration = Duration::from_mins(1);
@@ -21,15 +23,20 @@ struct Seen {
     down: Stamp,
     up: policy::Exchange,
     addresses: BTreeMap<String, String>,
+    files: BTreeMap<String, String>,
 }
 
 impl Seen {
     fn by(desk: &Desk) -> Self {
-        let addresses = desk.facts().filter(|(name, _)| name.starts_with("address:"));
+        let facts = |is_one: &dyn Fn(&str) -> bool| {
+            let facts = desk.facts().filter(|(name, _)| is_one(name));
+            facts.map(|(name, value)| (name.to_owned(), value.to_owned())).collect()
+        };
         Self {
             down: desk.site().feed_stamp(),
             up: desk.site().exchange(),
-            addresses: addresses.map(|(name, value)| (name.to_owned(), value.to_owned())).collect(),
+            addresses: facts(&|name| name.starts_with("address:")),
+            files: facts(&shared::is_file),
         }
     }
 }
@@ -60,11 +67,21 @@ impl Server {
         }
         let after = Seen::by(&desk);
         self.end_lost_work(&desk);
+        let taken = if before.files == after.files {
+            Ok(())
+        } else {
+            let settings = self.folder().settings()?;
+            Seal::of(&settings).and_then(|seal| shared::take(self.folder(), &seal, &desk))
+        };
         drop(desk);
+        if let Err(error) = taken {
+            log("failed", &json!({ "error": model::with_causes(&error) }));
+        }
         if before.addresses != after.addresses {
             self.set_addresses();
         }
         if before.down != after.down {
+            self.relaying.due.store(true, Ordering::Relaxed);
             self.children().wake_all();
         }
         if before.up != after.up

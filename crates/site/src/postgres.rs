@@ -1,4 +1,5 @@
 mod batch;
+pub(crate) mod presence;
 mod tls;
 
 use std::time::Duration;

@@ -11,12 +11,12 @@ use std::{
 
 use content::{Index, Object};
 use model::{Hash, PackageName};
-use policy::{Cause, Work};
+use policy::{Cause, Fence, Work};
 use tokio::sync::mpsc;
 
 use crate::{
     Server, SiteError,
-    copy::{GoOn, Stopped, hash_of},
+    copy::{GoOn, Stopped, at_own, enter, hash_of, marker, of_own},
     incoming::Partial,
     uplink::{LineError, Piece, Uplink},
 };
@@ -102,7 +102,8 @@ impl Server {
     ) -> Result<(), Stopped> {
         if let Some(index) = self.carried(name, identity) {
             self.all_vouched(&index)?;
-            self.switch_own(name, identity, &index)?;
+            enter(self.store(), name, work.fence).map_err(at_own)?;
+            self.switch_own(name, (identity, work.fence), &index)?;
             self.incoming().forget(name);
             return Ok(());
         }
@@ -122,13 +123,8 @@ impl Server {
     /// A release that a courier brought, if every object of it is in the store.
     fn carried(&self, name: &PackageName, identity: Hash) -> Option<Index> {
         let index = self.incoming().release(name, identity)?;
-        let store = self.folder().store();
-        let there = |object: &Object| {
-            std::fs::metadata(store.join(object.path()))
-                .is_ok_and(|data| data.len() == object.length)
-        };
-        let whole = index.objects().all(|object| there(&object))
-            && index.objects().all(|object| self.has_whole(&object).unwrap_or(false));
+        let whole = index.objects().all(|object| self.store().has(&object).unwrap_or(false))
+            && index.objects().all(|object| self.master().has_whole(&object).unwrap_or(false));
         whole.then_some(index)
     }
 
@@ -142,6 +138,7 @@ impl Server {
     ) -> Result<(), Stopped> {
         let index = self.release_from_parent(&uplink, work, name, identity, go_on)?;
         self.all_vouched(&index)?;
+        enter(self.store(), name, work.fence).map_err(at_own)?;
         self.incoming().put_release(name, identity, &index).map_err(spool)?;
         let (give, take) = mpsc::channel(PIECES);
         let mut receiving = Receiving {
@@ -160,7 +157,7 @@ impl Server {
         };
         for object in index.objects() {
             let known = receiving.waiting.iter().any(|other| other.hash == object.hash);
-            if known || self.has_whole(&object)? {
+            if known || self.master().has_whole(&object).map_err(of_own)? {
                 continue;
             }
             receiving.waiting.push_back(object);
@@ -177,7 +174,7 @@ impl Server {
         if let Some(base) = base {
             receiving.remake(&index, &base, go_on)?;
         }
-        self.switch_own(name, identity, &index)?;
+        self.switch_own(name, (identity, work.fence), &index)?;
         self.incoming().forget(name);
         Ok(())
     }
@@ -214,26 +211,29 @@ impl Server {
         }
     }
 
-    /// Whether the own store has an object, every byte of it hashed.
-    fn has_whole(&self, object: &Object) -> Result<bool, Stopped> {
-        match hash_of(&self.folder().store().join(object.path())) {
-            Ok(hash) => Ok(hash == object.hash),
-            Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(false),
-            Err(error) => Err(disk(error, 0)),
-        }
-    }
-
-    /// Record, then index: from then on the own store has the release, and none before it.
-    fn switch_own(&self, name: &PackageName, identity: Hash, index: &Index) -> Result<(), Stopped> {
+    /// Record, then index: from then on the own store has the release, and none before it. Somebody with a later lease, perhaps
+    /// on another machine, goes first.
+    fn switch_own(
+        &self,
+        name: &PackageName,
+        (identity, fence): (Hash, Fence),
+        index: &Index,
+    ) -> Result<(), Stopped> {
         let store = self.store();
-        store.write_small(&Index::record_path(name, identity), index.to_bytes())?;
-        store.write_small(&Index::path(name), index.to_bytes())?;
-        for listed in store.list(&Index::records(name))? {
-            if listed.path != Index::record_path(name, identity) {
-                store.delete(&listed.path)?;
-            }
+        if marker(store, name).map_err(of_own)?.fence != fence {
+            return Err(Stopped::Cancelled);
         }
-        Ok(())
+        let switch = || {
+            store.write_small(&Index::record_path(name, identity), index.to_bytes())?;
+            store.write_small(&Index::path(name), index.to_bytes())?;
+            for listed in store.list(&Index::records(name))? {
+                if listed.path != Index::record_path(name, identity) {
+                    store.delete(&listed.path)?;
+                }
+            }
+            Ok(())
+        };
+        switch().map_err(of_own)
     }
 }
 
@@ -355,7 +355,7 @@ impl Receiving<'_> {
             let why = format!("what came as `{}` is something else", object.path());
             return Err(Stopped::Failed(Cause::ContentDamaged, why));
         }
-        partial.adopt(&self.server.folder().store(), object).map_err(full)?;
+        partial.adopt(self.server.master(), object).map_err(of_own)?;
         self.server.incoming().grew();
         Ok(())
     }

@@ -23,14 +23,17 @@ use trust::{Edit, FOLDER, Refusal, TIMESTAMP, Trusted, UpdateError, Verified, Wa
 
 use crate::{
     Folder, Server, SiteError,
-    copy::Stopped,
+    copy::{Stopped, of_own},
     folder::write_durably,
     server::log,
+    shared,
     uplink::{Line, LineError},
 };
 
 /// What somebody else wrote into the own store is noticed within this.
 const TICK: Duration = Duration::from_secs(5);
+/// The same where each look is a request to a bucket; other processes say sooner that there is news.
+const FAR_TICK: Duration = Duration::from_mins(1);
 /// A point that cannot be written is tried again after this.
 const PAUSE: Duration = Duration::from_mins(1);
 /// How often all of it is read, whatever is known: what was damaged since is mended then.
@@ -43,7 +46,7 @@ const MOST_TIMESTAMP: u64 = 1 << 20;
 pub(crate) struct Relaying {
     /// One pull at a time.
     pull: Mutex<()>,
-    due: AtomicBool,
+    pub(crate) due: AtomicBool,
     /// What is known is not believed any more.
     doubt: AtomicBool,
     known: Mutex<Known>,
@@ -97,18 +100,20 @@ impl Folder {
 
     /// The root this site believes: the one that is pinned, or, at the top, the first of its own store.
     pub fn root(&self, is_child: bool) -> Result<Option<Vec<u8>>, SiteError> {
-        let first = self.store().join(trust::root_path(1));
-        let paths = std::iter::once(self.pinned_root()).chain((!is_child).then_some(first));
-        for path in paths {
-            match std::fs::read(&path) {
-                Ok(root) => return Ok(Some(root)),
-                Err(error) if error.kind() == std::io::ErrorKind::NotFound => {}
-                // Unknown is not empty: a root that cannot be read is no reason to believe anybody.
-                Err(error) => return Err(SiteError::file("reading", path)(error)),
-            }
+        let path = self.pinned_root();
+        match std::fs::read(&path) {
+            Ok(root) => return Ok(Some(root)),
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => {}
+            // Unknown is not empty: a root that cannot be read is no reason to believe anybody.
+            Err(error) => return Err(SiteError::file("reading", path)(error)),
         }
-        Ok(None)
+        if is_child { Ok(None) } else { first_root(&self.own_store()?) }
     }
+}
+
+/// The first root of a store's own metadata.
+fn first_root(store: &Point) -> Result<Option<Vec<u8>>, SiteError> {
+    Ok(store.read_limited(&trust::root_path(1), MOST_TIMESTAMP)?)
 }
 
 /// Believes a root from now on: what comes from above has to be signed. Another repository's root is refused, unless it is to be
@@ -129,11 +134,21 @@ pub fn pin(folder: &Folder, root: &[u8], replace: bool) -> Result<(), SiteError>
     }
     let trust = folder.trust();
     std::fs::create_dir_all(&trust).map_err(SiteError::file("making", &trust))?;
-    write_durably(&path, root, 0o644)
+    write_durably(&path, root, 0o644)?;
+    let facts = shared::facts_of(folder, &folder.settings()?, &["trust/root.json"])?;
+    folder.desk()?.keep(facts)
 }
 
 fn unsigned(why: String) -> Stopped {
     Stopped::Failed(Cause::Unsigned, why)
+}
+
+/// Whom to believe is not known: a store that is silent has signed nothing, and refused nothing.
+fn no_root(error: SiteError) -> Stopped {
+    match error {
+        SiteError::Point(error) => of_own(error),
+        error => unsigned(model::with_causes(&error)),
+    }
 }
 
 fn of_trust(error: TrustError) -> Stopped {
@@ -153,7 +168,10 @@ impl Server {
     /// The root this site believes.
     pub(crate) fn root(&self) -> Result<Option<Vec<u8>>, SiteError> {
         let is_child = self.desk().site().parent().is_some();
-        self.folder().root(is_child)
+        match self.folder().root(true)? {
+            None if !is_child => first_root(self.store()),
+            root => Ok(root),
+        }
     }
 
     fn known(&self) -> MutexGuard<'_, Known> {
@@ -208,7 +226,8 @@ impl Server {
             let is_idle = |_: &mut crate::Desk| {
                 !self.is_stopping() && !self.relaying.due.swap(false, Ordering::Relaxed)
             };
-            drop(self.changed.wait_timeout_while(self.desk(), TICK, is_idle));
+            let tick = if self.master().is_bucket() { FAR_TICK } else { TICK };
+            drop(self.changed.wait_timeout_while(self.desk(), tick, is_idle));
         }
     }
 
@@ -297,7 +316,7 @@ impl Server {
         name: &PackageName,
         release: &Release,
     ) -> Result<(), Stopped> {
-        let root = self.root().map_err(|error| unsigned(model::with_causes(&error)))?;
+        let root = self.root().map_err(no_root)?;
         let Some(root) = root else { return Ok(()) };
         if self.is_signed(&root, name, release).is_ok_and(|is_signed| is_signed) {
             return Ok(());
@@ -339,7 +358,7 @@ impl Server {
 
     /// A point has metadata that vouches for what it is about to show.
     pub(crate) fn bring_trust(&self, place: PlaceId, point: &Point) -> Result<(), Stopped> {
-        let root = self.root().map_err(|error| unsigned(model::with_causes(&error)))?;
+        let root = self.root().map_err(no_root)?;
         let (Some(root), Some(here)) = (root, self.trust_word()) else { return Ok(()) };
         if self.known().points.get(&place) == Some(&Ok(here)) {
             return Ok(());

@@ -40,8 +40,7 @@ pub struct Listen {
 /// start.
 pub fn serve(folder: Folder, listen: Listen) -> Result<(), SiteError> {
     let settings = folder.settings()?;
-    let presence = folder.enter(&settings)?;
-    let token = folder.token()?;
+    let mut presence = folder.enter(&settings)?;
     let cannot = |source| SiteError::file("listening for", folder.path())(source);
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(2)
@@ -50,6 +49,8 @@ pub fn serve(folder: Folder, listen: Listen) -> Result<(), SiteError> {
         .map_err(cannot)?;
     let server = Server::open(folder.clone(), presence.alone)?;
     presence.open_up()?;
+    let token = folder.token()?;
+    server.keep_presence(presence);
     let process = runtime.block_on(async {
         let listener = bind(listen.api).await?;
         let address = listener.local_addr().map_err(cannot)?;
@@ -82,7 +83,7 @@ pub fn serve(folder: Folder, listen: Listen) -> Result<(), SiteError> {
         let readers = readers.map(|listener| {
             let address = listener.local_addr().map(|address| address.to_string());
             log("listens-for-readers", &json!({ "address": address.unwrap_or_default() }));
-            let router = readers::router(&folder.store());
+            let router = readers::router(&server);
             tokio::spawn(axum::serve(listener, router).into_future())
         });
         let devices = devices.map(|listener| {

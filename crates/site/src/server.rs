@@ -24,19 +24,24 @@ use crate::{
     called,
     calling::Calls,
     clients::Clients,
-    copy::{GoOn, Stopped, complete, look_while, remove, remove_fenced},
+    copy::{GoOn, Stopped, at_own, complete, look_while, of_own, remove_fenced},
     decide::Decider,
+    folder::Presence,
     incoming::Incoming,
     link::Children,
     locations,
+    master::{self, Master},
     receive::Transfer,
     relaying::Relaying,
+    shared,
     tree::Sending,
     uplink::{Uplink, is_enrolled},
 };
 
 /// Seconds between two words about progress.
 const PROGRESS: Duration = Duration::from_secs(5);
+/// Between two looks at whether the database still knows of this process.
+const PRESENCE: Duration = Duration::from_secs(20);
 /// Readers of an older release have so long.
 const GRACE: Duration = Duration::from_hours(168);
 /// Bytes of copies hashed per second when nobody asks.
@@ -56,7 +61,7 @@ pub struct Server {
     cancelled: Mutex<Works>,
     stopping: AtomicBool,
     pub(crate) stop_word: watch::Sender<bool>,
-    store: Point,
+    master: Master,
     pub(crate) authority: Authority,
     pub(crate) children: Mutex<Children>,
     pub(crate) clients: Arc<Clients>,
@@ -70,6 +75,8 @@ pub struct Server {
     pub(crate) relaying: Relaying,
     /// What is wrong with the database, if anything is.
     pub(crate) database: Mutex<Option<String>>,
+    /// What is wrong with the bucket that has the own copies, if anything is.
+    pub(crate) store_trouble: Mutex<Option<String>>,
     /// Bytes hashed per second when nobody asks.
     scrub: u64,
     components: Mutex<Components>,
@@ -96,7 +103,9 @@ impl Server {
     /// The same; if it is not alone, attempts may be under way in other processes.
     pub(crate) fn open(folder: Folder, alone: bool) -> Result<Arc<Self>, SiteError> {
         let settings = folder.settings()?;
-        let desk = folder.desk()?;
+        folder.make()?;
+        let mut desk = folder.desk()?;
+        shared::settle(&folder, &settings, &mut desk)?;
         if desk.site().epoch() < folder.epoch() {
             let said = format!(
                 "the tables are of epoch {}, and epoch {} has begun: put a backup in place with `packhorse site restore`",
@@ -105,12 +114,20 @@ impl Server {
             );
             return Err(SiteError::Said { message: said, conflict: true });
         }
-        let store = Point::open(&folder.store().to_string_lossy(), [])?;
         let hearing = desk.hearing();
         let authority = Authority::of(&folder, desk.site().code())?;
         let known = (desk.site().code().clone(), desk.site().epoch(), desk.moment());
         let clients = Arc::new(Clients::open(&folder, &settings, known, alone)?);
         let incoming = Incoming::new(folder.spool().join("incoming"));
+        let master = Master::open(&folder, &settings, incoming.grown())?;
+        let mut silent = None;
+        if let Some(location) = &settings.store {
+            // Without an answer it goes on with what it can do.
+            match master::claim(master.point(), location, desk.site().code().as_str()) {
+                Err(SiteError::Point(error)) => silent = Some(model::with_causes(&error)),
+                claimed => claimed?,
+            }
+        }
         let server = Arc::new(Self {
             folder,
             epoch: AtomicU32::new(desk.site().epoch()),
@@ -119,7 +136,7 @@ impl Server {
             cancelled: Mutex::default(),
             stopping: AtomicBool::new(false),
             stop_word: watch::Sender::new(false),
-            store,
+            master,
             authority,
             children: Mutex::default(),
             clients,
@@ -131,6 +148,7 @@ impl Server {
             transfers: Mutex::default(),
             relaying: Relaying::default(),
             database: Mutex::default(),
+            store_trouble: Mutex::default(),
             scrub: settings.scrub.unwrap_or(SCRUB),
             components: Mutex::default(),
         });
@@ -148,6 +166,12 @@ impl Server {
         server.component("time", Self::keep_time);
         server.component("scrub", Self::scrub);
         server.component("trust", Self::relay);
+        if server.master.is_bucket() {
+            if let Some(why) = silent {
+                server.note_store(Some(why));
+            }
+            server.component("store", Self::look_after_store);
+        }
         server.component("clients", Self::look_after_clients);
         if let Some(hearing) = hearing {
             server.component("hearing", move |server| server.hear(hearing));
@@ -169,6 +193,20 @@ impl Server {
     /// What is to run as long as the site does.
     pub(crate) fn components(&self) -> MutexGuard<'_, Components> {
         self.components.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Stays a process of the site, for others to know of, as long as it runs.
+    pub(crate) fn keep_presence(self: &Arc<Self>, mut presence: Presence) {
+        self.component("presence", move |server| {
+            while !server.is_stopping() {
+                if let Err(error) = presence.keep() {
+                    server.note_database(Some(&error));
+                }
+                let goes_on = |_: &mut Desk| !server.is_stopping();
+                let asleep = server.changed.wait_timeout_while(server.desk(), PRESENCE, goes_on);
+                drop(asleep);
+            }
+        });
     }
 
     /// Calls the parent from now on, if the site was enrolled with one.
@@ -211,8 +249,13 @@ impl Server {
         &self.incoming
     }
 
+    /// The site's own copies.
+    pub(crate) fn master(&self) -> &Master {
+        &self.master
+    }
+
     pub(crate) fn store(&self) -> &Point {
-        &self.store
+        self.master.point()
     }
 
     pub(crate) fn transfers(&self) -> MutexGuard<'_, Transfers> {
@@ -338,7 +381,7 @@ impl Server {
 
     pub(crate) fn location(&self, desk: &Desk, place: PlaceId) -> Option<String> {
         match &desk.site().place(place)?.kind {
-            policy::PlaceKind::Own => Some(self.folder.store().to_string_lossy().into_owned()),
+            policy::PlaceKind::Own => Some(self.master.location().to_owned()),
             policy::PlaceKind::Point(name) => {
                 desk.fact(&format!("point:{}", name.name)).map(str::to_owned)
             }
@@ -362,6 +405,9 @@ impl Server {
                 ("failed", why, Some(Outcome::Failed(Cause::ContentDamaged)))
             }
             Err(Stopped::Failed(cause, why)) => {
+                if cause == Cause::OwnStore && self.master.is_bucket() {
+                    self.note_store(Some(why.clone()));
+                }
                 ("failed", why, Some(Outcome::Failed(self.measured(&work, cause))))
             }
         };
@@ -380,7 +426,13 @@ impl Server {
         let desk = self.desk();
         let package = desk.site().package(work.package);
         let needs = package.and_then(|package| package.newest).map_or(0, |newest| newest.bytes);
-        let has = self.location(&desk, work.place).and_then(|location| free(&location));
+        let here = || self.folder.spool().to_string_lossy().into_owned();
+        let location = match work.place {
+            // What is full is where it arrives.
+            PlaceId::OWN => Some(here()),
+            place => self.location(&desk, place),
+        };
+        let has = location.and_then(|location| free(&location));
         Cause::NoSpace { needs, has: has.unwrap_or(0) }
     }
 
@@ -420,7 +472,7 @@ impl Server {
             (JobKind::Remove, _) => remove_fenced(&point, name, work.fence)?,
             (JobKind::Complete, Some(content)) => {
                 self.bring_trust(work.place, &point)?;
-                complete(&self.store, &point, name, content, work.fence, &mut go_on)?;
+                complete(&self.master, &point, name, content, work.fence, &mut go_on)?;
                 // Readers of what was there before have a week. What cannot be taken away now is with the next copy.
                 let _ = store::collect(&point, GRACE);
             }
@@ -439,7 +491,7 @@ impl Server {
     ) -> Result<Observed, Stopped> {
         if work.kind == JobKind::Remove {
             self.incoming.forget(name);
-            remove(&self.store, name)?;
+            remove_fenced(self.store(), name, work.fence).map_err(at_own)?;
             return Ok(Observed::Absent);
         }
         let Some(content) = content else { return Err(Stopped::Cancelled) };
@@ -448,7 +500,7 @@ impl Server {
         if comes_from_above {
             self.receive(work, name, content.1, go_on)?;
             // Readers of what was there before have a week.
-            let _ = store::collect(&self.store, GRACE);
+            let _ = store::collect(self.store(), GRACE);
             return self.received(name, content);
         }
         let locations: Vec<String> = {
@@ -463,9 +515,9 @@ impl Server {
             .filter(there)
             .filter_map(|location| Point::open(location, std::env::vars()).ok())
             .collect();
-        let findings = store::verify(&self.store, &mut |_, _, _| {})?;
-        store::repair(&self.store, &findings, &sources, &mut |_, _, _| {})?;
-        if self.holds(name, content.1)? {
+        let findings = store::verify(self.store(), &mut |_, _, _| {}).map_err(of_own)?;
+        store::repair(self.store(), &findings, &sources, &mut |_, _, _| {}).map_err(of_own)?;
+        if self.holds(name, content.1).map_err(of_own)? {
             Ok(Observed::Holds(content.0))
         } else {
             let why = format!("no point has it whole: publish `{name}` again");
@@ -479,10 +531,11 @@ impl Server {
         name: &PackageName,
         (number, identity): (VersionNumber, Hash),
     ) -> Result<Observed, Stopped> {
-        if !self.holds(name, identity)? {
+        if !self.holds(name, identity).map_err(of_own)? {
             return Ok(Observed::Damaged(number));
         }
-        let version = store::releases(&self.store, name)?
+        let version = store::releases(self.store(), name)
+            .map_err(of_own)?
             .and_then(|index| index.releases.into_iter().find(|one| one.identity == identity))
             .map(|release| release.version.as_str().to_owned());
         if let Err(error) = self.desk().keep(vec![(format!("version:{identity}"), version)]) {
@@ -493,19 +546,15 @@ impl Server {
 
     /// Whether the own store has a release whole.
     fn holds(&self, name: &PackageName, identity: Hash) -> Result<bool, store::PointError> {
-        let index = store::releases(&self.store, name)?;
+        let index = store::releases(self.store(), name)?;
         let Some(release) =
             index.and_then(|index| index.releases.into_iter().find(|one| one.identity == identity))
         else {
             return Ok(false);
         };
         for object in release.objects() {
-            match self.store.read_object(&object) {
-                Ok(_) => {}
-                Err(store::PointError::Damaged { .. } | store::PointError::Missing { .. }) => {
-                    return Ok(false);
-                }
-                Err(error) => return Err(error),
+            if !self.master.has_whole(&object)? {
+                return Ok(false);
             }
         }
         Ok(true)
@@ -552,6 +601,10 @@ impl Server {
         while !self.stopping.load(Ordering::Relaxed) {
             let goes_on = |_: &mut Desk| !self.stopping.load(Ordering::Relaxed);
             drop(self.changed.wait_timeout_while(self.desk(), Duration::from_mins(1), goes_on));
+            if self.master.is_bucket() {
+                // What another process discarded, or finished.
+                self.sweep();
+            }
             let now = Moment(u64::try_from(began.elapsed().as_millis()).unwrap_or(u64::MAX));
             let copies: Vec<(PlaceId, PackageId, u64)> = {
                 let desk = self.desk();
@@ -595,7 +648,12 @@ impl Server {
                 Ok(true) => Observed::Holds(newest.number),
                 Ok(false) => Observed::Damaged(newest.number),
                 // Unknown is not empty.
-                Err(_) => return,
+                Err(error) => {
+                    if self.master.is_bucket() {
+                        self.note_store(Some(model::with_causes(&error)));
+                    }
+                    return;
+                }
             }
         } else {
             if locations::folder(&location).is_some_and(|path| !path.is_dir()) {
@@ -631,7 +689,8 @@ impl Server {
     pub fn publish(self: &Arc<Self>, file: &Path, replace: bool) -> Result<bool, SiteError> {
         let name = package_name(file)?;
         let options = PublishOptions { replace, ..PublishOptions::default() };
-        let published = store::publish(&self.store, file, &options, &mut |_, _, _| {})?;
+        let published = store::publish(self.store(), file, &options, &mut |_, _, _| {});
+        let published = published.map_err(|error| self.not_published(error))?;
         let release = published.release;
         let manifest = release.identity;
         let bytes = release.objects().map(|object| object.length).sum();
@@ -655,6 +714,19 @@ impl Server {
         Ok(!published.already)
     }
 
+    /// What is wrong with a package, or with the bucket it should go to.
+    fn not_published(&self, error: store::PublishError) -> SiteError {
+        match error {
+            store::PublishError::Point(source @ store::PointError::Request { .. })
+                if self.master.is_bucket() =>
+            {
+                self.note_store(Some(model::with_causes(&source)));
+                SiteError::OwnStore { location: self.master.location().to_owned(), source }
+            }
+            error => error.into(),
+        }
+    }
+
     /// Adds a distribution point, or says why a folder cannot be one.
     pub fn add_point(self: &Arc<Self>, name: &str, location: &str) -> Result<(), SiteError> {
         let fact = format!("point:{name}");
@@ -662,6 +734,10 @@ impl Server {
             let desk = self.desk();
             if desk.site().point_id(name).is_some() {
                 return Err(policy::Refused::Exists(name.to_owned()).into());
+            }
+            if self.is_own_store(location) {
+                let reason = "it is, holds, or is inside the site's own store".to_owned();
+                return Err(SiteError::Location { location: location.to_owned(), reason });
             }
             let known: Vec<(String, std::path::PathBuf)> = desk
                 .facts()

@@ -17,6 +17,18 @@ pub struct SiteSettings {
     /// A PostgreSQL database, such as `postgres://site@/top?host=/run/postgresql`; without it, `site.db` in the folder.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub database: Option<String>,
+    /// Where the site's own copies are: a bucket, such as `s3://packages/top`; without it, `store` in the folder.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub store: Option<String>,
+    /// Where this machine keeps what it uses of a bucket with the site's own copies; without it, `cache` in the folder.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub cache: Option<PathBuf>,
+    /// The bytes that may take while they are not used.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub cache_size: Option<u64>,
+    /// A file whose key seals what is secret in the tables.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub key_file: Option<PathBuf>,
     /// Where to listen for people and programs.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub listen: Option<SocketAddr>,
@@ -64,9 +76,30 @@ const LIFE: u32 = 90 * 86_400;
 impl SiteSettings {
     /// Reads the text of the file; a file that is not there is an empty one.
     pub fn parse(path: PathBuf, text: &str) -> Result<Self, SiteError> {
+        match toml_edit::de::from_str(text) {
+            Ok(settings) => Self::check(settings, path),
+            Err(error) => Err(SiteError::Settings { path, reason: error.to_string() }),
+        }
+    }
+
+    /// As they are, if they can be followed.
+    pub(crate) fn checked(self) -> Result<Self, SiteError> {
+        self.check("site.toml".into())
+    }
+
+    fn check(self, path: PathBuf) -> Result<Self, SiteError> {
+        let settings = self;
         let wrong = |reason: String| SiteError::Settings { path: path.clone(), reason };
-        let settings: Self =
-            toml_edit::de::from_str(text).map_err(|error| wrong(error.to_string()))?;
+        if let Some(store) = &settings.store {
+            let is_bucket = store.split_once("://").is_some_and(|(scheme, rest)| {
+                !rest.is_empty() && !["file", "http", "https"].contains(&scheme)
+            });
+            if !is_bucket {
+                return Err(wrong(format!(
+                    "`store` is a bucket, such as `s3://packages/top`, and not `{store}`; without it, the own copies are in the site's folder"
+                )));
+            }
+        }
         if settings.lease.is_some_and(|lease| lease < SHORTEST_LEASE) {
             return Err(wrong(format!("`lease` is at least {SHORTEST_LEASE} seconds")));
         }
@@ -82,6 +115,18 @@ impl SiteSettings {
             return Err(wrong("with no attempts under way nothing happens: at least 1".to_owned()));
         }
         Ok(settings)
+    }
+
+    /// The same, but for what is said here about where everything is.
+    pub(crate) fn with(self, said: Self) -> Self {
+        Self {
+            database: said.database.or(self.database),
+            store: said.store.or(self.store),
+            cache: said.cache.or(self.cache),
+            cache_size: said.cache_size.or(self.cache_size),
+            key_file: said.key_file.or(self.key_file),
+            ..self
+        }
     }
 
     /// As the file has it.
@@ -138,6 +183,10 @@ mod tests {
         assert!(parse("leese = 30").unwrap_err().contains("leese"));
         assert!(parse("lease = 3").unwrap_err().contains("at least 15"));
         assert!(parse("listen = \"here\"").unwrap_err().contains("listen"));
+        for store in ["/srv/store", "http://x/y", "file:///srv", "s3://"] {
+            assert!(parse(&format!("store = \"{store}\"")).unwrap_err().contains("is a bucket"));
+        }
+        assert!(parse("store = \"s3://packages/top\"").is_ok());
         assert!(parse("attempts = 0").unwrap_err().contains("at least 1"));
     }
 }

@@ -1,4 +1,8 @@
-use std::path::Path;
+use std::{
+    fs::{OpenOptions, Permissions},
+    os::unix::fs::{OpenOptionsExt as _, PermissionsExt as _},
+    path::Path,
+};
 
 use policy::{JobKind, JobRow, Key, PackageId, PlaceId, Row};
 use rusqlite::{Connection, OptionalExtension, ToSql, params};
@@ -40,9 +44,19 @@ pub struct Sqlite {
     turn: Option<(Turn, i64)>,
 }
 
+/// Keys are in it, too: nobody else may read it. What is there stays.
+fn make_private(path: &Path) -> std::io::Result<()> {
+    let file = OpenOptions::new().create(true).append(true).mode(0o600).open(path)?;
+    if file.metadata()?.permissions().mode() & 0o077 == 0 {
+        return Ok(());
+    }
+    file.set_permissions(Permissions::from_mode(0o600))
+}
+
 impl Sqlite {
     /// Opens the file, made if it is not there, and takes its schema to the newest.
     pub fn open(path: &Path) -> Result<Self, StorageError> {
+        make_private(path).map_err(failed("making it"))?;
         let connection = Connection::open(path).map_err(failed("opening it"))?;
         Self::new(connection)
     }
@@ -65,6 +79,7 @@ impl Sqlite {
 
     /// A copy of everything in one new file, while others work.
     pub fn back_up(&self, to: &Path) -> Result<(), StorageError> {
+        make_private(to).map_err(failed("the backup"))?;
         self.connection
             .execute("VACUUM INTO ?1", params![to.to_string_lossy()])
             .map(drop)

@@ -22,6 +22,9 @@ pub struct Status {
     /// What is wrong with the database, if anything is: what is said here is what was known before.
     #[serde(default)]
     pub database: Option<String>,
+    /// What is wrong with the bucket that has the own copies, if anything is: nothing is received or sent on until it answers.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub store: Option<String>,
     /// How trust stands, if a root is pinned.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub trust: Option<TrustStatus>,
@@ -242,6 +245,7 @@ impl Status {
             jobs: site.live_jobs(),
             running: site.running(),
             database: None,
+            store: None,
             trust: None,
             parent,
             packages,
@@ -253,6 +257,7 @@ impl Status {
     /// What only the running process knows: lines and transfers.
     pub(crate) fn add_lines(&mut self, server: &Server) {
         self.database = server.database_trouble();
+        self.store = server.store_trouble();
         self.trust = server.trust_status();
         if let (Some(parent), Some(uplink)) = (&mut self.parent, server.uplink()) {
             let state = uplink.state();
@@ -307,6 +312,12 @@ impl Status {
     /// All of it on one screen.
     pub fn to_text(&self) -> String {
         let mut text = format!("site {}, epoch {}: {} jobs\n", self.site, self.epoch, self.jobs);
+        if let Some(why) = &self.store {
+            text += &format!(
+                "  the site's own store does not answer; it is asked again every {} s: {why}\n",
+                crate::master::PAUSE.as_secs()
+            );
+        }
         if let Some(why) = &self.database {
             text += &format!("  the database does not answer, and this is what was known: {why}\n");
         }

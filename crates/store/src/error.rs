@@ -102,6 +102,25 @@ pub enum PointError {
     },
 }
 
+impl PointError {
+    /// Whether the distribution point answered that this is not allowed.
+    pub fn is_denied(&self) -> bool {
+        matches!(
+            self,
+            Self::Request {
+                source: object_store::Error::PermissionDenied { .. }
+                    | object_store::Error::Unauthenticated { .. },
+                ..
+            }
+        )
+    }
+
+    /// Whether what is there is not what it should be, as far as it answers.
+    pub fn is_of_content(&self) -> bool {
+        matches!(self, Self::Missing { .. } | Self::Damaged { .. } | Self::Index { .. })
+    }
+}
+
 /// A package that cannot be published.
 #[derive(Debug, thiserror::Error)]
 pub enum PublishError {

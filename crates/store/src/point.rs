@@ -154,38 +154,48 @@ impl Point {
         range: std::ops::Range<u64>,
         take: &mut dyn FnMut(&[u8]) -> Result<(), PointError>,
     ) -> Result<(), PointError> {
+        let whole = range.start == 0 && range.end == object.length;
+        self.read_part(&object.path(), range, whole, take)
+    }
+
+    /// The bytes of a range of whatever has that path, piece by piece as they come; `whole` if that is all of it.
+    pub fn read_part(
+        &self,
+        path: &str,
+        range: std::ops::Range<u64>,
+        whole: bool,
+        take: &mut dyn FnMut(&[u8]) -> Result<(), PointError>,
+    ) -> Result<(), PointError> {
         self.request();
-        let path = object.path();
-        let key = self.key(&path);
+        let key = self.key(path);
         let expected = range.end - range.start;
         let mut came = 0;
         let result = self.runtime.block_on(async {
-            let whole = range.start == 0 && range.end == object.length;
             let options = GetOptions {
                 range: (!whole).then(|| GetRange::Bounded(range.clone())),
                 ..GetOptions::default()
             };
             let mut stream = match self.store.get_opts(&key, options).await {
                 Ok(result) => result.into_stream(),
-                Err(source) => return Ok(Err(missing_or("reading", &path, source))),
+                Err(source) => return Ok(Err(missing_or("reading", path, source))),
             };
             while let Some(piece) = stream.next().await {
                 let piece = match piece {
                     Ok(piece) => piece,
-                    Err(source) => return Ok(Err(request("reading", &path, source))),
+                    Err(source) => return Ok(Err(request("reading", path, source))),
                 };
                 came += piece.len() as u64;
                 self.receive(piece.len());
                 // §1.5: never more than was promised, whatever a server sends.
                 if came > expected {
-                    return Ok(Err(length(&path, expected)));
+                    return Ok(Err(length(path, expected)));
                 }
                 take(&piece)?;
             }
             Ok(Ok(()))
         });
         result.and_then(|inner| inner)?;
-        if came == expected { Ok(()) } else { Err(length(&path, expected)) }
+        if came == expected { Ok(()) } else { Err(length(path, expected)) }
     }
 
     /// Writes something small: afterwards it is there whole, or as it was.

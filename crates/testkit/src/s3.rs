@@ -9,13 +9,14 @@ use hyper_util::{
     server::conn::auto::Builder,
 };
 use s3s::{auth::SimpleAuth, service::S3ServiceBuilder};
-use tokio::{net::TcpListener, runtime::Runtime};
+use tokio::{net::TcpListener, runtime::Runtime, sync::watch};
 
 /// An S3 server with the bucket `packages` in a folder that goes with it, reached over a port of 127.0.0.1.
 #[derive(Debug)]
 pub struct S3Server {
     folder: tempfile::TempDir,
     address: SocketAddr,
+    silent: watch::Sender<bool>,
     _runtime: Runtime,
 }
 
@@ -36,16 +37,26 @@ impl S3Server {
             tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build()?;
         let listener = runtime.block_on(TcpListener::bind("127.0.0.1:0"))?;
         let address = listener.local_addr()?;
+        let silent = watch::Sender::new(false);
+        let heard = silent.subscribe();
         runtime.spawn(async move {
             while let Ok((socket, _)) = listener.accept().await {
-                let service = service.clone();
+                let (service, mut heard) = (service.clone(), heard.clone());
                 tokio::spawn(async move {
                     let http = Builder::new(TokioExecutor::new());
-                    let _ = http.serve_connection(TokioIo::new(socket), service).await;
+                    tokio::select! {
+                        _ = http.serve_connection(TokioIo::new(socket), service) => {}
+                        _ = heard.wait_for(|silent| *silent) => {}
+                    }
                 });
             }
         });
-        Ok(Self { folder, address, _runtime: runtime })
+        Ok(Self { folder, address, silent, _runtime: runtime })
+    }
+
+    /// From now on every connection ends at once, those under way too; or it answers again.
+    pub fn set_silent(&self, silent: bool) {
+        self.silent.send_replace(silent);
     }
 
     /// What a client's environment says for it to get in.

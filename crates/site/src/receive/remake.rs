@@ -13,7 +13,7 @@ use store::{PackPart, Rebuild, RebuildError};
 
 use super::{BEAT, Receiving, UNIT, disk, failed};
 use crate::{
-    copy::{GoOn, Stopped, hash_of},
+    copy::{GoOn, Stopped, hash_of, of_own},
     incoming::Partial,
     server::log,
 };
@@ -94,13 +94,14 @@ impl Receiving<'_> {
             return self.fetch_packs(go_on);
         }
         let store = self.server.store();
-        let delta = self.server.folder().store().join(base.delta.object.path());
+        let delta = self.server.master().sound(&base.delta.object);
+        let delta = delta.map_err(of_own)?;
         let folder = self.server.incoming().folder(self.name, self.identity);
         let rebuild = Rebuild::new(
             store,
             &base.release,
             release,
-            &delta,
+            delta.path(),
             &self.packs,
             &folder,
             &mut now_and_then(go_on),
@@ -199,7 +200,7 @@ impl Receiving<'_> {
             partial.start_over().map_err(full)?;
             return Err(useless(&format!("`{}` was packed in another way", object.path())));
         }
-        partial.adopt(&self.server.folder().store(), &object).map_err(full)?;
+        partial.adopt(self.server.master(), &object).map_err(of_own)?;
         self.server.incoming().grew();
         Ok(())
     }

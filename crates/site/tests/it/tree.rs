@@ -37,6 +37,11 @@ impl Member {
         client(&self.folder)
     }
 
+    /// Where it listens for children.
+    pub(crate) fn link(&self) -> SocketAddr {
+        self.link
+    }
+
     fn kill(&mut self) {
         self.process.take().unwrap().kill();
     }
@@ -58,7 +63,7 @@ impl Member {
     }
 }
 
-fn write(home: &Path, token: &site::Token) -> PathBuf {
+pub(crate) fn write(home: &Path, token: &site::Token) -> PathBuf {
     let path = home.join(format!("{}.token", token.child));
     std::fs::write(&path, serde_json::to_vec(token).unwrap()).unwrap();
     path
@@ -96,7 +101,7 @@ pub(crate) fn assign(at: &Client, package: &str, point: &str) {
     wait("the point can be reached", || at.assign(&name(package), &points, true).ok());
 }
 
-fn done(at: &Client, package: &str) -> Option<Status> {
+pub(crate) fn done(at: &Client, package: &str) -> Option<Status> {
     let status = at.status().ok().filter(Status::is_settled)?;
     let package = status.packages.iter().find(|one| one.name == name(package))?;
     (package.tally.wanted > 0 && package.tally.done == package.tally.wanted).then_some(status)
