@@ -29,13 +29,15 @@ pub(crate) struct Plan {
     pub(crate) processes: usize,
     /// An empty database for its tables, if they are to be in PostgreSQL.
     pub(crate) database: Option<String>,
+    /// The bucket with its own copies; then each process has a folder of its own, as on a machine of its own.
+    pub(crate) store: Option<String>,
     environment: Vec<(String, String)>,
 }
 
 impl Plan {
     /// A site with one process and its own file.
     pub(crate) fn new(code: &'static str, parent: Option<usize>) -> Self {
-        Self { code, parent, processes: 1, database: None, environment: Vec::new() }
+        Self { code, parent, processes: 1, database: None, store: None, environment: Vec::new() }
     }
 }
 
@@ -74,12 +76,23 @@ impl Tree {
     /// Makes the sites, enrols each with its parent and starts all processes.
     pub(crate) fn begin(&mut self) -> Result<()> {
         for site in 0..self.hosts.len() {
-            let Plan { code, parent, database, .. } = &self.hosts[site].plan;
+            let Plan { code, parent, database, store, .. } = &self.hosts[site].plan;
             let (code, parent) = (*code, *parent);
             let mut words = vec!["init", code];
-            let database = database.clone();
+            let (database, store) = (database.clone(), store.clone());
             words.extend(database.iter().flat_map(|url| ["--database", url]));
+            words.extend(store.iter().flat_map(|url| ["--store", url]));
             self.must(site, &words)?;
+            if store.is_some() {
+                for process in 1..self.hosts[site].processes.len() {
+                    let data = self.data_of(site, process);
+                    let data = data.to_string_lossy();
+                    let mut words = vec!["site", "init", "--join", "--data", &data];
+                    words.extend(database.iter().flat_map(|url| ["--database", url]));
+                    let output = self.packhorse(site, &words)?;
+                    ensure!(output.status.success(), "{code} is not joined: {}", tail(&output));
+                }
+            }
             if let Some(parent) = parent {
                 let token = self.home.join(format!("{code}.token"));
                 let token = token.to_string_lossy();
@@ -123,6 +136,21 @@ impl Tree {
         &self.hosts[site].data
     }
 
+    /// The folder of a process.
+    pub(crate) fn data_of(&self, site: usize, process: usize) -> PathBuf {
+        let host = &self.hosts[site];
+        match process {
+            1.. if host.plan.store.is_some() => {
+                host.data.with_file_name(self.folder_name(site, process))
+            }
+            _ => host.data.clone(),
+        }
+    }
+
+    fn folder_name(&self, site: usize, process: usize) -> String {
+        format!("{}-{process}", self.code(site))
+    }
+
     /// What a site's processes find in their environment from their next start on.
     pub(crate) fn set_environment(&mut self, site: usize, environment: Vec<(String, String)>) {
         self.hosts[site].plan.environment = environment;
@@ -144,7 +172,11 @@ impl Tree {
 
     /// What `packhorse site` with these words answers.
     pub(crate) fn say(&self, site: usize, words: &[&str]) -> Result<Output> {
-        let data = self.data(site).to_string_lossy();
+        // Whoever asks does so on a machine where a process lives, if there is one.
+        let processes = &self.hosts[site].processes;
+        let living = processes.iter().position(Option::is_some).unwrap_or_default();
+        let data = self.data_of(site, living);
+        let data = data.to_string_lossy();
         let words: Vec<&str> =
             ["site"].into_iter().chain(words.iter().copied()).chain(["--data", &data]).collect();
         self.packhorse(site, &words)
@@ -173,7 +205,7 @@ impl Tree {
 
     /// Starts a process of a site.
     pub(crate) fn start(&mut self, site: usize, process: usize) -> Result<()> {
-        let data = self.data(site).to_string_lossy().into_owned();
+        let data = self.data_of(site, process).to_string_lossy().into_owned();
         let listen = format!("127.0.0.1:{}", port(API, process));
         let link = format!("0.0.0.0:{}", port(LINK, process));
         let words = ["site", "serve", "--data", &data, "--listen", &listen, "--link", &link];

@@ -31,6 +31,8 @@ const DISK: &str = "size=400m";
 /// A wire as a branch has it.
 const WIRE: Wire =
     Wire { rate: 50_000_000, round_trip: Duration::from_millis(30), loss: 0.001, seed: 1 };
+/// Where the central site has its own copies: beside its point in a bucket.
+const STORE: &str = "s3://packages/top";
 /// Sites and their parents: the central one, two children, three grandchildren.
 const SITES: [(&str, Option<usize>); 6] = [
     ("TOP", None),
@@ -124,7 +126,7 @@ struct Stage {
     /// Versions of the small package that were published.
     count: u32,
     /// Held by their sites; gone with the proof, last of all.
-    _servers: Vec<S3Server>,
+    servers: Vec<S3Server>,
     _disks: Disks,
 }
 
@@ -144,6 +146,7 @@ pub(crate) fn run(args: &Args) -> Result<()> {
     stage.finish()?;
     let took = began.elapsed();
     stage.check()?;
+    stage.mend_own()?;
     println!("| trouble | how often |\n|---|---|");
     for (what, count) in told {
         println!("| {what} | {count} |");
@@ -170,11 +173,14 @@ impl Stage {
             disks.mount(home.join(code))?;
             disks.mount(home.join(format!("{code}-points")))?;
         }
+        // The second machine of the central site.
+        disks.mount(home.join(format!("{}-1", SITES[0].0)))?;
         let postgres = PostgresServer::start().context("PostgreSQL")?;
         let mut plans: Vec<Plan> =
             SITES.iter().map(|(code, parent)| Plan::new(code, *parent)).collect();
         plans[0].processes = 2;
         plans[0].database = Some(postgres.database("top")?);
+        plans[0].store = Some(STORE.to_owned());
         let mut tree = Tree::new(program, home, plans, WIRE)?;
         let mut servers = Vec::new();
         let mut points = Vec::new();
@@ -203,7 +209,7 @@ impl Stage {
             home: home.to_owned(),
             software,
             count: 0,
-            _servers: servers,
+            servers,
             _disks: disks,
         };
         Ok(stage)
@@ -277,6 +283,35 @@ impl Stage {
         })
     }
 
+    /// What is damaged in the bucket with the central site's own copies is found by a scrub, and comes from a point.
+    fn mend_own(&self) -> Result<()> {
+        let own = self.servers.first().context("a bucket")?.bucket().join("top");
+        let near = &self.points.first().context("a point")?.folder;
+        let packs = files(&own.join("packs"));
+        let shared: Vec<&PathBuf> = packs
+            .iter()
+            .filter(|pack| pack.strip_prefix(&own).is_ok_and(|path| near.join(path).is_file()))
+            .collect();
+        ensure!(!shared.is_empty(), "the bucket has none of the packs of a point: {packs:?}");
+        for pack in &shared {
+            let mut bytes = fs::read(pack)?;
+            let middle = bytes.len() / 2;
+            bytes[middle] ^= 0x40;
+            fs::write(pack, bytes)?;
+        }
+        let output = self.tree.say(0, &["verify"])?;
+        ensure!(matches!(output.status.code(), Some(0 | 8)), "{}", tail(&output));
+        self.tree.wait(PATIENCE, "the own copies are mended", || {
+            let is_done = self.tree.say(0, &["status"])?.status.code() == Some(0);
+            Ok(is_done && shared.iter().all(|pack| is_sound(pack)))
+        })?;
+        println!(
+            "{} damaged objects in the bucket with the own copies were found and mended",
+            shared.len()
+        );
+        Ok(())
+    }
+
     /// What is on the disks is what was published last, and what the statuses say.
     fn check(&self) -> Result<()> {
         let wanted: [(&str, String); 2] =
@@ -313,6 +348,25 @@ impl Stage {
         }
         Ok(())
     }
+}
+
+/// The name of an object is the hash of what it is.
+fn is_sound(file: &Path) -> bool {
+    let name = file.file_name().unwrap_or_default().to_string_lossy().into_owned();
+    fs::read(file).is_ok_and(|bytes| blake3::hash(&bytes).to_hex().as_str() == name)
+}
+
+/// All files below a folder.
+fn files(folder: &Path) -> Vec<PathBuf> {
+    let (mut folders, mut files) = (vec![folder.to_owned()], Vec::new());
+    while let Some(folder) = folders.pop() {
+        for entry in fs::read_dir(&folder).into_iter().flatten().filter_map(Result::ok) {
+            let path = entry.path();
+            if path.is_dir() { &mut folders } else { &mut files }.push(path);
+        }
+    }
+    files.sort();
+    files
 }
 
 /// The identity of a package's newest version, as a site has it.

@@ -24,6 +24,7 @@ enum End {
     Process(usize, usize),
     Disk(PathBuf),
     Postgres,
+    Bucket(usize),
 }
 
 /// Where faults come from, and how many there were.
@@ -98,7 +99,7 @@ impl Trouble {
             return Ok("published");
         }
         let until = Instant::now() + self.between(LASTS);
-        Ok(match self.random(10) {
+        Ok(match self.random(11) {
             0 | 1 => {
                 let site = 1 + self.index(SITES.len() - 1);
                 if let Some(parent) = stage.tree.parent(site) {
@@ -126,7 +127,9 @@ impl Trouble {
             }
             6 => {
                 let site = self.index(SITES.len());
-                let part = ["", "-points"][self.index(2)];
+                // The central site is on two machines.
+                let parts = ["", "-points", "-1"];
+                let part = parts[self.index(if site == 0 { 3 } else { 2 })];
                 let ballast = stage.home.join(format!("{}{part}/ballast", SITES[site].0));
                 fill(&ballast);
                 self.ends.push((until, End::Disk(ballast)));
@@ -136,6 +139,12 @@ impl Trouble {
                 stage.postgres.kill();
                 self.ends.push((until, End::Postgres));
                 "the database killed"
+            }
+            8 => {
+                let server = self.index(stage.servers.len());
+                stage.servers[server].set_silent(true);
+                self.ends.push((until, End::Bucket(server)));
+                "a bucket made silent"
             }
             _ => {
                 let point = self.index(stage.points.len());
@@ -231,6 +240,7 @@ fn undo(stage: &mut Stage, end: End) -> Result<()> {
         End::Disk(ballast) => {
             let _ = fs::remove_file(ballast);
         }
+        End::Bucket(server) => stage.servers[server].set_silent(false),
         End::Postgres => stage.postgres.go_on().context("PostgreSQL")?,
     }
     Ok(())
