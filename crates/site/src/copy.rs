@@ -157,6 +157,7 @@ pub(crate) fn complete(
         return Err(Stopped::Cancelled);
     }
     for object in release.objects() {
+        store::spare(to, &object)?;
         if is_whole(to, &object)? {
             if !go_on(object.length) {
                 return Err(Stopped::Cancelled);

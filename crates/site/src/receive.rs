@@ -157,7 +157,11 @@ impl Server {
         };
         for object in index.objects() {
             let known = receiving.waiting.iter().any(|other| other.hash == object.hash);
-            if known || self.master().has_whole(&object).map_err(of_own)? {
+            if known {
+                continue;
+            }
+            store::spare(self.store(), &object).map_err(of_own)?;
+            if self.master().has_whole(&object).map_err(of_own)? {
                 continue;
             }
             receiving.waiting.push_back(object);

@@ -4,7 +4,7 @@ use std::{
     time::Duration,
 };
 
-use content::ObjectKind;
+use content::{Object, ObjectKind};
 use rustix::fs::FlockOperation;
 
 use crate::{Listed, Point, PointError, check::package_names, releases::recorded};
@@ -28,48 +28,78 @@ pub struct Collected {
 /// Only the store's own clock is asked.
 pub fn collect(point: &Point, grace: Duration) -> Result<Collected, PointError> {
     let _lock = Lock::exclusive(point)?;
-    let now = store_time(point)?;
-    let grace = i64::try_from(grace.as_secs()).unwrap_or(i64::MAX);
-    let marks: HashMap<String, Listed> = point
-        .list("marks")?
-        .into_iter()
-        .filter_map(|mark| {
-            let path = mark.path.strip_prefix("marks/")?.to_owned();
-            Some((path, mark))
-        })
-        .collect();
-    // Objects first, then who needs them: what a publish under way adds is younger than the list, or recorded.
-    let mut objects = Vec::new();
-    for kind in ObjectKind::ALL {
-        objects.extend(point.list(kind.folder())?);
-    }
-    let mut needed = HashSet::new();
-    for name in package_names(point)? {
-        needed.extend(recorded(point, &name)?.objects().map(|object| object.path()));
-    }
-    let mut collected = Collected::default();
-    for object in objects {
-        let mark = marks.get(&object.path);
-        let is_old = |modified: i64| now.saturating_sub(modified) >= grace;
-        if needed.contains(&object.path) {
-            if mark.is_some() {
-                point.delete(&format!("marks/{}", object.path))?;
-            }
-        } else if let Some(mark) = mark {
-            if is_old(mark.modified) && is_old(object.modified) {
-                point.delete(&object.path)?;
-                point.delete(&format!("marks/{}", object.path))?;
-                collected.bytes += object.length;
-                collected.swept.push(object.path);
-            } else {
-                collected.waiting.push(object.path);
-            }
-        } else {
-            point.write_small(&format!("marks/{}", object.path), Vec::new())?;
-            collected.marked.push(object.path);
+    Seen::at(point)?.sweep(point, grace)
+}
+
+/// What a point had when it was looked at.
+struct Seen {
+    now: i64,
+    marks: HashMap<String, Listed>,
+    objects: Vec<Listed>,
+    needed: HashSet<String>,
+}
+
+impl Seen {
+    fn at(point: &Point) -> Result<Self, PointError> {
+        let now = store_time(point)?;
+        let marks: HashMap<String, Listed> = point
+            .list("marks")?
+            .into_iter()
+            .filter_map(|mark| {
+                let path = mark.path.strip_prefix("marks/")?.to_owned();
+                Some((path, mark))
+            })
+            .collect();
+        // Objects first, then who needs them: what a publish under way adds is younger than the list, or recorded.
+        let mut objects = Vec::new();
+        for kind in ObjectKind::ALL {
+            objects.extend(point.list(kind.folder())?);
         }
+        let mut needed = HashSet::new();
+        for name in package_names(point)? {
+            needed.extend(recorded(point, &name)?.objects().map(|object| object.path()));
+        }
+        Ok(Self { now, marks, objects, needed })
     }
-    Ok(collected)
+
+    fn sweep(self, point: &Point, grace: Duration) -> Result<Collected, PointError> {
+        let grace = i64::try_from(grace.as_secs()).unwrap_or(i64::MAX);
+        let is_old = |modified: i64| self.now.saturating_sub(modified) >= grace;
+        let mut collected = Collected::default();
+        for object in self.objects {
+            let mark = self.marks.get(&object.path);
+            if self.needed.contains(&object.path) {
+                if mark.is_some() {
+                    point.delete(&mark_of(&object.path))?;
+                }
+            } else if let Some(mark) = mark {
+                // Where there are no locks, somebody may have found a use for it since it was listed (see `spare`).
+                let is_spared = || point.length(&mark_of(&object.path)).map(|mark| mark.is_none());
+                if is_old(mark.modified) && is_old(object.modified) && !is_spared()? {
+                    point.delete(&object.path)?;
+                    point.delete(&mark_of(&object.path))?;
+                    collected.bytes += object.length;
+                    collected.swept.push(object.path);
+                } else {
+                    collected.waiting.push(object.path);
+                }
+            } else {
+                point.write_small(&mark_of(&object.path), Vec::new())?;
+                collected.marked.push(object.path);
+            }
+        }
+        Ok(collected)
+    }
+}
+
+/// What is about to be named again is not needless any more: a collection under way, perhaps on another machine, leaves it. To be
+/// called before it is looked whether the object is there.
+pub fn spare(point: &Point, object: &Object) -> Result<(), PointError> {
+    point.delete(&mark_of(&object.path()))
+}
+
+fn mark_of(path: &str) -> String {
+    format!("marks/{path}")
 }
 
 /// What time it is where the point's times come from.
@@ -80,7 +110,8 @@ fn store_time(point: &Point) -> Result<i64, PointError> {
     now.map(|now| now.modified).ok_or(PointError::Missing { path: "marks/now".to_owned() })
 }
 
-/// Publishers share a folder, a collection has it alone. A bucket has no locks: there the grace alone protects.
+/// Publishers share a folder, a collection has it alone. A bucket has no locks: there the grace protects, and who
+/// needs what was marked says so (see `spare`).
 pub(crate) struct Lock {
     _file: Option<File>,
 }
@@ -113,5 +144,54 @@ impl Lock {
             }
             Err(error) => Err(cannot(error.into())),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::{sync::Arc, time::Duration};
+
+    use model::PackageName;
+    use object_store::{memory::InMemory, path::Path as Key};
+    use testkit::Sample;
+
+    use super::{Seen, collect};
+    use crate::{Point, PublishOptions, Published, publish, verify};
+
+    fn put(point: &Point) -> Published {
+        let file = tempfile::NamedTempFile::new().unwrap();
+        let mut sample = Sample::new("redis", "1");
+        let tree = sample.tree("/opt/redis");
+        sample.file(tree, "program", &[7; 50_000]);
+        std::fs::write(file.path(), sample.bytes()).unwrap();
+        publish(point, file.path(), &PublishOptions::default(), &mut |_, _, _| {}).unwrap()
+    }
+
+    fn withdraw(point: &Point) {
+        for folder in ["names", "releases"] {
+            for listed in point.list(folder).unwrap() {
+                point.delete(&listed.path).unwrap();
+            }
+        }
+    }
+
+    #[test]
+    fn in_a_bucket_what_is_named_again_while_it_is_collected_stays() {
+        let point = Point::new(Arc::new(InMemory::new()), Key::default(), None).unwrap();
+        put(&point);
+        withdraw(&point);
+        let marked = collect(&point, Duration::ZERO).unwrap().marked;
+        assert!(!marked.is_empty());
+        // Another machine publishes it after this one looked: nothing is written that is there.
+        let seen = Seen::at(&point).unwrap();
+        assert_eq!(put(&point).written, 0);
+        assert_eq!(seen.sweep(&point, Duration::ZERO).unwrap().swept, [""; 0]);
+        let redis = PackageName::new("redis").unwrap();
+        assert!(crate::releases(&point, &redis).unwrap().is_some());
+        assert_eq!(verify(&point, &mut |_, _, _| {}).unwrap(), []);
+        // What nobody names again goes.
+        withdraw(&point);
+        assert_eq!(collect(&point, Duration::ZERO).unwrap().marked.len(), marked.len());
+        assert_eq!(collect(&point, Duration::ZERO).unwrap().swept.len(), marked.len());
     }
 }

@@ -35,7 +35,7 @@ mod waiting;
 pub use assembly::{AssembleError, Assembly};
 pub use cache::Cache;
 pub use check::{Finding, Found, Repaired, mend_indexes, repair, verify};
-pub use collect::{Collected, collect};
+pub use collect::{Collected, collect, spare};
 pub use error::{FetchError, OpenPointError, PointError, PublishError};
 pub use fetch::{FetchOptions, Fetched, Installed, Ready, Wanted, wanted};
 pub use follow::FollowError;

@@ -21,7 +21,7 @@ use crate::{
     FetchError, Point, PointError, Progress, PublishError,
     assembly::Assembly,
     catalogues::catalogue,
-    collect::Lock,
+    collect::{Lock, spare},
     compose::{Composition, NewPack, Scanned, compose},
     known::{Hints, Known, release_of, sample},
     make_delta::{Making, make_delta},
@@ -121,7 +121,7 @@ pub fn publish(
         None => None,
     };
     if let Some((pack, file)) = pack
-        && !point.has(pack)?
+        && !is_kept(point, pack)?
     {
         let mut done = 0;
         point.write_object(pack, file, &mut |bytes| {
@@ -131,12 +131,12 @@ pub fn publish(
         written += pack.length;
     }
     for (entry, file) in &deltas {
-        if !point.has(&entry.object)? {
+        if !is_kept(point, &entry.object)? {
             written += entry.object.length;
             point.write_object(&entry.object, file.path(), &mut |_| {})?;
         }
     }
-    if !point.has(&release.manifest)? {
+    if !is_kept(point, &release.manifest)? {
         written += release.manifest.length;
         point.write_small(&release.manifest.path(), composition.part)?;
     }
@@ -154,6 +154,12 @@ pub fn publish(
     let signed = signing.map(|signing| signing.sign(point, &name, &release)).transpose()?;
     let already = already && signed.as_ref().is_none_or(|signed| signed.already);
     Ok(Published { release, written, already, signed })
+}
+
+/// Whether an object is there, and stays.
+fn is_kept(point: &Point, object: &Object) -> Result<bool, PointError> {
+    spare(point, object)?;
+    point.has(object)
 }
 
 /// The manifests of the releases a new one is likely like: those right before it first.
