@@ -214,23 +214,13 @@ impl Server {
         Ok(trips)
     }
 
-    /// What was last heard of a child by courier: beside the tables, or, for all machines, in the bucket.
+    /// What was last heard of a child by courier: in the own store, for all machines.
     fn courier_note(&self, child: &SiteCode, what: &str) -> Result<Option<Vec<u8>>, SiteError> {
-        let path = format!("courier/{child}.{what}");
-        if self.master().is_bucket() {
-            return Ok(self.store().read_limited(&path, LONGEST)?);
-        }
-        Ok(std::fs::read(self.folder().path().join(path)).ok())
+        Ok(self.store().read_limited(&format!("courier/{child}.{what}"), LONGEST)?)
     }
 
     fn note_courier(&self, child: &SiteCode, what: &str, bytes: Vec<u8>) -> Result<(), SiteError> {
-        let path = format!("courier/{child}.{what}");
-        if self.master().is_bucket() {
-            return Ok(self.store().write_small(&path, bytes)?);
-        }
-        let path = self.folder().path().join(path);
-        make(path.parent().unwrap_or(&path))?;
-        write_durably(&path, &bytes, 0o644)
+        Ok(self.store().write_small(&format!("courier/{child}.{what}"), bytes)?)
     }
 
     fn carry_down(&self, to: &Path, child: &SiteCode) -> Result<Trip, SiteError> {

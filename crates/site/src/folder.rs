@@ -281,7 +281,8 @@ pub fn init_with(folder: &Folder, code: &str, said: SiteSettings) -> Result<(), 
         seal::make_key(path)?;
     }
     if let Some(location) = &settings.store {
-        master::claim(&master::open_point(folder, &settings)?, location, code.as_str())?;
+        let store = master::open_point(folder, &settings)?;
+        master::claim(&store, location, code.as_str()).map_err(master::refused(location))?;
     }
     if is_said {
         folder.write_settings(&settings)?;

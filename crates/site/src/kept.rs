@@ -8,7 +8,7 @@ use std::{
     fs::{File, OpenOptions},
     os::unix::fs::MetadataExt as _,
     path::{Path, PathBuf},
-    time::SystemTime,
+    time::{Duration, SystemTime},
 };
 
 use content::Object;
@@ -18,6 +18,9 @@ use store::{Point, PointError};
 
 /// The end of the name of what is not whole yet.
 const PARTIAL: &str = ".partial";
+
+/// Between two looks at whether somebody else has fetched it.
+const BREATH: Duration = Duration::from_millis(50);
 
 /// Objects of a bucket, as files.
 #[derive(Debug)]
@@ -60,12 +63,14 @@ impl Kept {
     /// In a folder, made if it is not there, with no more than `most` bytes while nothing is used.
     pub(crate) fn new(root: PathBuf, most: u64) -> Result<Self, PointError> {
         std::fs::create_dir_all(&root).map_err(cannot("making", &root))?;
-        Ok(Self {
+        let kept = Self {
             root,
             most,
             #[cfg(test)]
             fetched: AtomicU64::new(0),
-        })
+        };
+        kept.make_room(0);
+        Ok(kept)
     }
 
     /// Where an object is once it is whole.
@@ -121,7 +126,8 @@ impl Kept {
         Ok(Some(Held { path, _lock: file }))
     }
 
-    /// Fetches an object, on from what came before. Whoever comes second waits for the first.
+    /// Fetches an object, on from what came before. Whoever comes second waits until the first has fetched it, and no longer: the
+    /// first may use it for hours.
     pub(crate) fn fetch(
         &self,
         point: &Point,
@@ -137,7 +143,17 @@ impl Kept {
                 .create(true)
                 .open(&path)
                 .map_err(opening())?;
-            lock(&file, FlockOperation::LockExclusive).map_err(opening())?;
+            match rustix::fs::flock(&file, FlockOperation::NonBlockingLockExclusive) {
+                Ok(()) => {}
+                Err(rustix::io::Errno::WOULDBLOCK | rustix::io::Errno::INTR) => {
+                    if whole.is_file() {
+                        return Ok(());
+                    }
+                    std::thread::park_timeout(BREATH);
+                    continue;
+                }
+                Err(error) => return Err(opening()(error.into())),
+            }
             if !is_at(&file, &path).map_err(opening())? {
                 // Whoever was first has ended.
                 if whole.is_file() {

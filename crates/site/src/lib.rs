@@ -74,7 +74,9 @@ pub use serve::{Listen, serve};
 pub use server::Server;
 pub use settings::SiteSettings;
 pub use sqlite::Sqlite;
-pub use status::{ChildStatus, CopyStatus, PackageStatus, ParentStatus, PointStatus, Status};
+pub use status::{
+    ChildStatus, CopyStatus, PackageStatus, ParentStatus, PointStatus, Status, StoreStatus,
+};
 pub use storage::{
     Change, Hearing, Record, RecordKind, Records, Storage, StorageError, Tables, Turn,
 };

@@ -26,9 +26,13 @@ use crate::{
 };
 
 /// Where a bucket says whose it is.
-const OWNER: &str = "site.json";
+pub(crate) const OWNER: &str = "site.json";
 /// Objects of a bucket take so many bytes here while they are not used, unless somebody says otherwise.
 const MOST_KEPT: u64 = 10 << 30;
+
+/// What helps where a bucket refuses.
+const KEYS: &str = "it takes other keys: `AWS_ACCESS_KEY_ID` and `AWS_SECRET_ACCESS_KEY` are read from the environment of this \
+command and of the service";
 
 /// A bucket that is silent is asked again after this.
 pub(crate) const PAUSE: Duration = Duration::from_secs(5);
@@ -100,6 +104,31 @@ fn open_point_in(
         Some(location) => Point::open(location, environment)?,
         None => Point::open(&folder.store().to_string_lossy(), [])?,
     })
+}
+
+/// Why a bucket is of no use, and what helps.
+pub(crate) fn why(error: &SiteError) -> String {
+    match error {
+        SiteError::Point(error) => why_of(error),
+        error => model::with_causes(error),
+    }
+}
+
+pub(crate) fn why_of(error: &PointError) -> String {
+    let why = model::with_causes(error);
+    if error.is_denied() { format!("{why}: {KEYS}") } else { why }
+}
+
+/// What was said about a bucket while nothing else depends on it, with what helps.
+pub(crate) fn refused(location: &str) -> impl FnOnce(SiteError) -> SiteError {
+    move |error| match error {
+        SiteError::Point(error) => {
+            let message =
+                format!("`{location}` cannot be the site's own store: {}", why_of(&error));
+            SiteError::Said { message, conflict: false }
+        }
+        error => error,
+    }
 }
 
 /// Makes a bucket a site's own, unless it is another's.
@@ -221,6 +250,13 @@ impl Master {
         moved().map_err(file_error("writing", &to))
     }
 
+    /// What was fetched at the same time may be more than is to be kept.
+    pub(crate) fn tidy(&self) {
+        if let Kind::Bucket { kept, .. } = &self.kind {
+            kept.make_room(0);
+        }
+    }
+
     /// What is kept here of objects is not believed any more.
     pub(crate) fn doubt(&self, objects: impl Iterator<Item = Object>) {
         if let Kind::Bucket { kept, .. } = &self.kind {
@@ -257,7 +293,7 @@ impl Server {
             Ok(true) => {}
             Ok(false) => return Ok(None),
             Err(error) => {
-                self.note_store(Some(model::with_causes(&error)));
+                self.note_store(Some(why_of(&error)));
                 return Ok(None);
             }
         }
@@ -282,7 +318,7 @@ impl Server {
                         }
                     }
                     // Whoever reads it asks again.
-                    Err(error) => server.note_store(Some(model::with_causes(&error))),
+                    Err(error) => server.note_store(Some(why_of(&error))),
                 }
             });
         }
@@ -318,12 +354,13 @@ impl Server {
             if self.is_stopping() {
                 return;
             }
-            match self.store().read_limited(OWNER, 1 << 16) {
-                Ok(_) => {
+            // It may have been silent from the start: whose it is was not looked at.
+            match claim(self.store(), self.master().location(), self.code().as_str()) {
+                Ok(()) => {
                     self.note_store(None);
                     self.tell(Event::RetryNow(RetryScope::All));
                 }
-                Err(error) => self.note_store(Some(model::with_causes(&error))),
+                Err(error) => self.note_store(Some(why(&error))),
             }
         }
     }
@@ -459,6 +496,8 @@ mod tests {
             others.iter().map(|object| made.master.sound(object).unwrap()).collect();
         assert_eq!(here(), 4 * LENGTH, "more than may be is here as long as it is used");
         drop((held, all));
+        made.master.tidy();
+        assert!(here() <= MOST, "what is not used any more goes by itself: {}", here());
         made.put(5);
         assert!(here() <= MOST && !path.exists(), "the oldest went first");
         // What is kept is hashed before it is used, and fetched again if it is not what it was.
@@ -474,6 +513,18 @@ mod tests {
             assert!(made.master.sound(&others[1]).is_ok());
             assert!(!kept.arriving(&others[1]).exists());
         }
+    }
+
+    #[test]
+    fn who_comes_second_does_not_wait_for_who_uses_it() {
+        let made = made(Some(S3Server::start().unwrap()));
+        let Kind::Bucket { kept, .. } = &made.master.kind else { panic!("a bucket") };
+        let object = made.put(1);
+        let held = made.master.sound(&object).unwrap();
+        // As if it was opened a moment before it had its name, and is locked now by its user.
+        fs::hard_link(held.path(), kept.arriving(&object)).unwrap();
+        kept.fetch(made.master.point(), &object, &mut || {}).unwrap();
+        assert!(held.path().is_file());
     }
 
     #[test]

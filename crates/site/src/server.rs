@@ -124,7 +124,7 @@ impl Server {
         if let Some(location) = &settings.store {
             // Without an answer it goes on with what it can do.
             match master::claim(master.point(), location, desk.site().code().as_str()) {
-                Err(SiteError::Point(error)) => silent = Some(model::with_causes(&error)),
+                Err(SiteError::Point(error)) => silent = Some(master::why_of(&error)),
                 claimed => claimed?,
             }
         }
@@ -405,7 +405,8 @@ impl Server {
                 ("failed", why, Some(Outcome::Failed(Cause::ContentDamaged)))
             }
             Err(Stopped::Failed(cause, why)) => {
-                if cause == Cause::OwnStore && self.master.is_bucket() {
+                let is_news = self.master.is_bucket() && self.store_trouble().is_none();
+                if cause == Cause::OwnStore && is_news {
                     self.note_store(Some(why.clone()));
                 }
                 ("failed", why, Some(Outcome::Failed(self.measured(&work, cause))))
@@ -604,6 +605,7 @@ impl Server {
             if self.master.is_bucket() {
                 // What another process discarded, or finished.
                 self.sweep();
+                self.master.tidy();
             }
             let now = Moment(u64::try_from(began.elapsed().as_millis()).unwrap_or(u64::MAX));
             let copies: Vec<(PlaceId, PackageId, u64)> = {
@@ -650,7 +652,7 @@ impl Server {
                 // Unknown is not empty.
                 Err(error) => {
                     if self.master.is_bucket() {
-                        self.note_store(Some(model::with_causes(&error)));
+                        self.note_store(Some(master::why_of(&error)));
                     }
                     return;
                 }
@@ -720,7 +722,7 @@ impl Server {
             store::PublishError::Point(source @ store::PointError::Request { .. })
                 if self.master.is_bucket() =>
             {
-                self.note_store(Some(model::with_causes(&source)));
+                self.note_store(Some(master::why_of(&source)));
                 SiteError::OwnStore { location: self.master.location().to_owned(), source }
             }
             error => error.into(),

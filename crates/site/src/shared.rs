@@ -85,6 +85,11 @@ pub(crate) fn settle(
     take(folder, &seal, desk)
 }
 
+/// Whether the tables say that the own copies are in that bucket, or, without one, in the folder.
+pub(crate) fn is_moved(desk: &Desk, store: Option<&str>) -> bool {
+    desk.fact(&fact("token")).is_some() && desk.fact(STORE) == store
+}
+
 fn elsewhere(known: Option<&str>, here: Option<&str>) -> SiteError {
     let of = |place: Option<&str>| match place {
         Some(url) => format!("in `{url}`"),

@@ -22,9 +22,9 @@ pub struct Status {
     /// What is wrong with the database, if anything is: what is said here is what was known before.
     #[serde(default)]
     pub database: Option<String>,
-    /// What is wrong with the bucket that has the own copies, if anything is: nothing is received or sent on until it answers.
+    /// The bucket with the own copies, if they are in one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub store: Option<String>,
+    pub store: Option<StoreStatus>,
     /// How trust stands, if a root is pinned.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub trust: Option<TrustStatus>,
@@ -36,6 +36,17 @@ pub struct Status {
     pub points: Vec<PointStatus>,
     /// By child.
     pub children: Vec<ChildStatus>,
+}
+
+/// A bucket with a site's own copies.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "kebab-case")]
+pub struct StoreStatus {
+    /// Where it is.
+    pub location: String,
+    /// Why it is of no use now, if it is not: nothing is received or sent on until it answers.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub why: Option<String>,
 }
 
 /// The line to the parent.
@@ -245,7 +256,8 @@ impl Status {
             jobs: site.live_jobs(),
             running: site.running(),
             database: None,
-            store: None,
+            store: fact(crate::shared::STORE)
+                .map(|location| StoreStatus { location: location.to_owned(), why: None }),
             trust: None,
             parent,
             packages,
@@ -257,7 +269,11 @@ impl Status {
     /// What only the running process knows: lines and transfers.
     pub(crate) fn add_lines(&mut self, server: &Server) {
         self.database = server.database_trouble();
-        self.store = server.store_trouble();
+        let master = server.master();
+        self.store = master.is_bucket().then(|| StoreStatus {
+            location: master.location().to_owned(),
+            why: server.store_trouble(),
+        });
         self.trust = server.trust_status();
         if let (Some(parent), Some(uplink)) = (&mut self.parent, server.uplink()) {
             let state = uplink.state();
@@ -312,11 +328,14 @@ impl Status {
     /// All of it on one screen.
     pub fn to_text(&self) -> String {
         let mut text = format!("site {}, epoch {}: {} jobs\n", self.site, self.epoch, self.jobs);
-        if let Some(why) = &self.store {
-            text += &format!(
-                "  the site's own store does not answer; it is asked again every {} s: {why}\n",
-                crate::master::PAUSE.as_secs()
-            );
+        if let Some(StoreStatus { location, why }) = &self.store {
+            let why = why.as_ref().map(|why| {
+                let pause = crate::master::PAUSE.as_secs();
+                format!(
+                    ": it does not answer as it should, and is asked again every {pause} s: {why}"
+                )
+            });
+            text += &format!("  own copies in {location}{}\n", why.unwrap_or_default());
         }
         if let Some(why) = &self.database {
             text += &format!("  the database does not answer, and this is what was known: {why}\n");

@@ -1,6 +1,6 @@
 //! What is done to a site's tables as a whole: checked, backed up, put back, moved elsewhere.
 
-use std::{fs::OpenOptions, path::Path};
+use std::{collections::BTreeSet, fs::OpenOptions, path::Path};
 
 use content::{Object, ObjectKind};
 use policy::{Event, Settings};
@@ -42,12 +42,10 @@ fn check_store(folder: &Folder, settings: &SiteSettings) -> Option<String> {
         return (!path.is_dir())
             .then(|| format!("the site's own store is not there: `{}`", path.display()));
     };
-    let answers = master::open_point(folder, settings).and_then(|store| {
-        store.list("names")?;
-        Ok(())
-    });
-    let why = model::with_causes(&answers.err()?);
-    Some(format!("the site's own store `{location}` does not answer: {why}"))
+    let answers = master::open_point(folder, settings)
+        .and_then(|store| Ok(store.read_limited(master::OWNER, 1 << 16)?));
+    let why = master::why(&answers.err()?);
+    Some(format!("the site's own store `{location}` does not answer as it should: {why}"))
 }
 
 /// Writes all tables into one new file, while the site works. It is a `site.db`, wherever the tables are.
@@ -162,11 +160,17 @@ pub fn move_store(folder: &Folder, to: &str) -> Result<Moved, SiteError> {
     }
     folder.make()?;
     let mut desk = folder.desk()?;
+    if shared::is_moved(&desk, wanted.store.as_deref()) {
+        // A kill between the tables and `site.toml`, or another machine took them there.
+        folder.write_settings(&wanted)?;
+        return Ok(Moved::default());
+    }
     shared::settle(folder, &settings, &mut desk)?;
     let from = master::open_point(folder, &settings)?;
     let target = master::open_point(folder, &wanted)?;
     if let Some(location) = &wanted.store {
-        master::claim(&target, location, desk.site().code().as_str())?;
+        let code = desk.site().code();
+        master::claim(&target, location, code.as_str()).map_err(master::refused(location))?;
     }
     let moved = copy_store(&from, &target, &folder.spool())?;
     // From here on the other store counts, wherever this is interrupted: `site.toml` is written again by the next.
@@ -208,12 +212,17 @@ fn copy_store(from: &Point, to: &Point, scratch: &Path) -> Result<Moved, SiteErr
     for folder in ["releases", "names", "hints", "site", "courier", "trust"] {
         let mut files: Vec<String> =
             from.list(folder)?.into_iter().map(|listed| listed.path).collect();
+        let known: BTreeSet<String> = files.iter().cloned().collect();
         // What switches trust metadata over comes last.
         files.sort_by_key(|path| (path.ends_with(trust::TIMESTAMP), path.clone()));
         for path in files {
             if let Some(bytes) = from.read_small(&path)? {
                 to.write_small(&path, bytes)?;
             }
+        }
+        // What is left of an earlier time there is not offered again.
+        for listed in to.list(folder)?.into_iter().filter(|listed| !known.contains(&listed.path)) {
+            to.delete(&listed.path)?;
         }
     }
     Ok(moved)

@@ -25,6 +25,7 @@ const STORE: &str = "s3://packages/top";
 #[derive(Serialize, Deserialize)]
 enum Act {
     Init(SiteSettings),
+    InitAs(String, SiteSettings),
     Join(SiteSettings),
     Check,
     Restore(PathBuf),
@@ -42,6 +43,9 @@ fn acts_if_asked_to() {
     };
     let answer = said(match act {
         Act::Init(settings) => site::init_with(&folder, "TOP", settings).map(|()| String::new()),
+        Act::InitAs(code, settings) => {
+            site::init_with(&folder, &code, settings).map(|()| String::new())
+        }
         Act::Join(settings) => site::join(&folder, settings).map(|code| code.to_string()),
         Act::Check => site::check(&folder).map(|wrong| wrong.join("\n")),
         Act::Restore(from) => site::restore(&folder, &from).map(|epoch| epoch.to_string()),
@@ -259,19 +263,96 @@ fn a_bucket_that_refuses_is_named_and_goes_on_when_it_answers() {
     let waits = |status: &Status| {
         let job = status.points.first()?.copies.first()?;
         let reason = job.reason.as_ref().filter(|why| why.contains("own store"))?;
-        Some((reason.clone(), status.store.clone()?))
+        Some((reason.clone(), status.store.clone()?.why?))
     };
-    let said = wait("the status says so", || waits(&at.status().unwrap()));
-    assert!(said.1.contains("403") || said.1.contains("ermission"), "{said:?}");
+    wait("the status says so, and what helps", || {
+        waits(&at.status().unwrap()).filter(|said| said.1.contains("AWS_SECRET_ACCESS_KEY"))
+    });
     let refused = at.publish(&package_file(home, "redis", "2", 300_000), false).unwrap_err();
     assert!(refused.to_string().contains(STORE), "{refused}");
-    assert!(top.act(Act::Check).unwrap().contains("does not answer"));
+    let checked = top.act(Act::Check).unwrap();
+    assert!(checked.contains("does not answer") && checked.contains("other keys"), "{checked}");
     top.kill();
+    let mut wrong = Machine::new(home, "wrong", &server);
+    wrong.environment = std::mem::take(&mut top.environment);
+    let refused = wrong.act(Act::Init(in_bucket(None))).unwrap_err();
+    assert!(refused.contains(STORE) && refused.contains("other keys"), "{refused}");
     top.environment = right;
     let at = top.start();
     at.retry(None, None).unwrap();
     wait("what waited is done", || is_there(&near, "redis", "1").then_some(()));
-    assert_eq!(settled(&at).store, None);
+    let store = settled(&at).store.unwrap();
+    assert_eq!((store.location.as_str(), store.why), (STORE, None));
+}
+
+#[test]
+fn a_new_machine_goes_on_with_a_backup_and_the_bucket() {
+    let server = S3Server::start().unwrap();
+    let temp = tempfile::tempdir().unwrap();
+    let home = temp.path();
+    let mut old = Machine::new(home, "old", &server);
+    old.act(Act::Init(in_bucket(None))).unwrap();
+    let at = old.start();
+    let near = home.join("near");
+    at.add_point("near", &near.to_string_lossy()).unwrap();
+    at.publish(&package_file(home, "redis", "1", 300_000), false).unwrap();
+    assign(&at, "redis", "near");
+    settled(&at);
+    let backup = home.join("backup.db");
+    site::backup(&old.folder, &backup).unwrap();
+    // What the backup does not know of is in the bucket, too.
+    at.publish(&package_file(home, "nginx", "1", 300_000), false).unwrap();
+    old.kill();
+    std::fs::remove_dir_all(old.folder.path()).unwrap();
+    std::fs::remove_dir_all(&near).unwrap();
+    std::fs::create_dir(&near).unwrap();
+    let mut new = Machine::new(home, "new", &server);
+    new.act(Act::Init(in_bucket(None))).unwrap();
+    assert_eq!(new.act(Act::Restore(backup)).unwrap(), "1");
+    assert_eq!(new.act(Act::Check).unwrap(), "");
+    let at = new.start();
+    wait("the point is filled from the bucket", || is_there(&near, "redis", "1").then_some(()));
+    settled(&at);
+    assert!(at.publish(&package_file(home, "nginx", "1", 300_000), false).is_ok());
+    // Another site does not take it.
+    let other = Machine::new(home, "other", &server);
+    let refused = other.act(Act::InitAs("OTHER".to_owned(), in_bucket(None))).unwrap_err();
+    assert!(refused.contains("belongs to site TOP"), "{refused}");
+    new.kill();
+}
+
+#[test]
+fn a_move_that_was_killed_ends_and_nothing_old_comes_back_with_the_way_back() {
+    let server = S3Server::start().unwrap();
+    let temp = tempfile::tempdir().unwrap();
+    let home = temp.path();
+    let mut top = Machine::new(home, "top", &server);
+    site::init(&top.folder, "TOP", None).unwrap();
+    let at = top.start();
+    at.publish(&package_file(home, "redis", "1", 300_000), false).unwrap();
+    at.publish(&package_file(home, "nginx", "1", 300_000), false).unwrap();
+    top.kill();
+    let file = top.folder.path().join("site.toml");
+    let before = std::fs::read(&file).unwrap();
+    top.act(Act::Move(STORE.to_owned())).unwrap();
+    let after = std::fs::read(&file).unwrap();
+    // Killed after the tables said where it is, before the file does.
+    std::fs::write(&file, &before).unwrap();
+    assert!(top.act(Act::Check).unwrap().contains("site migrate --store"));
+    top.act(Act::Move(STORE.to_owned())).unwrap();
+    assert_eq!(std::fs::read(&file).unwrap(), after);
+    assert_eq!(top.act(Act::Check).unwrap(), "");
+    let at = top.start();
+    at.retire(&name("redis")).unwrap();
+    let names = server.bucket().join("top/names");
+    wait("it goes", || (!names.join("redis").exists()).then_some(()));
+    top.kill();
+    top.act(Act::Move("folder".to_owned())).unwrap();
+    let names = std::fs::read_dir(top.folder.store().join("names")).unwrap();
+    let names: Vec<_> = names.map(|entry| entry.unwrap().file_name()).collect();
+    assert_eq!(names, ["nginx"], "what was retired meanwhile is not offered again");
+    settled(&top.start());
+    top.kill();
 }
 
 #[test]
