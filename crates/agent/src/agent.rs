@@ -318,6 +318,9 @@ impl Agent {
                 break;
             }
         }
+        if let Some(entry) = self.book.tell_withheld(clock::now(), clock::wall()) {
+            self.write((entry, Vec::new()))?;
+        }
         if let Some(entry) = self.book.bound(MESSAGES, clock::now(), clock::wall()) {
             self.write((entry, Vec::new()))?;
         }

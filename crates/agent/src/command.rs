@@ -8,7 +8,7 @@ use std::{
 
 use clap::{Args, Parser, Subcommand};
 use operate::Exit;
-use running::RunId;
+use running::{Direction, RunId};
 use serde_json::Value;
 
 use crate::{
@@ -73,6 +73,9 @@ enum Command {
         /// The guardian's home.
         #[arg(long, value_name = "DIR", default_value = "/opt/packhorse-agent")]
         home: PathBuf,
+        /// Also if it is no newer than what runs.
+        #[arg(long)]
+        older: bool,
     },
     #[command(name = "__self-test", hide = true)]
     SelfTest,
@@ -178,7 +181,10 @@ pub fn main() -> ExitCode {
         Command::Accept(args) => tell(&args.ask, &Request::Accept { run: args.run() }),
         Command::GiveUp(args) => tell(&args.ask, &Request::GiveUp { run: args.run() }),
         Command::Stop(args) => tell(&args.ask, &Request::Stop { run: args.run() }),
-        Command::Adopt { version, home } => adopt(&version, &home),
+        Command::Adopt { version, home, older } => {
+            let direction = if older { Direction::Any } else { Direction::Up };
+            adopt(&version, &home, direction)
+        }
         Command::SelfTest => self_test(),
         Command::Runner { folder } => hidden(runner::run(&Attempt::at(folder))),
         Command::Detach { folder } => hidden(launch::detach(&Attempt::at(folder))),
@@ -309,8 +315,8 @@ fn status(args: &Ask) -> ExitCode {
     if is_held { Exit::Decision.into() } else { Exit::Done.into() }
 }
 
-fn adopt(version: &str, home: &Path) -> ExitCode {
-    match Home::at(home).adopt(version) {
+fn adopt(version: &str, home: &Path, direction: Direction) -> ExitCode {
+    match Home::at(home).adopt(version, direction) {
         Ok(edition) => {
             print(&format!("version {} is tried once nothing runs\n", edition.name));
             Exit::Done.into()

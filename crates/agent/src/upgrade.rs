@@ -9,7 +9,7 @@ use std::{
 };
 
 use model::{Hash, Hasher};
-use running::{Edition, Proof, Upgrade, UpgradeStage, Verdict};
+use running::{Direction, Edition, Proof, Upgrade, UpgradeStage, Verdict};
 
 use crate::{
     durable,
@@ -113,7 +113,7 @@ impl Home {
     }
 
     /// Has version `name`, which lies ready in its folder, be the next: examined first, then written down.
-    pub(crate) fn adopt(&self, name: &str) -> Result<Edition, AdoptError> {
+    pub(crate) fn adopt(&self, name: &str, direction: Direction) -> Result<Edition, AdoptError> {
         let link = self.folder.join("current");
         let disk = |source| AdoptError::Disk { doing: "reading", path: link.clone(), source };
         let current = fs::read_link(&link).map_err(disk)?;
@@ -123,10 +123,16 @@ impl Home {
         if self.is_condemned(&to.digest) {
             return Err(not_taken("a program of its digest failed here before"));
         }
+        if direction == Direction::Up && to != from && !to.is_newer_than(&from) {
+            return Err(not_taken(
+                "it is no newer than what runs; `--older` takes it all the same",
+            ));
+        }
         self.examine(name)?;
-        let wanted = Upgrade::want(from, to.clone(), self.upgrade().as_ref(), |digest| {
-            self.is_condemned(digest)
-        });
+        let wanted =
+            Upgrade::want(from, to.clone(), direction, self.upgrade().as_ref(), |digest| {
+                self.is_condemned(digest)
+            });
         let wanted =
             wanted.ok_or_else(|| not_taken("it runs already, or another one is under way"))?;
         let path = self.folder.join("upgrade");

@@ -2,7 +2,10 @@ use std::collections::{BTreeMap, VecDeque};
 
 use minicbor::{Decode, Encode};
 
-use crate::{Effect, Event, Illegal, Message, Now, Order, Run, RunId, Said, Word};
+use crate::{
+    Effect, Event, Illegal, Message, Now, Order, Repeat, Run, RunId, Said, Word,
+    repeat::{self, Same},
+};
 
 /// One record of the journal: everything one event led to, whole or not at all.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Encode, Decode)]
@@ -35,6 +38,9 @@ pub struct Entry {
     /// The series messages belong to from now on.
     #[n(8)]
     pub series: Option<u64>,
+    /// What was said more than once, as it is now.
+    #[n(9)]
+    pub repeats: Option<Vec<Repeat>>,
 }
 
 /// Every run, and every message that waits to be delivered.
@@ -47,6 +53,7 @@ pub struct Book {
     delivered: u64,
     doubt: bool,
     series: u64,
+    repeats: BTreeMap<Same, Repeat>,
 }
 
 /// What carries out what was decided.
@@ -88,6 +95,15 @@ impl Book {
         }
         for id in &entry.forgotten {
             self.runs.remove(id);
+            self.repeats.retain(|(_, run, _), _| run.as_ref() != Some(id));
+        }
+        for repeat in entry.repeats.iter().flatten() {
+            let same = Repeat::same(&repeat.said);
+            if repeat.is_over() {
+                self.repeats.remove(&same);
+            } else {
+                self.repeats.insert(same, repeat.clone());
+            }
         }
         for message in &entry.messages {
             self.sequence = self.sequence.max(message.sequence);
@@ -140,6 +156,7 @@ impl Book {
             doubt: Some(self.doubt),
             sequence: Some(self.sequence),
             series: Some(self.series),
+            repeats: (!self.repeats.is_empty()).then(|| self.repeats.values().cloned().collect()),
         }
     }
 
@@ -238,7 +255,27 @@ impl Book {
 
     /// Something is to be told that is about no run, or about none under way.
     pub fn tell(&self, said: Said, now: Now, clock: i64) -> Entry {
-        Entry { messages: vec![self.message(0, said, now, clock)], ..self.blank() }
+        let mut entry = self.blank();
+        self.say(&mut entry, said, now, clock);
+        entry
+    }
+
+    /// What was said again and again, was withheld, and may be told by now; what was said long ago is not remembered.
+    pub fn tell_withheld(&self, now: Now, clock: i64) -> Option<Entry> {
+        let mut entry = self.blank();
+        let mut repeats = Vec::new();
+        for (repeat, said) in self.repeats.values().filter_map(|repeat| repeat.later(now)) {
+            if let Some(said) = said {
+                entry.messages.push(self.message(entry.messages.len(), said, now, clock));
+            }
+            repeats.push(repeat);
+        }
+        (!repeats.is_empty()).then(|| Entry { repeats: Some(repeats), ..entry })
+    }
+
+    /// What was said more than once.
+    pub fn repeats(&self) -> impl Iterator<Item = &Repeat> {
+        self.repeats.values()
     }
 
     /// Messages were delivered.
@@ -314,6 +351,30 @@ impl Book {
         Message { sequence, series: self.series, clock, at: now, said, detail: Vec::new() }
     }
 
+    /// Puts what is said into an entry: as a message, or, where the same was told often enough, as a count. Whether it is a
+    /// message.
+    fn say(&self, entry: &mut Entry, said: Said, now: Now, clock: i64) -> bool {
+        let said = if said.word.is_counted() {
+            let before = self.repeats.get(&Repeat::same(&said));
+            let (repeat, said) = Repeat::again(before, said, now);
+            entry.repeats.get_or_insert_default().push(repeat);
+            said
+        } else {
+            // What comes of a run is the end of what was said again and again about it.
+            let about = |(_, run, _): &Same| said.run.is_some() && *run == said.run;
+            let before: Vec<&Repeat> =
+                self.repeats.iter().filter(|(same, _)| about(same)).map(|(_, one)| one).collect();
+            let withheld = before.iter().map(|one| one.withheld).sum();
+            if !before.is_empty() {
+                entry.repeats.get_or_insert_default().extend(before.iter().map(|one| one.over()));
+            }
+            Some(repeat::after(&said, withheld))
+        };
+        let Some(said) = said else { return false };
+        entry.messages.push(self.message(entry.messages.len(), said, now, clock));
+        true
+    }
+
     fn blank(&self) -> Entry {
         Entry { number: self.number + 1, ..Entry::default() }
     }
@@ -329,16 +390,15 @@ impl Book {
         let run = Run { clock, entry: self.number + 1, ..run };
         let mut entry = Entry { runs: vec![run], ..self.blank() };
         let mut rest = Vec::new();
+        let mut is_last_told = false;
         for effect in effects {
             match effect {
-                Effect::Say(said) => {
-                    entry.messages.push(self.message(entry.messages.len(), said, now, clock));
-                }
+                Effect::Say(said) => is_last_told = self.say(&mut entry, said, now, clock),
                 other => rest.push(other),
             }
         }
         // What the program wrote goes with the last word about it.
-        if let Some(last) = entry.messages.last_mut() {
+        if let Some(last) = entry.messages.last_mut().filter(|_| is_last_told) {
             last.detail = detail;
         }
         (entry, rest)

@@ -15,6 +15,7 @@ mod book;
 mod judge;
 mod message;
 mod parcel;
+mod repeat;
 mod run;
 mod stage;
 mod traces;
@@ -26,8 +27,9 @@ pub use message::{Message, Said, Word};
 pub use parcel::{
     PARCEL_FORMAT, PARCEL_MESSAGES, Parcel, ReadParcelError, Unreadable, write_parcel,
 };
+pub use repeat::Repeat;
 pub use run::{Effect, Event, Illegal, Order, Run};
 pub use stage::{Cause, End, Found, Label, Outcome, Question, Seen, Stage};
 pub use traces::{Began, Traces};
-pub use upgrade::{Act, Edition, Proof, Upgrade, UpgradeEvent, UpgradeStage, Verdict};
+pub use upgrade::{Act, Direction, Edition, Proof, Upgrade, UpgradeEvent, UpgradeStage, Verdict};
 pub use words::{BootId, Now, Pauses, Process, Rerun, RunId};

@@ -79,6 +79,12 @@ impl Word {
     pub fn is_result(self) -> bool {
         !matches!(self, Self::Starting | Self::Waiting)
     }
+
+    /// Whether the same, said again and again, is told six times an hour at most, and counted otherwise. What came of a run,
+    /// and what somebody has to decide, is told each time.
+    pub fn is_counted(self) -> bool {
+        matches!(self, Self::Starting | Self::Waiting | Self::Refused | Self::NoContent)
+    }
 }
 
 /// What is to be told.

@@ -1,7 +1,7 @@
 use std::fmt;
 
 use minicbor::{Decode, Encode};
-use model::Hash;
+use model::{Hash, Version};
 use serde::{Deserialize, Serialize};
 
 /// After so many starts that came to nothing a version is taken back for good.
@@ -22,6 +22,23 @@ pub struct Edition {
     /// The digest of its program.
     #[n(1)]
     pub digest: Hash,
+}
+
+impl Edition {
+    /// Whether it comes after another one: its name is its version.
+    pub fn is_newer_than(&self, other: &Self) -> bool {
+        Version::new(self.name.clone()) > Version::new(other.name.clone())
+    }
+}
+
+/// Where an upgrade may lead.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Direction {
+    /// To what is newer: whoever offers what runs, or what was before it, changes nothing. So sites of different versions do
+    /// not pull a client to and fro.
+    Up,
+    /// To what was asked for, even if it is older.
+    Any,
 }
 
 /// An upgrade that is under way: written down before anything is done.
@@ -144,14 +161,17 @@ impl fmt::Display for Verdict {
 }
 
 impl Upgrade {
-    /// An upgrade is wanted. One that failed before is not tried again, and one at a time.
+    /// An upgrade is wanted. One that failed before is not tried again, and one at a time; back only if that is meant.
     pub fn want(
         from: Edition,
         to: Edition,
+        direction: Direction,
         under_way: Option<&Self>,
         condemned: impl Fn(&Hash) -> bool,
     ) -> Option<Self> {
-        let is_new = to.digest != from.digest && to.name != from.name;
+        let is_new = to.digest != from.digest
+            && to.name != from.name
+            && (direction == Direction::Any || to.is_newer_than(&from));
         (is_new && under_way.is_none() && !condemned(&to.digest)).then_some(Self {
             from,
             to,

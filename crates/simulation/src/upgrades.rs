@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 use model::Hash;
-use running::{Act, Edition, Proof, Upgrade, UpgradeEvent, Verdict};
+use running::{Act, Direction, Edition, Proof, Upgrade, UpgradeEvent, Verdict};
 
 use crate::Dice;
 
@@ -97,10 +97,13 @@ impl Machine {
         let is_new = edition == self.new;
         if !is_new {
             // The old one prepares the new one, once nothing runs, and ends.
-            let wanted =
-                Upgrade::want(edition, self.new.clone(), self.upgrade.as_ref(), |digest| {
-                    self.condemned.contains(digest)
-                })?;
+            let wanted = Upgrade::want(
+                edition,
+                self.new.clone(),
+                Direction::Any,
+                self.upgrade.as_ref(),
+                |digest| self.condemned.contains(digest),
+            )?;
             self.upgrade = Some(wanted);
             self.running = None;
             return Some(UpgradeEvent::Ended);

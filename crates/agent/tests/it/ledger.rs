@@ -64,6 +64,23 @@ fn q283130_an_upgrade_never_cuts_off_what_runs() {
     assert_eq!(lines(&out), 2);
 }
 
+/// What an older site offers, or an older deployment that is run again, takes nobody back; who means it says so.
+#[test]
+fn q262677_nobody_goes_back_to_an_older_version_unasked() {
+    let machine = Machine::new();
+    let home = home(&machine);
+    fs::remove_file(home.join("current")).unwrap();
+    symlink("versions/2", home.join("current")).unwrap();
+    let refused = adopt(&home, "1");
+    assert_eq!(refused.status.code(), Some(9), "{refused:?}");
+    assert!(String::from_utf8_lossy(&refused.stderr).contains("--older"), "{refused:?}");
+    assert!(!home.join("upgrade").exists());
+    let mut meant = Command::new(AGENT);
+    meant.args(["adopt", "1", "--older", "--home"]).arg(&home);
+    assert!(meant.output().unwrap().status.success());
+    assert!(home.join("upgrade").exists());
+}
+
 /// Whatever is wrong with a version, it never becomes the one at work, and what works goes on.
 #[test]
 fn q287990_a_damaged_version_is_not_taken() {

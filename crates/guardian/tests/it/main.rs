@@ -11,7 +11,7 @@ use std::{
 };
 
 use model::Hash;
-use running::{Edition, Upgrade, UpgradeStage, Verdict};
+use running::{Direction, Edition, Upgrade, UpgradeStage, Verdict};
 use rustix::{
     event::{PollFd, PollFlags, Timespec, poll},
     fs::inotify,
@@ -43,7 +43,8 @@ impl Home {
         }
         symlink("versions/1", home.path("current")).unwrap();
         let edition = |name: &str| Edition { name: name.into(), digest: Hash::of(name.as_bytes()) };
-        let upgrade = Upgrade::want(edition("1"), edition("2"), None, |_| false).unwrap();
+        let upgrade =
+            Upgrade::want(edition("1"), edition("2"), Direction::Up, None, |_| false).unwrap();
         fs::write(home.path("upgrade"), minicbor::to_vec(upgrade).unwrap()).unwrap();
         home
     }
@@ -141,7 +142,8 @@ fn q168463_a_version_that_will_not_stop_gives_way() {
     fs::create_dir(&third).unwrap();
     fs::copy(home.path("versions/1/packhorse-agent"), third.join("packhorse-agent")).unwrap();
     let edition = |name: &str| Edition { name: name.into(), digest: Hash::of(name.as_bytes()) };
-    let upgrade = Upgrade::want(edition("2"), edition("3"), None, |_| false).unwrap();
+    let upgrade =
+        Upgrade::want(edition("2"), edition("3"), Direction::Up, None, |_| false).unwrap();
     fs::write(home.path("upgrade"), minicbor::to_vec(upgrade).unwrap()).unwrap();
     // The service is started again, as an administrator would have it.
     let began = Instant::now();

@@ -126,7 +126,7 @@ proptest! {
             results += 1;
             entry.messages[0].detail = vec![b'x'; length];
             book.take(&entry);
-            book.take(&book.tell(said(word, "x"), NOW, 0));
+            book.take(&book.tell(said(word, &format!("x{number}")), NOW, 0));
             if let Some(entry) = book.bound(limit, NOW, 0) {
                 book.take(&entry);
             }

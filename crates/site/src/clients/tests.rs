@@ -12,7 +12,7 @@ use reqwest::{Certificate, Client, Identity, RequestBuilder, StatusCode};
 use running::{BootId, Message, Now, Parcel, RunId, Said, Word, write_parcel};
 use tokio::runtime::Runtime;
 
-use super::{Clients, NewDeployment, Target, fleet::Fleet};
+use super::{Clients, NewDeployment, Target, fleet::Fleet, row::Change};
 use crate::{Folder, Server, authority::PublicKey, link};
 
 struct World {
@@ -224,6 +224,41 @@ fn messages_are_taken_in_once_and_in_order() {
     let numbers: Vec<u64> = shown.messages.iter().map(|one| one.sequence).collect();
     assert_eq!(numbers, [1, 2, 3]);
     assert_eq!(world.server.deployment_list()[0].done, 1);
+}
+
+/// A large deployment comes to its end everywhere at once, and a thousand say that they gave up: every result is there for who asks,
+/// and each client takes two transactions and no more than it said.
+#[test]
+fn q140389_results_of_a_whole_fleet_are_all_visible() {
+    const CLIENTS: u128 = 2_000;
+    let world = World::new("TOP");
+    let clients = world.clients();
+    let all: Vec<ClientId> = (1..=CLIENTS).map(|number| ClientId(number.to_be_bytes())).collect();
+    let known = |client: &ClientId| Change::Client(*client, Box::default());
+    clients.write(|_| Ok(((), all.iter().map(known).collect()))).unwrap();
+    world.deploy("one", everybody());
+    world.deploy("two", everybody());
+    let before = clients.fleet().number;
+    std::thread::scope(|scope| {
+        for part in all.chunks(250) {
+            scope.spawn(move || {
+                for client in part {
+                    let second =
+                        if client.0[15].is_multiple_of(2) { Word::Done } else { Word::Failed };
+                    for said in [message(1, Word::Done, "one"), message(2, second, "two")] {
+                        clients.take_messages(*client, &parcel(&[said])).unwrap();
+                    }
+                }
+            });
+        }
+    });
+    assert_eq!(clients.fleet().number - before, 2 * CLIENTS as u64);
+    let status = world.server.deployment_list();
+    let counts: Vec<_> = status.iter().map(|one| (one.clients, one.done, one.failed)).collect();
+    assert_eq!(counts, [(2_000, 2_000, 0), (2_000, 1_000, 1_000)]);
+    let shown = world.server.client_details(all[77]).unwrap();
+    let said: Vec<&str> = shown.messages.iter().map(|one| one.word.as_str()).collect();
+    assert_eq!(said, ["done", "done"]);
 }
 
 /// A report nobody can read is kept as it came, shown, and counts as no success; its neighbours go on.

@@ -1,4 +1,4 @@
-//! What a site's clients cost: one client's change against all collections.
+//! What a site's clients cost: one client's change against all collections, one message beside all others.
 
 use std::time::{Duration, Instant};
 
@@ -6,6 +6,8 @@ use anyhow::{Context as _, Result, bail, ensure};
 use deployment::{
     ClientId, CollectionSpec, Collections, Inventory, InventoryKey, InventoryPart, MachineField,
 };
+
+use site::{Record, RecordKind, Sqlite, Storage};
 
 use super::{median, seconds};
 
@@ -16,6 +18,13 @@ const IMAGES: u32 = 500;
 /// Changes that are measured.
 const CHANGES: u32 = 2_000;
 
+/// A message is taken in by a site that holds so many, and by one that holds all.
+const FEW_MESSAGES: u64 = 10_000;
+/// Messages that are measured.
+const MESSAGES: usize = 1_000;
+/// It may be slower by no more than this.
+const MOST_SLOWER: f64 = 2.0;
+
 #[derive(clap::Args)]
 #[command(after_help = "Example:\n  cargo xtask bench agent --clients 200000 --collections 1000")]
 pub(crate) struct Args {
@@ -25,6 +34,9 @@ pub(crate) struct Args {
     /// Collections.
     #[arg(long, default_value = "1000", value_name = "N")]
     collections: u32,
+    /// Messages a site holds already when one more comes.
+    #[arg(long, default_value = "1000000", value_name = "N")]
+    messages: u64,
 }
 
 pub(crate) fn run(args: &Args) -> Result<()> {
@@ -70,7 +82,56 @@ pub(crate) fn run(args: &Args) -> Result<()> {
     if worst > BAR {
         bail!("a change took {}, and {} are allowed", seconds(worst), seconds(BAR));
     }
+    messages(args.messages)
+}
+
+/// A message taken in, durably, where there are few others and where there are many (Q140389).
+fn messages(many: u64) -> Result<()> {
+    let home = tempfile::tempdir()?;
+    let mut storage = Sqlite::open(&home.path().join("site.db"))?;
+    let (mut known, mut held) = (0, 0);
+    let few = fill(&mut storage, &mut known, &mut held, FEW_MESSAGES.min(many))?;
+    let full = fill(&mut storage, &mut known, &mut held, many)?;
+    let ratio = full.as_secs_f64() / few.as_secs_f64();
+    println!(
+        "one message more: {} beside {FEW_MESSAGES} others, {} beside {many} (medians of {MESSAGES}); ratio {ratio:.2}",
+        seconds(few),
+        seconds(full),
+    );
+    ensure!(
+        ratio <= MOST_SLOWER,
+        "a message is {ratio:.2} times as slow beside {many} others, and {MOST_SLOWER} is allowed"
+    );
     Ok(())
+}
+
+/// Takes in messages until so many are held; then, what one more takes.
+fn fill(storage: &mut Sqlite, known: &mut u64, held: &mut u64, until: u64) -> Result<Duration> {
+    while *held < until {
+        let next = (*held + 10_000).min(until);
+        let records: Vec<Record> = (*held..next).map(message).collect();
+        *known = storage.record(*known, &records)?;
+        *held = next;
+    }
+    let mut times = Vec::new();
+    for _ in 0..MESSAGES {
+        let record = message(*held);
+        let begun = Instant::now();
+        *known = storage.record(*known, &[record])?;
+        times.push(begun.elapsed());
+        *held += 1;
+    }
+    Ok(median(times))
+}
+
+/// What some client of many said, as a site keeps it.
+fn message(number: u64) -> Record {
+    let client = number.wrapping_mul(0x9e37_79b9_7f4a_7c15) % 200_000;
+    Record {
+        kind: RecordKind::Message,
+        name: format!("{client:032x}/{:016x}/{number:016x}", 7),
+        body: Some(vec![b'x'; 300]),
+    }
 }
 
 /// The same as asking everything anew.
