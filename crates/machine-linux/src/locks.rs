@@ -65,8 +65,16 @@ fn whole_file() -> libc::flock {
     }
 }
 
-/// The process that took any lock on the file, as `proc_locks(5)` has it.
+/// How often the kernel's list is read before nobody is said to be in it.
+const READS: usize = 16;
+
+/// The process that took any lock on the file, as `proc_locks(5)` has it. The list comes a page at a time: while others lock and
+/// unlock, a line may be passed over, so it is read again.
 pub fn lock_holder(file: &File) -> Option<u32> {
+    (0..READS).find_map(|_| listed_holder(file))
+}
+
+fn listed_holder(file: &File) -> Option<u32> {
     let metadata = file.metadata().ok()?;
     let (major, minor) = (rustix::fs::major(metadata.dev()), rustix::fs::minor(metadata.dev()));
     let place = format!("{major:02x}:{minor:02x}:{}", metadata.ino());
