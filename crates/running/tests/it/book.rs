@@ -67,11 +67,11 @@ fn an_entry_counts_once_and_a_book_is_its_entries() {
 #[test]
 fn q301352_a_message_has_a_name_no_other_has() {
     let mut book = book();
-    for _ in 0..3 {
-        book.take(&book.tell(said(Word::Refused, "x"), NOW, 0));
+    for cause in ["a", "b", "c"] {
+        book.take(&book.tell(said(Word::Refused, cause), NOW, 0));
     }
     book.take(&book.lost("both copies are gone", 43, NOW, 0));
-    book.take(&book.tell(said(Word::Refused, "x"), NOW, 0));
+    book.take(&book.tell(said(Word::Refused, "d"), NOW, 0));
     let names: Vec<(u64, u64)> = book.messages().map(|one| (one.series, one.sequence)).collect();
     assert_eq!(names, [(42, 1), (42, 2), (42, 3), (43, 4), (43, 5)]);
 }
@@ -79,8 +79,8 @@ fn q301352_a_message_has_a_name_no_other_has() {
 #[test]
 fn q200380_order_is_by_number_whatever_the_clock_says() {
     let mut book = book();
-    for clock in [2_000_000_000, 5, 4_000_000_000, -1] {
-        book.take(&book.tell(said(Word::Refused, "x"), NOW, clock));
+    for (cause, clock) in [("a", 2_000_000_000), ("b", 5), ("c", 4_000_000_000), ("d", -1)] {
+        book.take(&book.tell(said(Word::Refused, cause), NOW, clock));
     }
     let numbers: Vec<u64> = book.messages().map(|one| one.sequence).collect();
     assert_eq!(numbers, [1, 2, 3, 4]);

