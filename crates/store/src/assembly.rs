@@ -13,13 +13,13 @@ use std::{
 
 use content::{Catalogue, Cost, Entry, Object, Place, ReadManifestError};
 use model::Hash;
-use package::{FrameContent, Node, PackageWriter, Settings};
+use package::{FrameContent, Node, PackageWriter};
 
 use self::following::Following;
 pub(crate) use self::following::as_frame;
 use crate::{
     FetchError, Point, PointError,
-    follow::REMEMBERED,
+    follow::quick,
     frames::{FrameFile, Frames},
     unpacked::Unpacked,
 };
@@ -178,11 +178,10 @@ impl<'p> Assembly<'p> {
     pub(crate) fn write(&mut self, out: &File, came: Came<'_>) -> Result<(), FetchError> {
         let identity = self.catalogue.identity();
         let header = self.catalogue.header().clone();
-        let settings = Settings { level: 1, frame: 2 << 20, workers: 2, remembered: REMEMBERED };
         self.while_fetching(came, |work| {
             let stopped = |source| FetchError::Write { source };
             let out = BufWriter::with_capacity(1 << 20, out);
-            let mut writer = PackageWriter::new(out, &[], settings).map_err(stopped)?;
+            let mut writer = PackageWriter::new(out, &[], quick()).map_err(stopped)?;
             let catalogue = work.catalogue;
             for entry in catalogue.entries() {
                 let Entry { record, places } = entry.map_err(AssembleError::from)?;

@@ -33,10 +33,10 @@ pub enum FollowError {
 }
 
 /// Chunks remembered while a package file is made: memory is bounded, whatever the package.
-pub(crate) const REMEMBERED: usize = 32 << 10;
+const REMEMBERED: usize = 32 << 10;
 
-/// How what is fetched is packed: it is read once, soon.
-fn quick() -> Settings {
+/// How what is fetched is packed: it is read once, soon, and memory is short.
+pub(crate) fn quick() -> Settings {
     Settings { level: -30, frame: 1 << 20, workers: 1, remembered: REMEMBERED }
 }
 
