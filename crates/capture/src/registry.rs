@@ -1,6 +1,10 @@
-//! A registry as Wine keeps it on disk: `system.reg` and `user.reg`, read whole.
+//! A registry held whole: as Wine keeps it on disk, in `system.reg` and `user.reg`, or key by key from one that is
+//! walked; and what differs between two.
 
-use std::collections::BTreeMap;
+use std::{
+    cmp::Ordering,
+    collections::{BTreeMap, btree_map::Entry},
+};
 
 use model::{MachinePath, RegistryKey, RegistryValue, Setting};
 
@@ -9,6 +13,17 @@ use model::{MachinePath, RegistryKey, RegistryValue, Setting};
 pub struct Registry {
     /// Values by place; a key has none.
     pub settings: BTreeMap<MachinePath, (Setting, Option<RegistryValue>)>,
+}
+
+/// What is at a place now and was there before; one of the two may be nothing.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct SettingChange<'r> {
+    /// The key or value.
+    pub setting: &'r Setting,
+    /// Whether it was there, and its value then, if it is no key.
+    pub before: Option<Option<&'r RegistryValue>>,
+    /// Whether it is there, and its value now, if it is no key.
+    pub after: Option<Option<&'r RegistryValue>>,
 }
 
 /// A file that is no registry of Wine's.
@@ -66,12 +81,53 @@ impl Registry {
         Ok(())
     }
 
+    /// Adds a key with its values; keys above it come with it.
+    pub fn add(
+        &mut self,
+        key: &RegistryKey,
+        values: impl IntoIterator<Item = (String, RegistryValue)>,
+    ) {
+        self.add_key(key);
+        for (name, value) in values {
+            let setting = Setting::value(key, &name);
+            self.settings.insert(setting.path(), (setting, Some(value)));
+        }
+    }
+
+    /// What is other in `after` than in this one, in the order of places.
+    pub fn changes<'r>(&'r self, after: &'r Self) -> Vec<SettingChange<'r>> {
+        let (mut old, mut new) =
+            (self.settings.iter().peekable(), after.settings.iter().peekable());
+        let mut changes = Vec::new();
+        loop {
+            let order = match (old.peek(), new.peek()) {
+                (None, None) => return changes,
+                (Some(_), None) => Ordering::Less,
+                (None, Some(_)) => Ordering::Greater,
+                (Some((one, _)), Some((other, _))) => one.cmp(other),
+            };
+            let before = if order.is_le() { old.next() } else { None };
+            let after = if order.is_ge() { new.next() } else { None };
+            let Some((_, (setting, _))) = after.or(before) else { continue };
+            let before = before.map(|(_, (_, value))| value.as_ref());
+            let after = after.map(|(_, (_, value))| value.as_ref());
+            if before != after {
+                changes.push(SettingChange { setting, before, after });
+            }
+        }
+    }
+
     fn add_key(&mut self, key: &RegistryKey) {
         let mut at = Some(key.clone());
         while let Some(one) = at {
-            at = one.parent();
+            let above = one.parent();
             let setting = Setting::Key(one);
-            self.settings.entry(setting.path()).or_insert((setting, None));
+            // Where a key is, those above it are.
+            match self.settings.entry(setting.path()) {
+                Entry::Occupied(_) => return,
+                Entry::Vacant(place) => drop(place.insert((setting, None))),
+            }
+            at = above;
         }
     }
 }
@@ -175,6 +231,49 @@ mod tests {
         \"d\"=dword:0000000a\n\"e\"=str(2):\"%P%\\x20ac\"\n\"m\"=str(7):\"a\\0b\\0\"\n\
         \"h\"=hex(20001):00,\\\n  ff\n\"z\"=hex(0):\n\n[System\\\\ControlSet001\\\\Services\\\\S] 1\n\n\
         [System\\\\CurrentControlSet] 1\n#link\n\"SymbolicLinkValue\"=hex(6):5c,00\n";
+
+    #[test]
+    fn what_differs_is_told_in_the_order_of_places() {
+        let key = |text: &str| RegistryKey::new(text).unwrap();
+        let text = |text: &str| RegistryValue::text(RegistryValue::TEXT, text);
+        let value = |name: &str, said: &str| (name.to_owned(), text(said));
+        let mut before = Registry::default();
+        before.add(&key(r"HKLM\A\Gone"), [value("x", "1")]);
+        before.add(&key(r"HKLM\A\Stays"), [value("same", "1"), value("other", "1")]);
+        let mut after = Registry::default();
+        after.add(&key(r"hklm\a\stays"), [value("SAME", "1"), value("other", "2")]);
+        after.add(&key(r"HKLM\B"), []);
+        let changes = before.changes(&after);
+        let told: Vec<_> = changes
+            .iter()
+            .map(|one| (one.setting.to_string(), one.before.is_some(), one.after.is_some()))
+            .collect();
+        insta::assert_debug_snapshot!(told, @r#"
+        [
+            (
+                "key `HKLM\\A\\Gone`",
+                true,
+                false,
+            ),
+            (
+                "value `x` of `HKLM\\A\\Gone`",
+                true,
+                false,
+            ),
+            (
+                "value `other` of `HKLM\\a\\stays`",
+                true,
+                true,
+            ),
+            (
+                "key `HKLM\\B`",
+                false,
+                true,
+            ),
+        ]
+        "#);
+        assert!(after.changes(&after.clone()).is_empty());
+    }
 
     #[test]
     fn every_form_of_value_is_read() {

@@ -18,7 +18,7 @@ use serde::Deserialize;
 
 pub(crate) use self::folders::Folders;
 use self::{identity::Identity, meaning::Meaning};
-use crate::{Draft, Excluded, Facts, Registry, Remark, Understood};
+use crate::{Draft, Excluded, Facts, Registry, Remark, SettingChange, Understood};
 
 const RULES: &str = include_str!("../rules/windows-registry.toml");
 
@@ -126,47 +126,27 @@ struct Sifted {
 impl Sifted {
     fn of(before: &Registry, after: &Registry, rules: &RuleFile, identity: &Identity) -> Self {
         let mut sifted = Self::default();
-        for (place, (setting, value)) in &after.settings {
-            let old = before.settings.get(place);
-            if old.is_some_and(|(_, old)| old == value) {
-                continue;
-            }
+        for SettingChange { setting, before, after } in before.changes(after) {
             let Some(key) = setting.key() else { continue };
             sifted.counted += 1;
             if let Some(rule) = rules.rule.iter().position(|rule| rule.covers(setting)) {
-                sifted.excluded.entry(rule).or_default().push(place.clone());
+                sifted.excluded.entry(rule).or_default().push(setting.path());
                 continue;
             }
-            if let Some(reason) = kept(identity, setting, value.as_ref()) {
-                sifted.identifying.entry(reason).or_default().push(place.clone());
-                continue;
-            }
-            let change = sifted.keys.entry(key.clone()).or_default();
-            match (setting, value) {
-                (Setting::Value { name, .. }, Some(value)) => change.values.push(ValueChange {
-                    name: name.to_string(),
-                    old: old.and_then(|(_, old)| old.clone()),
-                    new: Some(value.clone()),
-                }),
-                _ => change.is_new = true,
-            }
-        }
-        for (place, (setting, value)) in &before.settings {
-            let Some(key) = setting.key().filter(|_| !after.settings.contains_key(place)) else {
-                continue;
-            };
-            sifted.counted += 1;
-            if let Some(rule) = rules.rule.iter().position(|rule| rule.covers(setting)) {
-                sifted.excluded.entry(rule).or_default().push(place.clone());
+            if let Some(value) = after
+                && let Some(reason) = kept(identity, setting, value)
+            {
+                sifted.identifying.entry(reason).or_default().push(setting.path());
                 continue;
             }
             let change = sifted.keys.entry(key.clone()).or_default();
             match setting {
                 Setting::Value { name, .. } => change.values.push(ValueChange {
                     name: name.to_string(),
-                    old: value.clone(),
-                    new: None,
+                    old: before.flatten().cloned(),
+                    new: after.flatten().cloned(),
                 }),
+                _ if after.is_some() => change.is_new = true,
                 _ => change.is_gone = true,
             }
         }

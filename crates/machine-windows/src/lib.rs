@@ -2,7 +2,8 @@
 //!
 //! - [`WindowsMachine`] is the machine we run on, as [`change`] sees machines: files by paths of any length, the
 //!   registry by the one true place of each key, services by the service control manager;
-//! - [`WindowsFacts`] is what only it knows.
+//! - [`WindowsFacts`] is what only it knows;
+//! - [`walk_registry`] sees every key and value of its registry once.
 //!
 //! **Promise:** a rename is on disk when it answers (`MOVEFILE_WRITE_THROUGH`); what `sync` was asked for is on disk
 //! when it answers, by flushing the volume, or, without the right to, each file that was written.
@@ -19,6 +20,8 @@ mod names;
 mod registry;
 mod services;
 mod streams;
+mod walk;
 
 pub use disk::WindowsMachine;
 pub use facts::{WindowsFacts, is_wine};
+pub use walk::{Unread, WalkedKey, walk_registry};

@@ -16,7 +16,7 @@ use windows_sys::Win32::{
 use crate::{hives, names::wide};
 
 /// An open key, closed with this.
-struct Key(HKEY);
+pub(crate) struct Key(pub(crate) HKEY);
 
 impl Drop for Key {
     #[expect(unsafe_code, reason = "the interface is unsafe")]
@@ -111,7 +111,7 @@ fn place(key: &RegistryKey) -> io::Result<(HKEY, Vec<u16>)> {
     Ok((HKEY_USERS, wide(below)))
 }
 
-fn code(code: u32) -> io::Result<()> {
+pub(crate) fn code(code: u32) -> io::Result<()> {
     if code == ERROR_SUCCESS {
         Ok(())
     } else {

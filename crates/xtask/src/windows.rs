@@ -11,23 +11,29 @@ use anyhow::{Context, ensure};
 use crate::{debian, workspace};
 
 const TARGET: &str = "x86_64-pc-windows-gnu";
+const PROFILE: &str = "stub";
 /// The standard library's source, as Debian ships it.
 const LIBRARY: &str = "/usr/lib/rustlib/src/rust/library";
 
 /// Builds the program in front of Windows installers to where `compile` embeds it from.
 pub(crate) fn stub() -> anyhow::Result<PathBuf> {
-    let built = build("setup", "stub")?;
+    let built = build(&["--package", "setup"], "setup.exe")?;
     let to = workspace::root().join("target/windows/setup.exe");
     std::fs::copy(&built, &to).with_context(|| format!("copy to `{}`", to.display()))?;
     Ok(to)
 }
 
-/// Builds a program of the workspace for Windows.
-pub(crate) fn build(package: &str, profile: &str) -> anyhow::Result<PathBuf> {
+/// Builds the program that walks the registry, for the benchmark; as what is shipped is built.
+pub(crate) fn walk() -> anyhow::Result<PathBuf> {
+    build(&["--package", "machine-windows", "--example", "walk"], "examples/walk.exe")
+}
+
+/// Builds what cargo's words name for Windows; answers the program, which is `file` below the folder of the profile.
+fn build(words: &[&str], file: &str) -> anyhow::Result<PathBuf> {
     let folder = workspace::root().join("target/windows");
     let mut cargo = Command::new("cargo");
-    cargo.current_dir(workspace::root()).args(["build", "--locked", "--package", package]);
-    cargo.args(["--target", TARGET, "--profile", profile]).arg("--target-dir").arg(&folder);
+    cargo.current_dir(workspace::root()).args(["build", "--locked"]).args(words);
+    cargo.args(["--target", TARGET, "--profile", PROFILE]).arg("--target-dir").arg(&folder);
     cargo.env("CC_x86_64_pc_windows_gnu", "x86_64-w64-mingw32-gcc");
     if !has_rustup_target() {
         debian::ensure_files(&[
@@ -43,8 +49,8 @@ pub(crate) fn build(package: &str, profile: &str) -> anyhow::Result<PathBuf> {
         cargo.env("RUSTC", "/usr/bin/rustc").env("RUSTC_BOOTSTRAP", "1");
         cargo.arg("-Zbuild-std=std,panic_abort");
     }
-    ensure!(cargo.status()?.success(), "`{package}` does not build for Windows");
-    Ok(folder.join(TARGET).join(profile).join(format!("{package}.exe")))
+    ensure!(cargo.status()?.success(), "`{file}` does not build for Windows");
+    Ok(folder.join(TARGET).join(PROFILE).join(file))
 }
 
 fn has_rustup_target() -> bool {
