@@ -250,12 +250,13 @@ fn assemble(
 ) -> (Script, Comments) {
     let triggers = TRIGGERS.iter().filter(|trigger| meaning.triggers.contains(trigger.name));
     let triggers = triggers.map(|trigger| StepKind::Trigger { name: trigger.name.into() });
-    let sections: [(&str, Vec<StepKind>); 11] = [
+    let sections: [(&str, Vec<StepKind>); 12] = [
         ("Accounts", meaning.accounts),
         ("In the way of what follows", remove_steps(&files.cleared)),
         ("Files", trees),
         ("Links that follow a variable", general.links),
         ("Shortcuts", meaning.shortcuts),
+        ("Scheduled tasks", meaning.tasks),
         ("What was there already and has another owner, mode or attribute", files.metadata.clone()),
         ("Edits of files that others edit too", meaning.edits),
         (

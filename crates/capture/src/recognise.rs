@@ -8,6 +8,7 @@ mod packages;
 mod places;
 mod shortcuts;
 mod systemd;
+mod tasks;
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -34,6 +35,7 @@ pub(crate) struct Meaning {
     pub(crate) alternatives: Vec<StepKind>,
     pub(crate) services: Vec<StepKind>,
     pub(crate) shortcuts: Vec<StepKind>,
+    pub(crate) tasks: Vec<StepKind>,
     pub(crate) triggers: BTreeSet<&'static str>,
     /// Changes that are no file steps any more, and what they became.
     pub(crate) taken: BTreeMap<MachinePath, Box<str>>,
@@ -45,13 +47,14 @@ pub(crate) struct Meaning {
 type Recogniser = fn(&View<'_>) -> Result<Meaning, DraftError>;
 
 /// In the order they look; one may rely on what those before it took.
-const RECOGNISERS: [Recogniser; 6] = [
+const RECOGNISERS: [Recogniser; 7] = [
     accounts::recognise,
     systemd::recognise,
     alternatives::recognise,
     edits::recognise,
     places::recognise,
     shortcuts::recognise,
+    tasks::recognise,
 ];
 
 /// Asks every recogniser.
@@ -73,6 +76,7 @@ impl Meaning {
         self.alternatives.extend(other.alternatives);
         self.services.extend(other.services);
         self.shortcuts.extend(other.shortcuts);
+        self.tasks.extend(other.tasks);
         self.triggers.extend(other.triggers);
         self.taken.extend(other.taken);
         self.review.extend(other.review);

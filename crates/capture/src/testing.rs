@@ -273,6 +273,8 @@ fn line(kind: &script::StepKind) -> String {
         }
         StepKind::Registry(step) => format!("registry {} {:?}", step.key, step.values),
         StepKind::Setup(setup) => format!("create service {} {}", setup.name, setup.program),
+        StepKind::Task(task) => format!("create task {} {}", task.name, task.definition),
+        StepKind::Library(library) => format!("register library {}", library.file),
         StepKind::Alternative(one) => {
             let mut line =
                 format!("alternative {} {} -> {} {}", one.name, one.link, one.path, one.priority);

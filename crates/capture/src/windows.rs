@@ -4,6 +4,7 @@ mod folders;
 mod identity;
 mod meaning;
 mod services;
+mod tasks;
 #[cfg(test)]
 mod tests;
 
@@ -62,9 +63,6 @@ fn same(one: &str, other: &str) -> bool {
 pub fn add_registry(draft: &mut Draft, before: &Registry, after: &Registry, facts: &Facts) {
     let folders = Folders::of(facts);
     let identity = Identity::of(before);
-    for step in &mut draft.script.steps {
-        generalise(&mut step.kind, &folders);
-    }
     for payload in &mut draft.payload {
         payload.path = without_colon(&payload.path).into_bytes();
     }
@@ -80,6 +78,12 @@ pub fn add_registry(draft: &mut Draft, before: &Registry, after: &Registry, fact
     let mut sifted = Sifted::of(before, after, &rules, &identity);
     sifted.report(&rules, draft);
     let places = Places { folders, identity };
+    for step in &mut draft.script.steps {
+        generalise(&mut step.kind, &places.folders);
+        if let StepKind::Task(task) = &mut step.kind {
+            draft.report.review.extend(tasks::generalise(task, &places));
+        }
+    }
     let services = services::take(&mut sifted.keys, &places, draft);
     let mut steps = registry_steps(&sifted.keys, &places, draft);
     // What belongs together stands together, the rest first.

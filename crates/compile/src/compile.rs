@@ -178,6 +178,8 @@ impl<'a, W: Write> Compilation<'a, W> {
                 StepKind::Service(service) => Action::Service(service.clone()),
                 StepKind::Registry(step) => Action::Registry(step.clone()),
                 StepKind::Setup(setup) => Action::Setup(setup.clone()),
+                StepKind::Task(task) => Action::Task(task.clone()),
+                StepKind::Library(library) => Action::Library(library.clone()),
                 StepKind::Alternative(alternative) => Action::Alternative(alternative.clone()),
                 StepKind::Trigger { name } => Action::Trigger(name.clone()),
                 StepKind::Run(run) => Action::Run(run.clone()),

@@ -8,7 +8,7 @@ use package::Action;
 
 use crate::{
     Before, Claim, InstallError, Output, Ran, ReceiptRecord, Stage, Stands, install::ARGUMENTS,
-    state::child, trees::path_of, triggers::Trigger, work::Work,
+    libraries, state::child, trees::path_of, triggers::Trigger, work::Work,
 };
 
 /// Folders in which systemd looks for units, the administrator's first: systemd.unit(5).
@@ -33,6 +33,7 @@ pub(crate) fn perform<M: Machine + ?Sized>(
         Action::Service(service) => add_service(work, service),
         Action::Setup(setup) => start_service(work, setup),
         Action::Run(run) => run_step(work, run, step),
+        Action::Library(library) => libraries::register(work, library),
         _ => Ok(()),
     }
 }
@@ -47,6 +48,7 @@ pub(crate) fn sentence(action: &Action) -> String {
         Action::Service(service) if service.now => format!("enable and start `{}`", service.unit),
         Action::Service(service) => format!("enable `{}`", service.unit),
         Action::Setup(setup) => format!("start `{}`", setup.name),
+        Action::Library(library) => format!("let `{}` register itself", library.file),
         Action::Run(run) => {
             let words: Vec<String> = run.command.iter().map(ToString::to_string).collect();
             let undo = match run.undo {
@@ -240,7 +242,7 @@ fn request<M: Machine + ?Sized>(
 }
 
 /// Runs a program, and writes into the receipt what it may have changed.
-fn ran<M: Machine + ?Sized>(
+pub(crate) fn ran<M: Machine + ?Sized>(
     work: &mut Work<'_, M>,
     request: &CommandRequest,
     outputs: &[MachinePath],

@@ -57,6 +57,12 @@ pub enum InstallError {
         /// Why.
         reason: String,
     },
+    /// A library of Windows did not register itself.
+    #[error("{sentence}; `optional = true` lets an installation go on without it")]
+    Library {
+        /// Which, what it is, and why.
+        sentence: String,
+    },
     /// Something only Windows machines have, and the engine was built for others.
     #[error("{what} is for Windows machines alone")]
     OnlyOnWindows {

@@ -482,7 +482,8 @@ fn batches<M: Machine + ?Sized>(
             Action::Remove { .. }
             | Action::SetMetadata { .. }
             | Action::Account(_)
-            | Action::Registry(_) => {
+            | Action::Registry(_)
+            | Action::Task(_) => {
                 files.push(index);
             }
             Action::Setup(setup) => {
@@ -493,7 +494,11 @@ fn batches<M: Machine + ?Sized>(
                 }
             }
             Action::Run(run) if run.at != Hook::Install => {}
-            Action::Service(_) | Action::Alternative(_) | Action::Trigger(_) | Action::Run(_) => {
+            Action::Service(_)
+            | Action::Alternative(_)
+            | Action::Trigger(_)
+            | Action::Run(_)
+            | Action::Library(_) => {
                 batches.push(Batch { files: std::mem::take(&mut files), effect: Some(index) });
                 roots.clear();
             }
@@ -598,6 +603,7 @@ fn decide<M: Machine + ?Sized>(
             }
             Action::Registry(step) => settings::registry(work, step)?,
             Action::Setup(step) => settings::service(work, step)?,
+            Action::Task(step) => settings::task(work, step)?,
             _ => {}
         }
     }

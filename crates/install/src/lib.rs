@@ -23,6 +23,7 @@ mod glob;
 mod install;
 mod installed;
 mod kept;
+mod libraries;
 mod payload;
 mod polite;
 mod receipt;

@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use change::{Intent, Machine, MachineError, Transaction};
 use model::{
     Recovery, RegistryKey, RegistryStep, RegistryValue, ServiceSetup, ServiceStart, Setting,
-    SettingState, SetupStep, Template, ValueEdit,
+    SettingState, SetupStep, TaskStep, Template, ValueEdit, plain_task,
 };
 
 use crate::{
@@ -91,6 +91,18 @@ pub(crate) fn service<M: Machine + ?Sized>(
         ));
     }
     want(work, Setting::Service(step.name.clone()), Some(held), Vec::new())
+}
+
+/// Decides about one scheduled task.
+pub(crate) fn task<M: Machine + ?Sized>(
+    work: &mut Work<'_, M>,
+    step: &TaskStep,
+) -> Result<(), InstallError> {
+    expect(|| format!("the scheduled task `{}`", step.name))?;
+    let definition = plain_task(&text(work, &step.definition)?);
+    let wanted = SettingState::Task(definition.into());
+    let held = work.transaction.observe().holdable_setting(wanted);
+    want(work, Setting::Task(step.name.clone()), Some(held), Vec::new())
 }
 
 /// What follows when a service fails, and the command line of that.

@@ -10,6 +10,9 @@ use std::{
 };
 
 use change::{CommandEnd, CommandRequest};
+use windows_sys::Win32::System::Diagnostics::Debug::{
+    SEM_FAILCRITICALERRORS, SEM_NOOPENFILEERRORBOX, SetErrorMode,
+};
 
 /// What is kept of a program's output, from its end.
 const KEPT_OUTPUT: usize = 1 << 16;
@@ -22,6 +25,7 @@ pub(crate) fn run(request: &CommandRequest) -> io::Result<CommandEnd> {
     let words = request.command.iter().map(|word| String::from_utf8_lossy(word).into_owned());
     let words: Vec<String> = words.collect();
     let Some((program, arguments)) = words.split_first() else { return Ok(CommandEnd::Missing) };
+    no_boxes();
     let (mut reader, writer) = io::pipe()?;
     let mut command = Command::new(program);
     for argument in arguments {
@@ -58,6 +62,14 @@ pub(crate) fn run(request: &CommandRequest) -> io::Result<CommandEnd> {
         code: status.code().unwrap_or(-1),
         output: String::from_utf8_lossy(&output).into_owned(),
     })
+}
+
+/// What this program starts inherits that Windows says nothing in a box when a program or library cannot be loaded:
+/// nobody may be there to click it away.
+#[expect(unsafe_code, reason = "the interface is unsafe")]
+fn no_boxes() {
+    // SAFETY: numbers alone are passed.
+    unsafe { SetErrorMode(SEM_FAILCRITICALERRORS | SEM_NOOPENFILEERRORBOX) };
 }
 
 #[expect(unsafe_code, reason = "std waits without a limit alone")]

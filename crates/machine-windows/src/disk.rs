@@ -23,7 +23,7 @@ use windows_sys::Win32::{
 use crate::{
     file, hives,
     names::{bytes_of, host, wide, words_of},
-    registry, services, streams,
+    registry, services, streams, tasks,
 };
 
 const BLOCK: usize = 1 << 17;
@@ -221,6 +221,7 @@ impl Observe for WindowsMachine {
             SettingState::Service(setup) => {
                 SettingState::Service(Box::new(services::holdable(*setup)))
             }
+            SettingState::Task(definition) => SettingState::Task(tasks::normal(&definition).into()),
             other => other,
         }
     }
@@ -228,6 +229,7 @@ impl Observe for WindowsMachine {
     fn setting(&self, setting: &Setting) -> Result<Option<SettingState>, MachineError> {
         let found = match setting {
             Setting::Service(name) => services::look(name),
+            Setting::Task(name) => tasks::look(name),
             other => registry::look(other),
         };
         found.map_err(MachineError::of(Action::Look, &setting.path()))
@@ -405,6 +407,7 @@ impl Machine for WindowsMachine {
         self.keys.extend(setting.key().and_then(registry::hive_of));
         let done = match setting {
             Setting::Service(name) => services::set(name, state),
+            Setting::Task(name) => tasks::set(name, state),
             other => registry::set(other, state),
         };
         done.map_err(MachineError::of(Action::Write, &setting.path()))

@@ -20,6 +20,7 @@ mod names;
 mod registry;
 mod services;
 mod streams;
+mod tasks;
 mod walk;
 
 pub use disk::WindowsMachine;

@@ -63,7 +63,7 @@ pub(crate) fn set(setting: &Setting, state: Option<&SettingState>) -> io::Result
             set_value(&create(key)?, name, value)
         }
         (Setting::Value { key, name }, _) => delete_value(key, name),
-        (Setting::Service(_), _) => Ok(()),
+        (Setting::Service(_) | Setting::Task(_), _) => Ok(()),
     }
 }
 

@@ -27,6 +27,7 @@ mod path;
 mod registry_step;
 mod setting;
 mod shortcut;
+mod task;
 mod template;
 mod time;
 mod users;
@@ -48,10 +49,12 @@ pub use meta::{Meta, Owner, Xattrs};
 pub use name::{Architecture, InvalidName, PackageName};
 pub use path::{InvalidPath, MachinePath};
 pub use registry_step::{
-    Failure, Recovery, RecoveryAction, RegistryStep, ServiceStart, SetupStep, ValueEdit,
+    Failure, LibraryStep, Recovery, RecoveryAction, RegistryStep, ServiceStart, SetupStep,
+    ValueEdit,
 };
 pub use setting::{InvalidKey, RegistryKey, RegistryValue, ServiceSetup, Setting, SettingState};
 pub use shortcut::{NoShortcut, Shortcut, Window};
+pub use task::{TaskStep, plain_task, task_name};
 pub use template::{ExpandError, ParseTemplateError, Part, Template};
 pub use time::{ParseTimeError, Time};
 pub use users::Users;

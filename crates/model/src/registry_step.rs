@@ -21,6 +21,19 @@ pub struct RegistryStep {
     pub remove: bool,
 }
 
+/// A library that registers itself: what it writes into the registry when it is asked to.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, Encode, Decode)]
+#[serde(rename_all = "kebab-case")]
+#[cbor(array)]
+pub struct LibraryStep {
+    /// The library, where it is installed.
+    #[n(0)]
+    pub file: Template,
+    /// Whether an installation goes on without it when it does not register.
+    #[n(1)]
+    pub optional: bool,
+}
+
 /// What becomes of a registry value.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, Encode, Decode)]
 #[serde(rename_all = "kebab-case")]

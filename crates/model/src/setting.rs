@@ -59,6 +59,9 @@ pub enum Setting {
     /// A service or driver, as the service control manager knows it.
     #[n(2)]
     Service(#[n(0)] Box<str>),
+    /// A scheduled task, by its place among the scheduler's: `\Vendor\Update`.
+    #[n(3)]
+    Task(#[n(0)] Box<str>),
 }
 
 /// What a setting is.
@@ -74,6 +77,9 @@ pub enum SettingState {
     /// How the service is set up.
     #[n(2)]
     Service(#[n(0)] Box<ServiceSetup>),
+    /// What the task does and when, as [`plain_task`](crate::plain_task) has it.
+    #[n(3)]
+    Task(#[n(0)] Box<str>),
 }
 
 /// How a Windows service or driver is set up.
@@ -230,6 +236,7 @@ impl Setting {
             Self::Key(key) => of_key(key),
             Self::Value { key, name } => format!("{}/={}", of_key(key), part(name)),
             Self::Service(name) => format!("/services\\/{}", part(name)),
+            Self::Task(name) => format!("/tasks\\/{}", part(name)),
         };
         MachinePath::new(text).unwrap_or_else(|_| MachinePath::root())
     }
@@ -238,7 +245,7 @@ impl Setting {
     pub fn key(&self) -> Option<&RegistryKey> {
         match self {
             Self::Key(key) | Self::Value { key, .. } => Some(key),
-            Self::Service(_) => None,
+            Self::Service(_) | Self::Task(_) => None,
         }
     }
 }
@@ -256,6 +263,7 @@ impl fmt::Display for Setting {
             Self::Value { key, name } if name.is_empty() => write!(f, "default value of `{key}`"),
             Self::Value { key, name } => write!(f, "value `{name}` of `{key}`"),
             Self::Service(name) => write!(f, "service `{name}`"),
+            Self::Task(name) => write!(f, "scheduled task `{name}`"),
         }
     }
 }

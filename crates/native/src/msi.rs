@@ -92,6 +92,10 @@ impl Draft<'_> {
                 }
                 Action::SetMetadata { path, .. } => Err(format!("metadata of `{path}`")),
                 Action::Run(_) => Err("a program that is run".to_owned()),
+                Action::Task(task) => Err(format!("the scheduled task `{}`", task.name)),
+                Action::Library(library) => {
+                    Err(format!("`{}`, a library that registers itself", library.file))
+                }
                 Action::Account(_) => Err("users and groups".to_owned()),
                 Action::Service(service) => Err(format!("`{}`, a unit of systemd", service.unit)),
                 Action::Alternative(_) => Err("alternatives are Debian's".to_owned()),

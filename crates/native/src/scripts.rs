@@ -125,6 +125,8 @@ fn step_text(
         Action::Run(run) => step::run(run, values),
         Action::Registry(_) => Err("the registry is Windows'".to_owned()),
         Action::Setup(_) => Err("a service of Windows' service manager".to_owned()),
+        Action::Task(_) => Err("a scheduled task of Windows".to_owned()),
+        Action::Library(_) => Err("a library of Windows".to_owned()),
     }
 }
 

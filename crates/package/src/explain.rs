@@ -71,6 +71,8 @@ fn action(action: &Action, header: &Header) -> String {
         Action::Setup(setup) => {
             format!("Sets up the service `{}`, which runs `{}`", setup.name, setup.program)
         }
+        Action::Task(task) => format!("Sets up the scheduled task `{}`", task.name),
+        Action::Library(library) => format!("Lets the library `{}` register itself", library.file),
         Action::Trigger(name) => format!("Brings up to date what `{name}` derives"),
         Action::Run(run) => {
             let command: Vec<String> = run.command.iter().map(ToString::to_string).collect();

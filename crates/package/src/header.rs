@@ -2,9 +2,9 @@ use std::collections::BTreeMap;
 
 use minicbor::{Decode, Encode};
 use model::{
-    AccountStep, Alternative, Architecture, Condition, EditStep, Export, Meta, PackageName,
-    Program, RegistryStep, ReplaceRule, RunStep, ServiceStep, SetupStep, Template, Users, Variable,
-    Version,
+    AccountStep, Alternative, Architecture, Condition, EditStep, Export, LibraryStep, Meta,
+    PackageName, Program, RegistryStep, ReplaceRule, RunStep, ServiceStep, SetupStep, TaskStep,
+    Template, Users, Variable, Version,
 };
 use serde::{Deserialize, Serialize};
 
@@ -133,6 +133,12 @@ pub enum Action {
     /// A Windows service or driver.
     #[n(10)]
     Setup(#[n(0)] SetupStep),
+    /// A scheduled task of Windows.
+    #[n(11)]
+    Task(#[n(0)] TaskStep),
+    /// A library of Windows registers itself.
+    #[n(12)]
+    Library(#[n(0)] LibraryStep),
 }
 
 /// How much payload a package has.

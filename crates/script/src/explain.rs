@@ -104,6 +104,11 @@ pub fn explain_step(step: &Step) -> String {
             }
         }
         StepKind::Setup(setup) => explain_setup(setup),
+        StepKind::Task(task) => format!("create the scheduled task `{}`", task.name),
+        StepKind::Library(library) => {
+            let optional = if library.optional { "; go on where it does not" } else { "" };
+            format!("let the library `{}` register itself{optional}", library.file)
+        }
         StepKind::Alternative(alternative) => format!(
             "offer `{}` as `{}` (`{}`) with priority {}",
             alternative.path, alternative.name, alternative.link, alternative.priority

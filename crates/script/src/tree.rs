@@ -1,9 +1,9 @@
 use std::collections::BTreeMap;
 
 use model::{
-    AccountStep, Alternative, Architecture, Condition, EditStep, Entry, Export, PackageName,
-    Program, RegistryStep, ReplaceRule, RunStep, ServiceStep, SetupStep, Template, Users, Variable,
-    Version, Window,
+    AccountStep, Alternative, Architecture, Condition, EditStep, Entry, Export, LibraryStep,
+    PackageName, Program, RegistryStep, ReplaceRule, RunStep, ServiceStep, SetupStep, TaskStep,
+    Template, Users, Variable, Version, Window,
 };
 
 /// A package as its author says it: what `package.toml` means.
@@ -73,6 +73,10 @@ pub enum StepKind {
     Registry(RegistryStep),
     /// `create-service`: a Windows service or driver.
     Setup(SetupStep),
+    /// `create-task`: a scheduled task of Windows.
+    Task(TaskStep),
+    /// `register-library`: a library of Windows registers itself.
+    Library(LibraryStep),
     /// `alternative`: a candidate of Debian's alternatives system.
     Alternative(Alternative),
     /// `trigger`: something derived is made anew from what is installed: `ldconfig`.

@@ -60,6 +60,8 @@ pub(crate) fn step_templates(step: &Step) -> Vec<(&'static str, &Template)> {
         StepKind::Setup(setup) => std::iter::once(("program", &setup.program))
             .chain(setup.recovery_command.iter().map(|command| ("recovery-command", command)))
             .collect(),
+        StepKind::Task(task) => vec![("definition", &task.definition)],
+        StepKind::Library(library) => vec![("register-library", &library.file)],
         StepKind::Account(_) | StepKind::Service(_) | StepKind::Trigger { .. } => Vec::new(),
     }
 }
@@ -109,6 +111,8 @@ pub(crate) fn kind_name(kind: &StepKind) -> &'static str {
         StepKind::Service(_) => "service",
         StepKind::Registry(_) => "edit-registry",
         StepKind::Setup(_) => "create-service",
+        StepKind::Task(_) => "create-task",
+        StepKind::Library(_) => "register-library",
         StepKind::Alternative(_) => "alternative",
         StepKind::Trigger { .. } => "trigger",
         StepKind::Run(_) => "run",

@@ -588,6 +588,34 @@ pub const KINDS: &[Table] = &[
         ],
     },
     Table {
+        name: "create-task",
+        about: "A scheduled task of Windows exists.",
+        keys: &[
+            need(
+                "create-task",
+                Shape::Name,
+                "Its place among the scheduler's, `\\Vendor\\Update`.",
+            ),
+            need(
+                "definition",
+                Shape::Template,
+                "What it does and when, as the Task Scheduler's own XML says it ([MS-TSCH] 2.5).",
+            ),
+        ],
+    },
+    Table {
+        name: "register-library",
+        about: "A library of Windows writes its COM registration by itself, and takes it back when the package goes.",
+        keys: &[
+            need("register-library", Shape::Path, "The library, where it is installed."),
+            may(
+                "optional",
+                Shape::Truth,
+                "Whether an installation goes on where it does not register; `false` when unsaid.",
+            ),
+        ],
+    },
+    Table {
         name: "alternative",
         about: "A candidate of the alternatives system.",
         keys: &[

@@ -33,6 +33,8 @@ pub struct SimDisk {
     pub changes: u64,
     /// Whether its service manager knows nothing of late starts and failures, like Wine's.
     pub forgets_recovery: bool,
+    /// Programs this machine has, by words of their lines, and how each ends; it has no others.
+    pub programs: Vec<(&'static str, CommandEnd)>,
     reads: RefCell<u64>,
 }
 
@@ -137,6 +139,7 @@ impl SimDisk {
             removals: None,
             changes: 0,
             forgets_recovery: false,
+            programs: Vec::new(),
             reads: RefCell::new(0),
         }
     }
@@ -165,6 +168,7 @@ impl SimDisk {
             removals: None,
             changes: 0,
             forgets_recovery: self.forgets_recovery,
+            programs: self.programs.clone(),
             reads: RefCell::new(0),
         }
     }
@@ -320,7 +324,7 @@ impl State {
         let above = match setting {
             Setting::Key(key) => key.parent(),
             Setting::Value { key, .. } => Some(key.clone()),
-            Setting::Service(_) => None,
+            Setting::Service(_) | Setting::Task(_) => None,
         };
         above.is_none_or(|key| {
             key.parent().is_none() || self.settings.contains_key(&Setting::Key(key).path())
@@ -493,7 +497,7 @@ impl Observe for SimDisk {
         let right_below = |setting: &&Setting| match setting {
             Setting::Key(one) => one.parent().as_ref() == Some(key),
             Setting::Value { key: one, .. } => one == key,
-            Setting::Service(_) => false,
+            Setting::Service(_) | Setting::Task(_) => false,
         };
         let mut found: Vec<Setting> = all.filter(right_below).cloned().collect();
         found.sort_by_key(|setting| matches!(setting, Setting::Key(_)));
@@ -676,7 +680,9 @@ impl Machine for SimDisk {
         Ok(())
     }
 
-    fn run(&mut self, _: &CommandRequest) -> Result<CommandEnd, MachineError> {
-        Ok(CommandEnd::Missing)
+    fn run(&mut self, command: &CommandRequest) -> Result<CommandEnd, MachineError> {
+        let line = command.to_string();
+        let program = self.programs.iter().find(|(words, _)| line.contains(words));
+        Ok(program.map_or(CommandEnd::Missing, |(_, end)| end.clone()))
     }
 }

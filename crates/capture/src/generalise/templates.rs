@@ -89,6 +89,8 @@ pub(super) fn word(step: &StepKind) -> &'static str {
         StepKind::Service(_) => "service",
         StepKind::Registry(_) => "edit-registry",
         StepKind::Setup(_) => "create-service",
+        StepKind::Task(_) => "create-task",
+        StepKind::Library(_) => "register-library",
         StepKind::Alternative(_) => "alternative",
         StepKind::Trigger { .. } => "trigger",
         StepKind::Run(_) => "run",
@@ -159,6 +161,8 @@ fn each(step: &mut StepKind, visit: &mut impl FnMut(&mut Template)) {
             }
         }
         StepKind::Setup(setup) => visit(&mut setup.program),
+        StepKind::Task(task) => visit(&mut task.definition),
+        StepKind::Library(library) => visit(&mut library.file),
         StepKind::Tree(_)
         | StepKind::Account(_)
         | StepKind::Service(_)

@@ -78,6 +78,14 @@ impl Identity {
         }
     }
 
+    /// Whether an account is one of the reference machine alone, by its number or its name.
+    pub(super) fn owns(&self, account: &str) -> bool {
+        find(account, ACCOUNT) == Some(0)
+            || account
+                .split_once('\\')
+                .is_some_and(|(machine, _)| self.names.iter().any(|name| same(name, machine)))
+    }
+
     fn divide(&self, text: &str, parts: &mut Vec<Part>) {
         let literal = |text: &str| Part::Literal(text.as_bytes().to_vec());
         let mut from = 0;
@@ -106,6 +114,6 @@ impl Identity {
 }
 
 /// Where `wanted` stands in `text`, in either case of plain letters.
-fn find(text: &str, wanted: &str) -> Option<usize> {
+pub(super) fn find(text: &str, wanted: &str) -> Option<usize> {
     text.to_ascii_lowercase().find(&wanted.to_ascii_lowercase())
 }

@@ -1,4 +1,4 @@
-use model::{Architecture, Template, ValueEdit};
+use model::{Architecture, RegistryKey, Template, ValueEdit};
 use script::StepKind;
 
 use crate::{
@@ -82,6 +82,50 @@ fn keys_stand_by_what_they_mean() {
     for said in ["files that end in .app", "a COM server in a library", "the font Sans"] {
         assert!(understood.contains(&said), "{understood:?}");
     }
+}
+
+/// A definition as the scheduler keeps it: 16-bit letters, lines, a principal of the reference machine.
+#[test]
+fn scheduled_tasks_become_steps_without_accounts_of_the_machine() {
+    let definition = "<?xml version=\"1.0\" encoding=\"UTF-16\"?>\r\n<Task version=\"1.2\">\r\n  \
+        <RegistrationInfo>\r\n    <Author>BUILDER7\\smith</Author>\r\n  </RegistrationInfo>\r\n  \
+        <Principals><Principal id=\"A\"><UserId>S-1-5-21-1-2-3-1000</UserId></Principal>\
+        <Principal id=\"S\"><UserId>S-1-5-18</UserId></Principal></Principals>\r\n  \
+        <Actions><Exec><Command>C:\\Program Files\\App\\app.exe</Command></Exec></Actions>\r\n</Task>\r\n";
+    let mut bytes = vec![0xff, 0xfe];
+    bytes.extend(definition.encode_utf16().flat_map(u16::to_le_bytes));
+    let at = "/C:/windows/system32/Tasks/App/Update";
+    let mut draft =
+        Machines::default().had_folder("/C:/windows/system32/Tasks").file(at, bytes).draft();
+    let mut registry = Registry::default();
+    registry.read("HKLM", &format!("WINE REGISTRY Version 2\n{MACHINE}")).unwrap();
+    let schedule = r"HKLM\SOFTWARE\Microsoft\Windows NT\CurrentVersion\Schedule";
+    let schedule = RegistryKey::new(schedule).unwrap();
+    registry.add(&schedule, []);
+    let mut after = registry.clone();
+    after.add(&schedule.child(r"TaskCache\Tree\App\Update"), []);
+    add_registry(&mut draft, &registry, &after, &facts());
+    let [script::Step { kind: StepKind::Task(task), .. }] = draft.script.steps.as_slice() else {
+        panic!("{:?}", draft.script.steps)
+    };
+    insta::assert_snapshot!(format!("{}\n{}", task.name, task.definition), @r#"
+    \App\Update
+    <Task version="1.2">
+      <RegistrationInfo>
+      </RegistrationInfo>
+      <Principals><Principal id="A"></Principal><Principal id="S"><UserId>S-1-5-18</UserId></Principal></Principals>
+      <Actions><Exec><Command>${program-files}\App\app.exe</Command></Exec></Actions>
+    </Task>
+    "#);
+    let said: Vec<&str> = draft.report.review.iter().map(|remark| remark.text.as_str()).collect();
+    assert_eq!(
+        said,
+        [
+            "left out of the scheduled task: `UserId`, `Author`, accounts of the reference machine; it runs as whoever installs \
+             unless its definition says another"
+        ]
+    );
+    assert!(draft.report.excluded.iter().any(|one| one.rule.ends_with("TaskCache")));
 }
 
 /// The registry of a reference machine: its name, its identifier.

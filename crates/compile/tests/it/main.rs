@@ -10,3 +10,4 @@ mod names;
 mod projects;
 mod sandbox;
 mod start;
+mod windows;

@@ -45,6 +45,16 @@ pub(super) fn write(text: &mut String, step: &Step, above: &str) {
         StepKind::Service(service) => write_service(&mut body, service),
         StepKind::Registry(step) => write_registry(text, step),
         StepKind::Setup(setup) => write_setup(&mut body, setup),
+        StepKind::Task(task) => {
+            body.text("create-task", &task.name);
+            body.lines("definition", &task.definition.to_string());
+        }
+        StepKind::Library(library) => {
+            body.text("register-library", &library.file.to_string());
+            if library.optional {
+                body.raw("optional", "true");
+            }
+        }
         StepKind::Alternative(alternative) => write_alternative(&mut body, alternative),
         StepKind::Trigger { name } => body.text("trigger", name),
         StepKind::Run(run) => write_run(&mut body, run),

@@ -21,6 +21,20 @@ impl<'t> Body<'t> {
         self.raw(name, &quoted(value));
     }
 
+    /// A text of several lines as they are, where TOML can say it so.
+    pub(super) fn lines(&mut self, name: &str, value: &str) {
+        let plain = |letter: char| letter == '\n' || letter == '\t' || !letter.is_control();
+        if value.contains('\n')
+            && !value.contains("'''")
+            && value.chars().all(plain)
+            && !value.ends_with('\'')
+        {
+            self.raw(name, &format!("'''\n{value}'''"));
+        } else {
+            self.text(name, value);
+        }
+    }
+
     pub(super) fn list(&mut self, name: &str, values: impl Iterator<Item = String>) {
         let value = list(values.collect(), name.chars().count() + 3);
         self.raw(name, &value);

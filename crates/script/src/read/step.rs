@@ -11,7 +11,7 @@ use super::{
     fields::{Fields, Reader, key_span, kind_of, listed},
     kind_names,
     machine::{read_account, read_alternative, read_run, read_service, read_trigger},
-    windows::{read_registry, read_setup, read_shortcut},
+    windows::{read_library, read_registry, read_setup, read_shortcut, read_task},
 };
 use crate::{
     Part, Place, Step, StepKind, TextReplacement, TreeSource, TreeStep,
@@ -114,6 +114,8 @@ fn read_kind(fields: &mut Fields<'_, '_, '_>, name: &str) -> Option<StepKind> {
         "service" => Some(StepKind::Service(read_service(fields)?)),
         "edit-registry" => Some(StepKind::Registry(read_registry(fields)?)),
         "create-service" => Some(StepKind::Setup(read_setup(fields)?)),
+        "create-task" => Some(StepKind::Task(read_task(fields)?)),
+        "register-library" => Some(StepKind::Library(read_library(fields)?)),
         "alternative" => Some(StepKind::Alternative(read_alternative(fields)?)),
         "trigger" => read_trigger(fields),
         _ => Some(StepKind::Run(read_run(fields)?)),

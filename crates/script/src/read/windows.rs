@@ -1,8 +1,8 @@
 //! Steps for what Windows keeps apart from files.
 
 use model::{
-    Failure, Meta, Recovery, RecoveryAction, RegistryKey, RegistryStep, ServiceStart, SetupStep,
-    Template, ValueEdit, Window,
+    Failure, LibraryStep, Meta, Recovery, RecoveryAction, RegistryKey, RegistryStep, ServiceStart,
+    SetupStep, TaskStep, Template, ValueEdit, Window, task_name,
 };
 use toml_edit::{Item, TableLike};
 
@@ -150,6 +150,27 @@ pub(super) fn read_setup(fields: &mut Fields<'_, '_, '_>) -> Option<SetupStep> {
         refuse_of_driver(fields, &setup);
     }
     Some(setup)
+}
+
+pub(super) fn read_task(fields: &mut Fields<'_, '_, '_>) -> Option<TaskStep> {
+    let name = fields.parsed("create-task", |text| {
+        task_name(text).ok_or_else(|| format!("`{text}` is no task's name"))
+    });
+    let definition = fields.template("definition");
+    if let Some(text) = definition.as_ref().and_then(Template::as_literal)
+        && !String::from_utf8_lossy(text).contains("<Task")
+    {
+        let span = fields.span("definition");
+        let hint = "`schtasks /query /xml /tn NAME` prints one";
+        fields.wrong("definition", span, "it holds no `<Task>`", hint);
+    }
+    Some(TaskStep { name: name?, definition: definition? })
+}
+
+pub(super) fn read_library(fields: &mut Fields<'_, '_, '_>) -> Option<LibraryStep> {
+    let file = fields.path("register-library");
+    let optional = fields.truth("optional", false);
+    Some(LibraryStep { file: file?, optional })
 }
 
 /// The kernel starts a driver, and nothing follows when it fails.

@@ -32,7 +32,16 @@ proptest! {
     fn meaning_and_comments_stay(script in scripts::script(), mess in mess()) {
         let clean = print(&script);
         let mut text = String::new();
+        let mut within_text = false;
         for (line, (before, indent, beside)) in clean.lines().zip(mess.iter().cycle()) {
+            // The lines of a text are what it says.
+            let begins = !within_text && line.ends_with("= '''");
+            if within_text || begins {
+                within_text = begins || !line.ends_with("'''");
+                text.push_str(line);
+                text.push('\n');
+                continue;
+            }
             text.push_str(before);
             text.push_str(&" ".repeat(*indent));
             text.push_str(line);

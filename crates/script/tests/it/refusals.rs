@@ -162,6 +162,8 @@ fn example(kind: &str) -> &'static str {
         "create-service" => {
             "create-service = \"a\"\nprogram = 'C:\\a.exe'\nkind = \"own\"\nstart = \"manual\"\ndisplay-name = \"A\"\ndescription = \"b\"\naccount = \"c\"\ndependencies = [\"d\"]\nnow = false\nrecovery = [\"restart 60s\", \"run\"]\nrecovery-reset = \"24h\"\nrecovery-command = 'C:\\b.exe'\nrecovery-message = \"m\"\nrecovery-from-errors = true"
         }
+        "create-task" => "create-task = '\\A\\B'\ndefinition = '<Task/>'",
+        "register-library" => "register-library = '${system}\\a.dll'\noptional = true",
         "alternative" => {
             "alternative = \"a\"\nlink = \"/a\"\npath = \"/b\"\npriority = -5\nfollowers = [{ name = \"a\", link = \"/a\", path = \"/b\" }]"
         }

@@ -6,9 +6,9 @@ use std::collections::BTreeMap;
 
 use model::{
     AccountStep, Acl, AclEntry, AclTag, Alternative, Architecture, Comparison, Condition, Content,
-    EditStep, Entry, ExitMeaning, Extent, Fact, Hook, Kind, LineEdit, MachinePath, Meta, Owner,
-    PackageName, Part, Program, ReplaceRule, RunStep, ServiceStep, StartType, Template, Time, Undo,
-    Users, Value, Variable, Version, Xattrs,
+    EditStep, Entry, ExitMeaning, Extent, Fact, Hook, Kind, LibraryStep, LineEdit, MachinePath,
+    Meta, Owner, PackageName, Part, Program, ReplaceRule, RunStep, ServiceStep, StartType,
+    Template, Time, Undo, Users, Value, Variable, Version, Xattrs,
 };
 use proptest::{collection::vec, option::of, prelude::*, sample::select};
 use script::{FileMeta, Script, Step, StepKind, TextReplacement, TreeSource, TreeStep};
@@ -460,6 +460,9 @@ fn step_kind() -> BoxedStrategy<StepKind> {
         run().prop_map(StepKind::Run),
         windows::registry().prop_map(StepKind::Registry),
         windows::setup().prop_map(StepKind::Setup),
+        windows::task().prop_map(StepKind::Task),
+        (path(), any::<bool>())
+            .prop_map(|(file, optional)| StepKind::Library(LibraryStep { file, optional })),
     ]
     .boxed()
 }

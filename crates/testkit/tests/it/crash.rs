@@ -4,7 +4,7 @@
 use change::Machine as _;
 use model::{
     AccountStep, EditStep, LineEdit, RegistryKey, RegistryStep, RegistryValue, Setting,
-    SettingState, Template, ValueEdit,
+    SettingState, TaskStep, Template, ValueEdit,
 };
 use package::{Action, Node};
 use testkit::{Picture, Sample, SimDisk, SimFacts};
@@ -82,6 +82,8 @@ fn first() -> Sample {
     let edits = [("changed", text("after")), ("Path", added), ("new", ValueEdit::Remove)];
     sample.step(registry(r"HKLM\software\old", &edits, false));
     sample.step(registry(r"HKLM\SOFTWARE\Gone", &[], true));
+    let definition = Template::literal("<Task>one</Task>");
+    sample.step(Action::Task(TaskStep { name: r"\App\One".into(), definition }));
     sample
 }
 

@@ -1,10 +1,10 @@
 //! What only Windows has: services that recover, shortcuts, parts of several users.
 
-use change::{Machine as _, Observe as _};
+use change::{CommandEnd, Machine as _, Observe as _};
 use install::{Facts, Profile};
 use model::{
-    Failure, MachinePath, Part, Recovery, RecoveryAction, RegistryKey, RegistryStep, ServiceStart,
-    Setting, SettingState, SetupStep, Shortcut, Template, Users, ValueEdit,
+    Failure, LibraryStep, MachinePath, Part, Recovery, RecoveryAction, RegistryKey, RegistryStep,
+    ServiceStart, Setting, SettingState, SetupStep, Shortcut, TaskStep, Template, Users, ValueEdit,
 };
 use package::{Action, Node};
 use testkit::{Sample, SimDisk, SimFacts};
@@ -80,6 +80,131 @@ fn a_machine_that_cannot_hold_recovery_says_so() {
     let gone = uninstall(&mut disk, &SimFacts, "app").unwrap().unwrap();
     assert_eq!(gone.leftovers, []);
     assert_eq!(picture(&disk), before);
+}
+
+fn task(definition: &str) -> Sample {
+    let mut sample = Sample::new("app", "1.0");
+    sample.variable("folder", r"C:\App");
+    let definition = definition.parse().unwrap();
+    sample.step(Action::Task(TaskStep { name: r"\App\Update".into(), definition }));
+    sample
+}
+
+const TASK: &str = "<?xml version=\"1.0\"?>\n<Task>\n  <Exec>${folder}\\app.exe</Exec>\n</Task>\n";
+
+fn standing_task(disk: &SimDisk) -> Option<String> {
+    match disk.setting(&Setting::Task(r"\App\Update".into())).unwrap() {
+        Some(SettingState::Task(definition)) => Some(definition.into_string()),
+        None => None,
+        other => panic!("{other:?}"),
+    }
+}
+
+/// A task comes as its definition says, whatever way that is written, and goes with the package.
+#[test]
+fn tasks_come_and_go_with_the_package() {
+    let mut disk = SimDisk::new();
+    let before = picture(&disk);
+    install_with(&mut disk, &SimFacts, &task(TASK), &options()).unwrap();
+    let wanted = r"<Task><Exec>C:\App\app.exe</Exec></Task>";
+    assert_eq!(standing_task(&disk).as_deref(), Some(wanted));
+    let gone = uninstall(&mut disk, &SimFacts, "app").unwrap().unwrap();
+    assert_eq!(gone.leftovers, []);
+    assert_eq!(picture(&disk), before);
+}
+
+/// What was there comes back, and what somebody changed since stays and is told.
+#[test]
+fn a_task_that_is_no_longer_ours_stays() {
+    let mut disk = SimDisk::new();
+    let setting = Setting::Task(r"\App\Update".into());
+    let of = |text: &str| Some(SettingState::Task(text.into()));
+    disk.set(&setting, of("<Task>theirs</Task>").as_ref()).unwrap();
+    install_with(&mut disk, &SimFacts, &task(TASK), &options()).unwrap();
+    uninstall(&mut disk, &SimFacts, "app").unwrap().unwrap();
+    assert_eq!(standing_task(&disk).as_deref(), Some("<Task>theirs</Task>"));
+    install_with(&mut disk, &SimFacts, &task(TASK), &options()).unwrap();
+    disk.set(&setting, of("<Task>an administrator's</Task>").as_ref()).unwrap();
+    let gone = uninstall(&mut disk, &SimFacts, "app").unwrap().unwrap();
+    let said: Vec<&str> = gone.leftovers.iter().map(|left| left.reason.as_str()).collect();
+    assert_eq!(said, [r"the scheduled task `\App\Update` was changed since"]);
+    assert_eq!(standing_task(&disk).as_deref(), Some("<Task>an administrator's</Task>"));
+}
+
+/// The first bytes of a library for machines of this type, and something behind them.
+fn library(kind: &[u8]) -> Vec<u8> {
+    let mut bytes = vec![0; 200];
+    bytes[..2].copy_from_slice(b"MZ");
+    bytes[60] = 128;
+    bytes[128..128 + kind.len()].copy_from_slice(kind);
+    bytes
+}
+
+/// A library that registers itself, from a tree of the package, and what the machine answers then.
+fn registering(content: &[u8], optional: bool) -> Sample {
+    let mut sample = Sample::new("app", "1.0");
+    sample.variable("system", r"C:\windows\system32");
+    sample.variable("system-x86", r"C:\windows\syswow64");
+    let tree = sample.tree(r"C:\App");
+    sample.directory(tree, "");
+    sample.file(tree, "a long name of a server.dll", content);
+    let file = Template::literal(r"C:\App\a long name of a server.dll");
+    sample.step(Action::Library(LibraryStep { file, optional }));
+    sample
+}
+
+/// What cannot register says its file, what it is and why, and the machine is as it was; or the installation goes on
+/// where the step is optional.
+#[test]
+fn q200918_libraries_that_do_not_register_say_why_and_all_is_taken_back() {
+    let ended = |code| CommandEnd::Exited { code, output: String::new() };
+    let cases: [(&[u8], Vec<u8>, Option<(&'static str, CommandEnd)>); 6] = [
+        (b"text", b"no library".to_vec(), None),
+        (b"16", library(b"NE"), None),
+        (b"arm", library(b"PE\0\0\x64\xaa"), None),
+        (b"32", library(b"PE\0\0\x4c\x01"), Some(("syswow64", ended(5)))),
+        (b"import", library(b"PE\0\0\x64\x86"), Some(("system32", ended(3)))),
+        (b"none", library(b"PE\0\0\x64\x86"), Some(("system32", ended(4)))),
+    ];
+    let mut said = String::new();
+    for (_, content, answer) in cases {
+        let mut disk = SimDisk::new();
+        disk.put("/C:/windows/system32/regsvr32.exe", b"");
+        disk.programs.extend(answer);
+        let before = picture(&disk);
+        let error = install_with(&mut disk, &SimFacts, &registering(&content, false), &options());
+        said += &format!("{}\n", error.unwrap_err());
+        assert_eq!(picture(&disk), before);
+        let outcome = install_with(&mut disk, &SimFacts, &registering(&content, true), &options());
+        assert_eq!(outcome.unwrap().notes.len(), 1);
+        uninstall(&mut disk, &SimFacts, "app").unwrap().unwrap();
+        assert_eq!(picture(&disk), before);
+    }
+    insta::assert_snapshot!(said, @r"
+    `C:\App\a long name of a server.dll`, no library at all, was not registered: it does not begin as libraries do; `optional = true` lets an installation go on without it; everything was taken back
+    `C:\App\a long name of a server.dll`, a 16-bit library, was not registered: this machine is x86_64; `optional = true` lets an installation go on without it; everything was taken back
+    `C:\App\a long name of a server.dll`, an ARM64 library, was not registered: this machine is x86_64; `optional = true` lets an installation go on without it; everything was taken back
+    `C:\App\a long name of a server.dll`, a 32-bit x86 library, was not registered: its `DllRegisterServer` answers with an error; `optional = true` lets an installation go on without it; everything was taken back
+    `C:\App\a long name of a server.dll`, an x86-64 library, was not registered: it cannot be loaded: a library it needs is missing, or it is damaged; `optional = true` lets an installation go on without it; everything was taken back
+    `C:\App\a long name of a server.dll`, an x86-64 library, was not registered: it has no `DllRegisterServer`; `optional = true` lets an installation go on without it; everything was taken back
+    ");
+}
+
+/// One that registers is taken back by its own word when the package goes, in the program of its own architecture.
+#[test]
+fn libraries_are_registered_by_the_program_of_their_architecture() {
+    for (kind, folder) in [(&b"PE\0\0\x4c\x01"[..], "syswow64"), (b"PE\0\0\x64\x86", "system32")] {
+        let mut disk = SimDisk::new();
+        let before = picture(&disk);
+        let done = CommandEnd::Exited { code: 0, output: String::new() };
+        disk.programs.push((folder, done));
+        let sample = registering(&library(kind), false);
+        let outcome = install_with(&mut disk, &SimFacts, &sample, &options()).unwrap();
+        assert_eq!(outcome.notes, Vec::<String>::new());
+        let gone = uninstall(&mut disk, &SimFacts, "app").unwrap().unwrap();
+        assert_eq!(gone.leftovers, []);
+        assert_eq!(picture(&disk), before);
+    }
 }
 
 /// A shortcut is made of its texts when they have values, and goes with the package.

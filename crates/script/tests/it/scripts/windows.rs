@@ -2,7 +2,7 @@
 
 use model::{
     Failure, Meta, Owner, Part, Recovery, RecoveryAction, RegistryStep, ServiceStart, SetupStep,
-    Template, ValueEdit, Window,
+    TaskStep, Template, ValueEdit, Window,
 };
 use proptest::{
     collection::{hash_map, vec},
@@ -76,6 +76,20 @@ pub(super) fn registry() -> BoxedStrategy<RegistryStep> {
                 .filter_map(|(name, value)| Some((name.parse().ok()?, value)))
                 .collect(),
             remove,
+        })
+        .boxed()
+}
+
+/// A scheduled task, its definition on one line or on several.
+pub(super) fn task() -> BoxedStrategy<TaskStep> {
+    ("[A-Za-z][A-Za-z0-9 .-]{0,8}[a-z]", template(), any::<bool>())
+        .prop_map(|(name, text, lines)| {
+            let between = if lines { "\n" } else { "" };
+            let mut parts = vec![Part::Literal(format!("<Task>{between}").into_bytes())];
+            parts.extend(text.0);
+            parts.push(Part::Literal(format!("</Task>{between}").into_bytes()));
+            let definition = Template(parts).to_string().parse().unwrap();
+            TaskStep { name: format!("\\{name}").into(), definition }
         })
         .boxed()
 }
