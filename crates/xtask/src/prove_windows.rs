@@ -3,9 +3,11 @@
 //! The comparison of prefixes uses none of the product's code.
 
 mod installers;
+mod libraries;
 mod msi;
 mod picture;
 mod streams;
+mod thirty_two;
 pub(crate) mod wine;
 mod wrapping;
 
@@ -51,7 +53,7 @@ const NOTE: &str = "drive_c/ProgramData/Microsoft/Windows/Start Menu/Programs/Ev
 #[derive(clap::Args)]
 #[command(after_help = "Example:\n  cargo xtask prove windows --kills 30")]
 pub(crate) struct Args {
-    /// Only this installer, `as-msi-native` the .msi of it, `streams` the volumes of NTFS; docs/proof-windows.md stays as it is.
+    /// Only this installer, `as-msi-native` the .msi of it, `wrapped-example2` it wrapped, `libraries`, `streams` the volumes of NTFS, `thirty-two`; docs/proof-windows.md stays as it is.
     #[arg(long, value_name = "NAME")]
     only: Option<String>,
     /// At how many moments installing is killed.
@@ -60,12 +62,15 @@ pub(crate) struct Args {
     /// Take the programs as they were built last.
     #[arg(long)]
     no_build: bool,
+    /// This machine has the Wine of 32 bits.
+    #[arg(long, hide = true)]
+    inside: bool,
 }
 
 impl Args {
     /// The proof all tests end with: one installer, which does all an installer may do.
     pub(crate) fn short() -> Self {
-        Self { only: Some(OURS.to_owned()), kills: 2, no_build: false }
+        Self { only: Some(OURS.to_owned()), kills: 2, no_build: false, inside: false }
     }
 }
 
@@ -78,8 +83,11 @@ pub(crate) fn prove(args: &Args) -> Result<()> {
     }
     let folder = tempfile::Builder::new().prefix("packhorse-windows-").tempdir()?;
     let _screen = Screen::open()?;
+    // As it is now: it may be built anew while the proof goes on.
+    let packhorse = folder.path().join("packhorse");
+    fs::copy(workspace::root().join("target/debug/packhorse"), &packhorse)?;
     let proof = Proof {
-        packhorse: workspace::root().join("target/debug/packhorse"),
+        packhorse,
         folder: folder.path().to_owned(),
         prefixes: Prefixes::new(folder.path())?,
         kills: args.kills,
@@ -92,8 +100,20 @@ pub(crate) fn prove(args: &Args) -> Result<()> {
         println!("{}", proof.streams()?);
         return Ok(());
     }
+    if args.only.as_deref() == Some("libraries") {
+        println!("{}", proof.libraries()?);
+        return Ok(());
+    }
+    if let Some(kind) = args.only.as_deref().and_then(|only| only.strip_prefix("wrapped-")) {
+        println!("{}", proof.wrap(kind)?);
+        return Ok(());
+    }
     if let Some(kind) = args.only.as_deref().and_then(|only| only.strip_prefix("as-msi-")) {
         println!("{}", proof.compile_msi(kind)?);
+        return Ok(());
+    }
+    if args.only.as_deref() == Some(thirty_two::NAME) && !args.inside {
+        println!("{}", thirty_two::prove(folder.path(), args.kills)?);
         return Ok(());
     }
     let names = args.only.as_deref().map_or(INSTALLERS.to_vec(), |only| vec![only]);
@@ -105,6 +125,9 @@ pub(crate) fn prove(args: &Args) -> Result<()> {
     if args.only.is_some() {
         return Ok(());
     }
+    let line = thirty_two::prove(folder.path(), args.kills).context("`thirty-two`")?;
+    println!("{line}");
+    let _ = writeln!(table, "{line}");
     let mut wrapped = String::new();
     for kind in wrapping::KINDS {
         let line = proof.wrap(kind).with_context(|| format!("wrapped `{kind}`"))?;
@@ -117,15 +140,19 @@ pub(crate) fn prove(args: &Args) -> Result<()> {
         println!("{line}");
         let _ = writeln!(native, "{line}");
     }
+    let libraries = proof.libraries().context("libraries")?;
+    println!("{libraries}");
     let streams = proof.streams().context("named streams")?;
     println!("{streams}");
     let text = format!(
         "# Proof on Windows installers\n\nThe last output of `cargo xtask prove windows --kills {}`: NSIS's own installer by its \
-         full script, its\nsilent examples, and one of ours that does all an installer may do, built for 64 bits, under Wine.\n\n{table}\n\
+         full script, its\nsilent examples, an MSI made with wixl, and two of ours: one that does all an installer may do, and one of 32 bits\n\
+         (`thirty-two`; all others are built for 64), under Wine.\n\n{table}\n\
          Wrapped and not captured: known by its bytes, carried as it is, run silently, found by its entry, taken off by its \
          own command.\n\n| installer | entry | files and keys as run by hand | pristine after |\n|---|---|---|---|\n{wrapped}\n\
          Compiled to an .msi and installed by `msiexec`; held against our own installer of the same project, times left out.\n\n\
          | project | files and keys | as our own installer | pristine after |\n|---|---|---|---|\n{native}\n\
+         Libraries that register themselves: {libraries}.\n\n\
          On volumes of NTFS, by ntfs-3g: {streams}.\n",
         args.kills
     );

@@ -65,6 +65,18 @@ Section
   CreateShortCut "$SMPROGRAMS\Everything\Everything.lnk" "$INSTDIR\bin\service.exe" "--tray" "$INSTDIR\bin\service.exe" 0 SW_SHOWMINIMIZED "" "Everything of the proof"
   CreateShortCut "$SMPROGRAMS\Everything\Note.lnk" "$SYSDIR\cmd.exe" "/c echo led here> C:\note.txt"
 
+  ; A scheduled task, told to the scheduler, which a machine that is just starting may not have yet.
+  SetOutPath "$INSTDIR"
+  File "nightly.xml"
+  StrCpy $0 0
+  schedule:
+    ExecWait 'schtasks /create /tn "\Everything\Nightly" /xml "$INSTDIR\nightly.xml"' $1
+    IntOp $0 $0 + 1
+    StrCmp $1 0 scheduled
+    IntCmp $0 10 scheduled schedule scheduled
+  scheduled:
+  Delete "$INSTDIR\nightly.xml"
+
   ; One user's part.
   SetShellVarContext current
   WriteRegStr HKCU "Software\Everything" "Folder" "$APPDATA\Everything"

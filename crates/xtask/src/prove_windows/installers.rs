@@ -8,6 +8,7 @@ use std::{
 
 use anyhow::{Context as _, Result, bail};
 
+use super::thirty_two;
 use crate::command::{command, run_quietly};
 
 /// By name, in the order they are tried. NSIS's other examples ask with message boxes even when they are told to be
@@ -23,6 +24,7 @@ pub(super) const OURS: &str = "everything";
 /// Its script, and the odd values of its registry.
 const OUR_SCRIPT: &str = include_str!("../../windows/everything.nsi");
 const OUR_REGISTRY: &str = include_str!("../../windows/everything.reg");
+const OUR_TASK: &str = include_str!("../../windows/nightly.xml");
 const MSI_SCRIPT: &str = include_str!("../../windows/wrapped.wxs");
 const SERVICE: &str = include_str!("../../windows/service.c");
 const DRIVER: &str = include_str!("../../windows/driver.c");
@@ -34,7 +36,7 @@ const DOCUMENTATION: &str = "/usr/share/doc/nsis";
 
 /// Builds an installer below `folder`.
 pub(super) fn build(name: &str, folder: &Path) -> Result<PathBuf> {
-    if !INSTALLERS.contains(&name) {
+    if !INSTALLERS.contains(&name) && name != thirty_two::NAME {
         bail!("there is no installer of that name; there are {}", INSTALLERS.join(", "));
     }
     let tree = folder.join("nsis");
@@ -51,8 +53,15 @@ pub(super) fn build(name: &str, folder: &Path) -> Result<PathBuf> {
     }
     let out = folder.join(format!("{name}-setup.exe"));
     let script = examples.join(format!("{name}-64.nsi"));
+    if name == thirty_two::NAME {
+        let script = examples.join("thirty-two.nsi");
+        fs::write(&script, thirty_two::SCRIPT)?;
+        run_make(&examples, &script, &out)?;
+        return Ok(out);
+    }
     let text = if name == OURS {
         fs::write(examples.join("everything.reg"), our_registry())?;
+        fs::write(examples.join("nightly.xml"), OUR_TASK)?;
         service(&examples)?;
         let driver = ["-shared", "-nostdlib", "-Wl,--subsystem,native", "-Wl,--entry,DriverEntry"];
         let driver = [&driver[..], &["-o", "driver.sys"]].concat();

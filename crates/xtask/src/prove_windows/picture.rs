@@ -10,8 +10,10 @@ use std::{
 use anyhow::{Result, bail};
 
 /// What Wine changes by itself at every start, wherever it is met in a key or path.
-const NOISE: [&str; 11] = [
+const NOISE: [&str; 12] = [
     "NetworkCards",
+    // Wine's scheduler starts with the machine from its first task on.
+    r"Services\\Schedule",
     r"Control\\Class\\{",
     r"Software\\Wine\\",
     "Packhorse",
@@ -30,6 +32,8 @@ const NOISE: [&str; 11] = [
 /// Lines of a key that are no part of it: when it was written, and that our own entry among the programs stands in its place.
 const LEFT_OUT: [&str; 2] = ["#time", "\"SystemComponent\""];
 
+/// Where Wine's scheduler keeps tasks.
+const TASKS: &str = "/windows/system32/tasks/";
 /// The start menu of the machine, and that of Wine's user.
 const MENU: &str = "/ProgramData/Microsoft/Windows/Start Menu/";
 const OWN_MENU: &str = "/users/root/AppData/Roaming/Microsoft/Windows/Start Menu/";
@@ -56,6 +60,10 @@ impl Picture {
                     }
                     let end = rest.rfind(']').unwrap_or(0);
                     key = if end == 0 { String::new() } else { format!("{name} {}", &rest[..end]) };
+                    // A key without values is told where it has none below it: whatever these are, it is there.
+                    for (at, _) in key.match_indices(r"\\") {
+                        all.entry(key[..at].to_owned()).or_default();
+                    }
                 } else if !line.is_empty() && !LEFT_OUT.iter().any(|start| line.starts_with(start))
                 {
                     values.insert(line);
@@ -79,13 +87,28 @@ fn files(folder: &Path, place: &str, all: &mut BTreeMap<String, String>) -> Resu
             let bytes = fs::read(entry.path())?;
             let time = (known.mtime(), known.mtime_nsec() / 100);
             let what = match shortcut(&bytes) {
+                _ if place.starts_with(TASKS) => task(&bytes),
                 Some(said) if entry.path().extension().is_some_and(|end| end == "lnk") => said,
                 _ => blake3::hash(&bytes).to_string(),
             };
-            all.insert(place, format!("{what} {time:?}"));
+            // A task's file is the scheduler's, and has the time it was told of it.
+            let time = if place.starts_with(TASKS) { String::new() } else { format!(" {time:?}") };
+            all.insert(place, format!("{what}{time}"));
         }
     }
     Ok(())
+}
+
+/// What a scheduled task says, however it is written: without comments, and without blanks between elements.
+fn task(bytes: &[u8]) -> String {
+    let text = String::from_utf8_lossy(bytes);
+    let mut said = String::new();
+    for part in text.trim_start_matches('\u{feff}').split('<') {
+        if !part.is_empty() && !part.starts_with("!--") {
+            said += &format!("<{}", part.trim_end());
+        }
+    }
+    said
 }
 
 /// What a shortcut says, in whatever order its maker wrote it: how it opens, its path in plain letters, its texts.
