@@ -112,6 +112,8 @@ fn compile(folder: &Path, name: &str, text: &str, words: &[&str], library: &str)
 fn run_make(examples: &Path, script: &Path, out: &Path) -> Result<()> {
     let mut make = command("makensis", ["-V1", "-INPUTCHARSET", "UTF8"]);
     make.current_dir(examples).arg(script).arg(format!("-XOutFile {}", out.display()));
+    // By this it finds itself where a script runs it again; what we were started by is in it else.
+    make.env("_", "/usr/bin/makensis");
     run_quietly(&mut make)
 }
 

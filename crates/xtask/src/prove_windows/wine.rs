@@ -78,6 +78,7 @@ impl Prefixes {
         fs::create_dir(&base)?;
         run_in(&base, ["wineboot", "-i"])?;
         settle(&base)?;
+        keep_inside(&base.join("drive_c/users"))?;
         fs::copy(library, base.join("drive_c/windows/system32/bcryptprimitives.dll"))?;
         // What every later start does too.
         run_in(&base, ["cmd", "/c", "ver"])?;
@@ -99,6 +100,20 @@ impl Prefixes {
         run_quietly(command("cp", ["-a"]).arg(self.base()).arg(&prefix))?;
         Ok(prefix)
     }
+}
+
+/// Makes folders of what Wine leads out of the prefix: desktops and documents would be those of whoever runs this.
+fn keep_inside(users: &Path) -> Result<()> {
+    for user in fs::read_dir(users)? {
+        for folder in fs::read_dir(user?.path())? {
+            let folder = folder?.path();
+            if folder.is_symlink() {
+                fs::remove_file(&folder)?;
+                fs::create_dir(&folder)?;
+            }
+        }
+    }
+    Ok(())
 }
 
 /// A Windows program in a prefix, not yet started.
