@@ -44,7 +44,9 @@ enum Command {
     )]
     Run(Run),
     /// Record the machine as it is, before an installer is run by hand.
-    #[command(after_help = "Example:\n  packhorse capture begin --session /var/tmp/capture")]
+    #[command(
+        after_help = "Examples:\n  packhorse capture begin --session /var/tmp/capture\n  packhorse capture begin --wine ~/.wine-reference --session /var/tmp/capture"
+    )]
     Begin(Begin),
     /// Record what changed since `begin`, also after a restart.
     #[command(
@@ -155,6 +157,9 @@ struct Begin {
     /// The root folder to record.
     #[arg(long, value_name = "DIR", default_value = "/")]
     root: PathBuf,
+    /// The Wine prefix to record, before a Windows installer runs in it and starts it again.
+    #[arg(long, value_name = "PREFIX", conflicts_with = "root")]
+    wine: Option<PathBuf>,
     /// Hash all content, so that a file written again with the same content is known for what it is.
     #[arg(long)]
     hash: bool,
@@ -333,6 +338,14 @@ fn start(root: &Path, command: &[OsString]) -> Result<i32, CaptureError> {
 fn begin_session(begin: &Begin) -> Result<Answer, CaptureError> {
     let folder = begin.named.session.clone().unwrap_or_else(|| Path::new(SESSIONS).join("capture"));
     let settings = SnapshotSettings { hash: begin.hash, keep: begin.keep };
+    if let Some(prefix) = &begin.wine {
+        let session = wine::begin(prefix, &folder, &settings)?;
+        let (prefix, session) = (prefix.display(), session.folder().display());
+        return Ok(Answer::done(format!(
+            "`{prefix}` is recorded in `{session}`; run the installer in it, `WINEPREFIX={prefix} wine64 wineboot -r` where it wants \
+             a restart, then `packhorse capture finish --session {session} -o PROJECT`"
+        )));
+    }
     let bar = spinner("recording the machine as it is");
     let session =
         Session::begin_snapshots(&folder, &begin.root, &settings, &mut |paths| count(&bar, paths));
@@ -348,6 +361,9 @@ fn begin_session(begin: &Begin) -> Result<Answer, CaptureError> {
 
 fn finish_session(finish: &Finish) -> Result<Answer, CaptureError> {
     let session = Session::open(&the_session(&finish.named)?)?;
+    if let Some(prefix) = wine::prefix_of(&session) {
+        return wine::finish(&prefix, session, &finish.into, false);
+    }
     finish_into(session, &finish.into, false, Vec::new())
 }
 

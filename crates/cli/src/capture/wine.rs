@@ -1,4 +1,5 @@
-//! A Windows installer captured on Linux: it runs in a Wine prefix, between two looks at the prefix.
+//! A Windows installer captured on Linux: it runs in a Wine prefix, between two looks at the prefix. Between them the
+//! prefix, this machine or this program may be started again.
 
 use std::{
     fs, io,
@@ -7,12 +8,12 @@ use std::{
     process::Command,
 };
 
-use capture::{CapturedFiles, Change, ChangeSet, Registry, Side};
-use machine_linux::session::{KEEP, Session, SnapshotSettings};
+use capture::{CapturedFiles, Change, ChangeSet, Registry, Side, State};
+use machine_linux::session::{Finished, KEEP, Session, SnapshotSettings};
 use model::{Entry, Kind, MachinePath, Owner};
 
 use super::{
-    Answer, CaptureError, Run, Summary, count, fresh_folder, leave, options, spinner,
+    Answer, CaptureError, Into, Run, Summary, count, fresh_folder, leave, options, spinner,
     waiting::{self, Ended},
 };
 use crate::project::{self, Captured};
@@ -22,6 +23,10 @@ const DRIVE: &str = "/C:";
 /// Wine's files of the registry, and the hive each is.
 const HIVES: [(&str, &str); 3] =
     [("system.reg", "HKLM"), ("user.reg", "HKCU"), ("userdef.reg", r"HKU\.Default")];
+/// The folder of a prefix that is its drive `C:`.
+const C: &str = "drive_c";
+/// How the copies in a session begin that are of the registry afterwards; those before have the names they had.
+const AFTER: &str = "after-";
 /// Where Debian has the program for 64-bit prefixes.
 const PROGRAMS: [&str; 3] = ["/usr/lib/wine/wine64", "/usr/bin/wine64", "/usr/bin/wine"];
 
@@ -34,6 +39,12 @@ pub(crate) enum WineError {
     /// Wine is missing.
     #[error("there is no Wine on this machine: `apt-get install wine wine64`")]
     Missing,
+    /// The registry before was not kept.
+    #[error(
+        "the capture was stopped before the prefix was recorded: `packhorse capture discard --session {}`, and begin anew",
+        .0.display()
+    )]
+    Unrecorded(PathBuf),
     /// Nobody answers it.
     #[error(
         "the installer did nothing for {seconds} s and was ended; it seems to wait for a person: give it its switch for a \
@@ -66,22 +77,10 @@ pub(crate) enum WineError {
 /// Runs the installer and writes the project.
 pub(super) fn run(prefix: &Path, run: Run) -> Result<Answer, CaptureError> {
     let (prefix, mut program) = prepared(prefix)?;
-    let drive = prefix.join("drive_c");
     let temporary = run.session.is_none();
     let folder = run.session.clone().unwrap_or_else(|| fresh_folder(&run.into));
-    settle(&prefix)?;
     let settings = SnapshotSettings { hash: run.hash, keep: KEEP };
-    let bar = spinner("recording the prefix as it is");
-    let session =
-        Session::begin_snapshots(&folder, &drive, &settings, &mut |paths| count(&bar, paths))?;
-    bar.finish_and_clear();
-    for (name, _) in HIVES {
-        let path = prefix.join(name);
-        if path.exists() {
-            fs::copy(&path, session.folder().join(name))
-                .map_err(|reason| WineError::Read { path, reason })?;
-        }
-    }
+    let session = record(&prefix, &folder, &settings)?;
     program.args(&run.command);
     let status = match watched(&mut program, &prefix, &run) {
         Ok(status) => status,
@@ -93,13 +92,60 @@ pub(super) fn run(prefix: &Path, run: Run) -> Result<Answer, CaptureError> {
         }
     };
     session.note_exit(status.code().unwrap_or(-1))?;
-    settle(&prefix)?;
-    finish(&prefix, session, &run, temporary)
+    finish(&prefix, session, &run.into, temporary)
+}
+
+/// Records a prefix as it is, before an installer is run in it by hand.
+pub(super) fn begin(
+    prefix: &Path,
+    folder: &Path,
+    settings: &SnapshotSettings,
+) -> Result<Session, CaptureError> {
+    let (prefix, _) = prepared(prefix)?;
+    record(&prefix, folder, settings)
+}
+
+/// The prefix a session has recorded, if that is what it has.
+pub(super) fn prefix_of(session: &Session) -> Option<PathBuf> {
+    let drive = &session.beginning().root;
+    let prefix = drive.parent().filter(|prefix| prefix.join(HIVES[0].0).is_file())?;
+    (drive.file_name()? == C).then(|| prefix.to_owned())
+}
+
+fn record(
+    prefix: &Path,
+    folder: &Path,
+    settings: &SnapshotSettings,
+) -> Result<Session, CaptureError> {
+    settle(prefix)?;
+    let bar = spinner("recording the prefix as it is");
+    let session = Session::begin_snapshots(folder, &prefix.join(C), settings, &mut |paths| {
+        count(&bar, paths);
+    })?;
+    bar.finish_and_clear();
+    keep_registry(prefix, session.folder(), "")?;
+    Ok(session)
+}
+
+/// Keeps the registry as it is; what the session needs most comes last, and whole.
+fn keep_registry(prefix: &Path, folder: &Path, when: &str) -> Result<(), WineError> {
+    for (name, _) in HIVES.iter().rev() {
+        let path = prefix.join(name);
+        if path.exists() {
+            let (unfinished, kept) =
+                (folder.join("hive.new"), folder.join(format!("{when}{name}")));
+            fs::copy(&path, &unfinished)
+                .and_then(|_| fs::File::open(&unfinished)?.sync_all())
+                .and_then(|()| fs::rename(&unfinished, kept))
+                .map_err(|reason| WineError::Read { path, reason })?;
+        }
+    }
+    Ok(())
 }
 
 /// A prefix by its real place, and Wine in it, waiting for what it shall run.
 fn prepared(prefix: &Path) -> Result<(PathBuf, Command), WineError> {
-    if !prefix.join("drive_c").is_dir() || !prefix.join(HIVES[0].0).is_file() {
+    if !prefix.join(C).is_dir() || !prefix.join(HIVES[0].0).is_file() {
         return Err(WineError::Prefix(prefix.to_owned()));
     }
     let prefix = fs::canonicalize(prefix)
@@ -126,34 +172,45 @@ pub(super) fn around(
 ) -> Result<(Registry, Registry, i32), CaptureError> {
     let (prefix, mut program) = prepared(prefix)?;
     settle(&prefix)?;
-    let before = registry(&prefix)?;
+    let before = registry(&prefix, "")?;
     let unstarted = |reason| CaptureError::Start { command: setup.display().to_string(), reason };
     let status = program.arg(setup).args(switches).status().map_err(unstarted)?;
     settle(&prefix)?;
-    Ok((before, registry(&prefix)?, status.code().unwrap_or(-1)))
+    Ok((before, registry(&prefix, "")?, status.code().unwrap_or(-1)))
 }
 
-fn finish(
+/// Reads what became of the prefix and writes the project, if one is wanted.
+pub(super) fn finish(
     prefix: &Path,
     session: Session,
-    run: &Run,
+    into: &Into,
     temporary: bool,
 ) -> Result<Answer, CaptureError> {
-    let before = registry(session.folder())?;
-    let after = registry(prefix)?;
-    let bar = spinner("looking for what changed");
-    let finished = session.finish(&mut |paths| count(&bar, paths))?;
-    bar.finish_and_clear();
+    if !session.folder().join(HIVES[0].0).exists() {
+        return Err(WineError::Unrecorded(session.folder().to_owned()).into());
+    }
+    let before = registry(session.folder(), "")?;
+    let finished = if session.state().0 == State::Finished {
+        Finished::open(session)?
+    } else {
+        settle(prefix)?;
+        keep_registry(prefix, session.folder(), AFTER)?;
+        let bar = spinner("looking for what changed");
+        let finished = session.finish(&mut |paths| count(&bar, paths))?;
+        bar.finish_and_clear();
+        finished
+    };
+    let after = registry(finished.session().folder(), AFTER)?;
     let mut summary = Summary::of(&finished);
     let mut report = None;
-    if let Some(folder) = &run.into.output {
+    if let Some(folder) = &into.output {
         let captured = Captured::of(&finished)
             .map_err(|reason| WineError::Read { path: prefix.to_owned(), reason })?;
         let files = OnDrive { captured };
         let changes = on_drive(&finished.changes);
         let mut facts = finished.facts.clone();
         facts.user = user_of(prefix).or(facts.user);
-        let mut wanted = options(&run.into, folder)?;
+        let mut wanted = options(into, folder)?;
         wanted.architecture.get_or_insert(model::Architecture::Only("x86_64".into()));
         let draft = project::write_windows(&changes, &files, &facts, &wanted, folder, |draft| {
             capture::add_registry(draft, &before, &after, &facts);
@@ -162,7 +219,7 @@ fn finish(
         report = Some(draft.report.to_string());
         summary.project = Some(folder.clone());
     }
-    leave(finished, temporary && run.into.output.is_some(), summary, report)
+    leave(finished, temporary && into.output.is_some(), summary, report)
 }
 
 /// Runs the installer to its end, and says when it seems to wait for a person.
@@ -215,13 +272,15 @@ fn screened(wine: &str) -> Command {
     command
 }
 
-fn registry(folder: &Path) -> Result<Registry, WineError> {
+/// The registry whose files' names begin so.
+fn registry(folder: &Path, when: &str) -> Result<Registry, WineError> {
     let mut registry = Registry::default();
     for (name, hive) in HIVES {
-        let path = folder.join(name);
+        let path = folder.join(format!("{when}{name}"));
         let text = match fs::read(&path) {
             Ok(bytes) => String::from_utf8_lossy(&bytes).into_owned(),
-            Err(error) if error.kind() == io::ErrorKind::NotFound => continue,
+            // Not every prefix has every hive; without the first there is no registry.
+            Err(error) if error.kind() == io::ErrorKind::NotFound && name != HIVES[0].0 => continue,
             Err(reason) => return Err(WineError::Read { path, reason }),
         };
         registry.read(hive, &text).map_err(|reason| WineError::Registry { path, reason })?;
@@ -231,7 +290,7 @@ fn registry(folder: &Path) -> Result<Registry, WineError> {
 
 /// The account the prefix has a folder for.
 fn user_of(prefix: &Path) -> Option<String> {
-    let users = fs::read_dir(prefix.join("drive_c/users")).ok()?;
+    let users = fs::read_dir(prefix.join(C).join("users")).ok()?;
     let names = users.flatten().filter_map(|user| user.file_name().into_string().ok());
     names.into_iter().find(|name| name != "Public")
 }
