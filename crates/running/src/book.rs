@@ -270,7 +270,7 @@ impl Book {
             }
             repeats.push(repeat);
         }
-        (!repeats.is_empty()).then(|| Entry { repeats: Some(repeats), ..entry })
+        (!repeats.is_empty()).then_some(Entry { repeats: Some(repeats), ..entry })
     }
 
     /// What was said more than once.

@@ -58,7 +58,7 @@ pub enum SiteError {
         location: String,
         /// Why.
         #[source]
-        source: PointError,
+        source: Box<PointError>,
     },
     /// A package cannot be published.
     #[error(transparent)]

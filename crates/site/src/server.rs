@@ -11,10 +11,9 @@ use std::{
     time::{Duration, Instant},
 };
 
-use model::{Hash, PackageName};
+use model::PackageName;
 use policy::{
-    Cause, Effect, Event, Features, Fence, JobKind, Moment, Observed, Outcome, PackageId, PlaceId,
-    RetryScope, Scrub, VersionNumber, Work,
+    Effect, Event, Features, Fence, Moment, Observed, PackageId, PlaceId, RetryScope, Scrub,
 };
 use serde_json::json;
 use store::{Point, PublishOptions};
@@ -26,7 +25,6 @@ use crate::{
     called,
     calling::Calls,
     clients::Clients,
-    copy::{GoOn, Stopped, at_own, complete, look_while, of_own, remove_fenced},
     decide::Decider,
     folder::Presence,
     incoming::Incoming,
@@ -497,7 +495,8 @@ impl Server {
                 if self.master.is_bucket() =>
             {
                 self.note_store(Some(master::why_of(&source)));
-                SiteError::OwnStore { location: self.master.location().to_owned(), source }
+                let location = self.master.location().to_owned();
+                SiteError::OwnStore { location, source: Box::new(source) }
             }
             error => error.into(),
         }

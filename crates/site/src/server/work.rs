@@ -10,10 +10,11 @@ use std::{
 };
 
 use model::{Hash, PackageName};
-use policy::{Cause, Event, JobKind, Observed, Outcome, PlaceId, RetryScope, VersionNumber, Work};
+use policy::{Cause, Event, JobKind, Observed, Outcome, PlaceId, VersionNumber, Work};
 use serde_json::json;
+use store::Point;
 
-use super::{Server, log};
+use super::{GRACE, PROGRESS, Server, log};
 use crate::{
     Desk,
     copy::{GoOn, Stopped, at_own, complete, look_while, of_own, remove_fenced},
@@ -224,7 +225,11 @@ impl Server {
     }
 
     /// Whether the own store has a release whole.
-    pub(super) fn holds(&self, name: &PackageName, identity: Hash) -> Result<bool, store::PointError> {
+    pub(super) fn holds(
+        &self,
+        name: &PackageName,
+        identity: Hash,
+    ) -> Result<bool, store::PointError> {
         let index = store::releases(self.store(), name)?;
         let Some(release) =
             index.and_then(|index| index.releases.into_iter().find(|one| one.identity == identity))
