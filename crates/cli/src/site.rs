@@ -435,20 +435,33 @@ fn done(text: String) -> Answer {
     Answer { exit: Exit::Done, json: json!({ "done": true }), text }
 }
 
+fn move_store(folder: &Folder, store: &str) -> Result<Answer, Failure> {
+    let moved = ::site::move_store(folder, store)?;
+    let ::site::Moved { objects, bytes, already, left } = &moved;
+    let left: String = left.iter().map(|line| format!("  left behind: {line}\n")).collect();
+    let text = format!(
+        "the own copies are elsewhere now: {objects} objects of {bytes} bytes, {already} were there\n{left}"
+    );
+    let exit = if left.is_empty() { Exit::Done } else { Exit::Leftovers };
+    Ok(Answer { exit, json: json!(moved), text })
+}
+
+fn init(folder: &Folder, code: Option<&str>, said: SiteSettings) -> Result<Answer, Failure> {
+    let code = match code {
+        Some(code) => {
+            ::site::init_with(folder, code, said)?;
+            code.to_owned()
+        }
+        None => ::site::join(folder, said)?.to_string(),
+    };
+    Ok(done(format!("{}: site {code}\n", folder.path().display())))
+}
+
 fn answer(args: &Args) -> Result<Answer, Failure> {
     let folder = Folder::new(&args.data);
     let client = || Client::local(&folder);
     Ok(match &args.command {
-        Command::Migrate { store: Some(store), .. } => {
-            let moved = ::site::move_store(&folder, store)?;
-            let ::site::Moved { objects, bytes, already, left } = &moved;
-            let left: String = left.iter().map(|line| format!("  left behind: {line}\n")).collect();
-            let text = format!(
-                "the own copies are elsewhere now: {objects} objects of {bytes} bytes, {already} were there\n{left}"
-            );
-            let exit = if left.is_empty() { Exit::Done } else { Exit::Leftovers };
-            Answer { exit, json: json!(moved), text }
-        }
+        Command::Migrate { store: Some(store), .. } => move_store(&folder, store)?,
         Command::Migrate { to, store: None } => {
             ::site::migrate(&folder, to.as_deref())?;
             done(match to {
@@ -468,14 +481,7 @@ fn answer(args: &Args) -> Result<Answer, Failure> {
                 key_file: key_file.clone(),
                 ..SiteSettings::default()
             };
-            let code = match code {
-                Some(code) => {
-                    ::site::init_with(&folder, code, said)?;
-                    code.clone()
-                }
-                None => ::site::join(&folder, said)?.to_string(),
-            };
-            done(format!("{}: site {code}\n", args.data.display()))
+            init(&folder, code.as_deref(), said)?
         }
         Command::Serve { listen, link, content, ddi } => {
             let settings = folder.settings()?;

@@ -173,13 +173,12 @@ impl Master {
         grown: watch::Sender<u64>,
     ) -> Result<Self, SiteError> {
         let point = open_point_in(folder, settings, environment)?;
-        let kind = match &settings.store {
-            None => Kind::Folder(folder.store()),
-            Some(_) => {
-                let root = settings.cache.clone().unwrap_or_else(|| folder.cache());
-                let most = settings.cache_size.unwrap_or(MOST_KEPT);
-                Kind::Bucket { kept: Kept::new(root, most)?, coming: Mutex::default() }
-            }
+        let kind = if settings.store.is_some() {
+            let root = settings.cache.clone().unwrap_or_else(|| folder.cache());
+            let most = settings.cache_size.unwrap_or(MOST_KEPT);
+            Kind::Bucket { kept: Kept::new(root, most)?, coming: Mutex::default() }
+        } else {
+            Kind::Folder(folder.store())
         };
         let location = settings.store.clone();
         let location = location.unwrap_or_else(|| folder.store().to_string_lossy().into_owned());

@@ -47,7 +47,8 @@ pub struct Sqlite {
 /// Keys are in it, too: nobody else may read it. What is there stays.
 fn make_private(path: &Path) -> std::io::Result<()> {
     let file = OpenOptions::new().create(true).append(true).mode(0o600).open(path)?;
-    if file.metadata()?.permissions().mode() & 0o077 == 0 {
+    let for_others = file.metadata()?.permissions().mode() & 0o077;
+    if for_others == 0 {
         return Ok(());
     }
     file.set_permissions(Permissions::from_mode(0o600))

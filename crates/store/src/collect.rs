@@ -162,7 +162,7 @@ mod tests {
         let file = tempfile::NamedTempFile::new().unwrap();
         let mut sample = Sample::new("redis", "1");
         let tree = sample.tree("/opt/redis");
-        sample.file(tree, "program", &[7; 50_000]);
+        sample.file(tree, "program", &vec![7; 50_000]);
         std::fs::write(file.path(), sample.bytes()).unwrap();
         publish(point, file.path(), &PublishOptions::default(), &mut |_, _, _| {}).unwrap()
     }
