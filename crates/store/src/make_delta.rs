@@ -26,6 +26,10 @@ use crate::unpacked::Unpacked;
 const BATCH: u64 = 16 << 20;
 /// Bytes of changed files a worker is thought to get done in a second, at full effort.
 const EXPECTED: f64 = 12e6;
+/// How much quicker than full effort the others are thought to be.
+const QUICKER: [f64; 3] = [1.0, 2.0, 4.0];
+/// The part of the time that is planned with: what is packed last comes after it.
+const MARGIN: f64 = 0.9;
 /// How far before and behind its place an older version of a segment is looked for.
 const REACH: u64 = SEGMENT as u64 / 2;
 
@@ -49,29 +53,64 @@ pub(crate) struct Making {
     pub(crate) budget: Option<(Instant, Duration)>,
 }
 
-impl Making {
-    /// How hard to try when `done` of `total` bytes took as long as it did.
-    fn effort(&self, done: u64, total: u64) -> Effort {
-        let Some((began, budget)) = self.budget else { return Effort::Full };
-        let gone = began.elapsed();
+/// Chooses how hard to try, batch by batch, so that all of it is done in time.
+struct Pace {
+    began: Instant,
+    budget: Option<Duration>,
+    /// Bytes of what is to be done.
+    total: u64,
+    done: u64,
+    /// Bytes a second, as far as an effort was tried: [`Effort::Full`], [`Effort::Less`], [`Effort::Least`].
+    rates: [Option<f64>; 3],
+    workers: f64,
+}
+
+impl Pace {
+    fn new(making: &Making, total: u64) -> Self {
+        let (began, budget) =
+            making.budget.map_or((Instant::now(), None), |(began, budget)| (began, Some(budget)));
+        let workers = making.workers.max(1) as f64;
+        Self { began, budget, total, done: 0, rates: [None; 3], workers }
+    }
+
+    /// Bytes a second at an effort: what was seen, else what others let expect.
+    fn rate(&self, effort: usize) -> f64 {
+        let seen = |other: usize| Some(self.rates[other]? * QUICKER[effort] / QUICKER[other]);
+        let near = [effort, 1, 0, 2].into_iter().find_map(seen);
+        near.unwrap_or(EXPECTED * self.workers * QUICKER[effort])
+    }
+
+    /// How hard to try for the next `bytes`: as hard as leaves time for the rest at the next lower effort.
+    fn effort(&self, bytes: u64) -> Effort {
+        let Some(budget) = self.budget else { return Effort::Full };
+        let gone = self.began.elapsed();
         if gone > budget * 2 {
             return Effort::None;
         }
-        let left = budget.saturating_sub(gone).as_secs_f64();
-        // What full effort takes is not known before it was tried; what this machine did so far says.
-        let rate = if done == 0 {
-            EXPECTED * self.workers.max(1) as f64
-        } else {
-            done as f64 / gone.as_secs_f64().max(0.001)
+        let left = budget.saturating_sub(gone).as_secs_f64() * MARGIN;
+        let rest = self.total.saturating_sub(self.done).saturating_sub(bytes) as f64;
+        let fits = |now: usize, then: usize| {
+            bytes as f64 / self.rate(now) + rest / self.rate(then) <= left
         };
-        let needed = total.saturating_sub(done) as f64 / rate;
-        if needed <= left {
-            Effort::Full
-        } else if needed <= left * 2.5 {
-            Effort::Less
-        } else {
-            Effort::Least
+        match () {
+            () if fits(0, 1) => Effort::Full,
+            () if fits(1, 2) => Effort::Less,
+            () => Effort::Least,
         }
+    }
+
+    /// So many bytes took that long.
+    fn took(&mut self, effort: Effort, bytes: u64, seconds: f64) {
+        self.done += bytes;
+        let at = match effort {
+            Effort::Full => 0,
+            Effort::Less => 1,
+            Effort::Least => 2,
+            Effort::None => return,
+        };
+        let now = bytes as f64 / seconds.max(0.001);
+        // Content differs: what was seen last counts for half.
+        self.rates[at] = Some(self.rates[at].map_or(now, |known| f64::midpoint(known, now)));
     }
 }
 
@@ -111,22 +150,21 @@ pub(crate) fn make_delta(
             }
             writer.finish()
         });
-        let mut done = 0;
-        let total = changed(new, &bases);
+        let mut pace = Pace::new(making, changed(new, &bases));
         loop {
+            let began = Instant::now();
             let batch = gather(&mut steps, BATCH * making.workers as u64);
             if batch.is_empty() {
                 break;
             }
-            let effort = making.effort(done, total);
+            let lengths = batch.iter().flat_map(|step| &step.segments);
+            let bytes = lengths.map(|segment| segment.new.end - segment.new.start).sum();
+            let effort = pace.effort(bytes);
             let recipes = work(base, new, &batch, effort, making.workers)?;
-            done += batch
-                .iter()
-                .flat_map(|step| &step.segments)
-                .map(|segment| segment.new.end - segment.new.start)
-                .sum::<u64>();
-            progress(done);
-            if send.send((batch, recipes, effort)).is_err() {
+            let is_over = send.send((batch, recipes, effort)).is_err();
+            pace.took(effort, bytes, began.elapsed().as_secs_f64());
+            progress(pace.done);
+            if is_over {
                 break;
             }
         }
