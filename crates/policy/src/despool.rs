@@ -76,10 +76,13 @@ const PATIENCE: u128 = 4;
 /// measured. It counts as a second's experience.
 const PACKED_BY_CORE: u64 = 512 << 10;
 
+/// So many bytes say how quick a line is. Fewer came out of buffers, or were let through before a line's rate told.
+pub const LINE_IS_KNOWN: u64 = 256 << 10;
+
 /// Whether what can be made here, by so many cores, is made here: by how long so many bytes took to be made and to come. As long
-/// as nothing came, it is.
+/// as less came than [`LINE_IS_KNOWN`], it is.
 pub fn is_made_here(cores: usize, made: Pace, came: Pace) -> bool {
-    if came.bytes == 0 {
+    if came.bytes < LINE_IS_KNOWN {
         return true;
     }
     let expected = PACKED_BY_CORE.saturating_mul(u64::try_from(cores).unwrap_or(u64::MAX));
@@ -120,7 +123,7 @@ pub fn switch(
 mod tests {
     use model::Hash;
 
-    use super::{Held, Offer, Pace, Switch, Way, choose_way, is_made_here, switch};
+    use super::{Held, LINE_IS_KNOWN, Offer, Pace, Switch, Way, choose_way, is_made_here, switch};
     use crate::{Avoid, Fence, VersionNumber};
 
     const fn v(count: u32) -> VersionNumber {
@@ -161,6 +164,8 @@ mod tests {
         let pace = |bytes, milliseconds| Pace { bytes, milliseconds };
         let none = pace(0, 0);
         assert!(is_made_here(1, none, none));
+        assert!(is_made_here(1, none, pace(LINE_IS_KNOWN - 1, 0)));
+        assert!(!is_made_here(1, none, pace(LINE_IS_KNOWN, 0)));
         // By what is expected: a core makes as much as four megabit carry, and bytes are worth four times the wait.
         assert!(is_made_here(1, none, pace(4 << 19, 1_000)));
         assert!(!is_made_here(1, none, pace((4 << 19) + 1, 1_000)));

@@ -35,7 +35,9 @@ mod tree;
 mod words;
 
 pub use courier::CourierSet;
-pub use despool::{Held, Offer, Pace, Switch, Way, choose_way, is_made_here, switch};
+pub use despool::{
+    Held, LINE_IS_KNOWN, Offer, Pace, Switch, Way, choose_way, is_made_here, switch,
+};
 pub use event::{Effect, Event, Key, Note, Quarantined, Refused, RetryScope};
 pub use feed::{Exchange, Feed, FeedEntry, Report, ReportEntry, Tally};
 pub use job::{Avoid, Cause, Fence, JobKind, Observed, Outcome, Phase, Reason, Waiting, Work};

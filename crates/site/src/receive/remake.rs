@@ -7,7 +7,7 @@ use std::{
 };
 
 use content::{DeltaEntry, Index, Object, ObjectKind, Release};
-use policy::{Cause, Held, Offer, Pace, Way, choose_way, is_made_here};
+use policy::{Cause, Held, LINE_IS_KNOWN, Offer, Pace, Way, choose_way, is_made_here};
 use serde_json::json;
 use store::{PackPart, Rebuild, RebuildError};
 
@@ -27,10 +27,8 @@ pub(super) struct Base {
 /// Frames packed at the same time at most: each takes up to some hundred megabytes.
 const SIDE_BY_SIDE: usize = 4;
 
-/// So many bytes say how quick a line is.
-const PROBE: u64 = 256 << 10;
-/// Packs of so many bytes are worth the question.
-const WORTH_A_PROBE: u64 = 16 * PROBE;
+/// Packs of so many bytes are worth the question how quick the line is. Fewer are made in some seconds.
+const WORTH_A_PROBE: u64 = 4 * LINE_IS_KNOWN;
 
 /// Packs that are being made.
 struct Making {
@@ -133,16 +131,16 @@ impl Receiving<'_> {
     fn probe(&mut self, go_on: GoOn<'_>) -> Result<(), Stopped> {
         let Some(first) = self.packs.first().copied() else { return Ok(()) };
         let lacking: u64 = self.packs.iter().map(|pack| pack.length).sum();
-        if self.came >= PROBE || lacking < WORTH_A_PROBE || first.length < PROBE {
+        if self.came >= LINE_IS_KNOWN || lacking < WORTH_A_PROBE || first.length < LINE_IS_KNOWN {
             return Ok(());
         }
         let partial = self.server.incoming().open(self.name, self.identity, &first);
         let partial = partial.map_err(|error| disk(error, first.length))?;
         // What an attempt before fetched or made is gone on from.
         if partial.length == 0 {
-            self.part(first, partial, PROBE, go_on)?;
+            self.part(first, partial, LINE_IS_KNOWN, go_on)?;
             // Whoever goes on from there counts it.
-            self.note(|transfer, _| transfer.done = transfer.done.saturating_sub(PROBE));
+            self.note(|transfer, _| transfer.done = transfer.done.saturating_sub(LINE_IS_KNOWN));
         }
         Ok(())
     }

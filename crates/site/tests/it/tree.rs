@@ -364,10 +364,9 @@ fn an_update_travels_as_a_delta_and_damage_falls_back_to_all() {
     let home = temp.path();
     let mut top = Member::new(home, "TOP");
     top.start();
-    // So slow a line that a busy machine, too, makes packs sooner than they come.
-    let mut middle = top.child(home, "MIDDLE", rate(100_000));
+    let mut middle = top.child(home, "MIDDLE", rate(400_000));
     middle.start();
-    let mut leaf = middle.child(home, "LEAF", rate(100_000));
+    let mut leaf = middle.child(home, "LEAF", rate(400_000));
     let office = home.join("office");
     leaf.start().add_point("office", &office.to_string_lossy()).unwrap();
     top.client().publish(&touched(home, 1), false).unwrap();
