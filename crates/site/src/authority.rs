@@ -21,7 +21,7 @@ use rustls::{
     },
 };
 
-use crate::{Folder, SiteError, folder::write_durably};
+use crate::{Folder, SiteError, chance, folder::write_durably};
 
 /// The name a site has in certificates.
 pub(crate) fn host_name(code: &SiteCode) -> String {
@@ -51,7 +51,7 @@ impl PublicKey {
 
     /// A key's public half, as text.
     pub(crate) fn text_of(key: &KeyPair) -> String {
-        key.public_key_raw().iter().map(|byte| format!("{byte:02x}")).collect()
+        chance::hex(key.public_key_raw())
     }
 
     /// Its fingerprint: what the parent's tables know a child by.
@@ -245,7 +245,7 @@ fn purpose(word: &[u8]) -> Vec<u8> {
 /// Signs a word a courier carries, with any key of ours; in hexadecimal digits.
 pub(crate) fn sign(key: &KeyPair, word: &[u8]) -> Result<String, SiteError> {
     let signature = key.sign(&purpose(word))?;
-    Ok(signature.iter().map(|byte| format!("{byte:02x}")).collect())
+    Ok(chance::hex(&signature))
 }
 
 /// A certificate a key signs for itself: it says whose it claims to be, and nothing more.

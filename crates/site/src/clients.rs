@@ -30,7 +30,7 @@ use policy::{Moment, SiteCode};
 use serde_json::json;
 use tokio::sync::watch;
 
-use crate::{Folder, SiteError, SiteSettings, Storage, StorageError, server::log};
+use crate::{Folder, SiteError, SiteSettings, Storage, StorageError, chance, server::log};
 use fleet::Fleet;
 use row::{Change, SeenRow};
 
@@ -91,17 +91,6 @@ pub(crate) fn wall() -> i64 {
     i64::try_from(since.as_secs()).unwrap_or(i64::MAX)
 }
 
-fn random_name() -> Result<String, SiteError> {
-    let mut bytes = [0; 8];
-    rustix::rand::getrandom(&mut bytes, rustix::rand::GetRandomFlags::empty()).map_err(
-        |error| {
-            let message = format!("naming this process stopped: {error}");
-            SiteError::Said { message, conflict: false }
-        },
-    )?;
-    Ok(format!("{:016x}", u64::from_be_bytes(bytes)))
-}
-
 impl Clients {
     /// Reads what the tables have.
     pub(crate) fn open(
@@ -132,7 +121,7 @@ impl Clients {
             began: (moment.0, Instant::now()),
             check_in: settings.client_check_in(),
             life: settings.client_certificate(),
-            process: random_name()?,
+            process: chance::hex(&chance::random::<8>()?),
             since,
         };
         clients.forget_ended(moment, alone)?;

@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 use crate::{
     Folder, Server, SiteError,
     authority::{self, PublicKey},
-    called,
+    called, chance,
     folder::write_durably,
     relaying::pin,
     shared,
@@ -71,19 +71,11 @@ struct Kept {
     spent: Option<String>,
 }
 
-fn refuse(message: String) -> SiteError {
-    SiteError::Said { message, conflict: true }
-}
-
 impl Server {
     /// A token for a child; those made before count no longer.
     pub fn token(&self, child: &SiteCode) -> Result<Token, SiteError> {
-        let mut secret = [0; 32];
-        rustix::rand::getrandom(&mut secret, rustix::rand::GetRandomFlags::empty()).map_err(
-            |error| SiteError::file("asking", "the kernel for randomness")(error.into()),
-        )?;
         let root = self.root()?.and_then(|root| String::from_utf8(root).ok());
-        let secret: String = secret.iter().map(|byte| format!("{byte:02x}")).collect();
+        let secret = chance::secret()?;
         let mut desk = self.desk();
         direct_child(desk.site(), child)?;
         let until = desk.event_moment().saturating_add(VALID);
@@ -103,9 +95,9 @@ impl Server {
     pub(crate) fn enrol(&self, asked: &Enrolment) -> Result<Enrolled, SiteError> {
         let child = &asked.child;
         let key = PublicKey::parse(&asked.key)
-            .ok_or_else(|| refuse("the key is none on the curve P-256".to_owned()))?;
+            .ok_or_else(|| SiteError::refused("the key is none on the curve P-256".to_owned()))?;
         let unknown = || {
-            refuse(format!(
+            SiteError::refused(format!(
                 "the token does not count here: `packhorse site child token {child}` makes one"
             ))
         };
@@ -120,12 +112,12 @@ impl Server {
         match &kept.spent {
             Some(spent) if *spent == fingerprint => {}
             Some(_) => {
-                return Err(refuse(format!(
+                return Err(SiteError::refused(format!(
                     "the token was used already, by another key: `packhorse site child token {child}` makes another"
                 )));
             }
             None if desk.event_moment() > kept.until => {
-                return Err(refuse(format!(
+                return Err(SiteError::refused(format!(
                     "the token is more than a week old: `packhorse site child token {child}` makes another"
                 )));
             }
@@ -205,7 +197,10 @@ pub fn attach(folder: &Folder, way: &Way, token: &Path) -> Result<SiteCode, Site
     shared::settle(folder, &settings, &mut desk)?;
     let code = desk.site().code().clone();
     if token.child != code {
-        return Err(refuse(format!("the token is for `{}`, and this is `{code}`", token.child)));
+        return Err(SiteError::refused(format!(
+            "the token is for `{}`, and this is `{code}`",
+            token.child
+        )));
     }
     if let Some(parent) = desk.site().parent().filter(|parent| **parent != token.parent) {
         return Err(policy::Refused::HasParent(parent.clone()).into());

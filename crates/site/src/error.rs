@@ -136,6 +136,11 @@ impl SiteError {
         StorageError::Database { doing: "a transaction with others", source: text.into() }.into()
     }
 
+    /// What was asked for contradicts what there is.
+    pub(crate) fn refused(message: String) -> Self {
+        Self::Said { message, conflict: true }
+    }
+
     pub(crate) fn file(
         doing: &'static str,
         path: impl Into<PathBuf>,

@@ -12,7 +12,7 @@ use rustix::fs::FlockOperation;
 use store::Point;
 
 use crate::{
-    Desk, Postgres, SiteError, SiteSettings, Sqlite, Status, Storage, master,
+    Desk, Postgres, SiteError, SiteSettings, Sqlite, Status, Storage, chance, master,
     postgres::presence::OnDatabase, seal, shared,
 };
 
@@ -289,11 +289,7 @@ pub fn init_with(folder: &Folder, code: &str, said: SiteSettings) -> Result<(), 
     }
     Desk::found(&mut *storage, code)?;
     drop(storage);
-    let mut secret = [0; 32];
-    rustix::rand::getrandom(&mut secret, rustix::rand::GetRandomFlags::empty())
-        .map_err(|error| SiteError::file("drawing", folder.path().join("token"))(error.into()))?;
-    let secret: String = secret.iter().map(|byte| format!("{byte:02x}")).collect();
-    write_durably(&folder.path().join("token"), secret.as_bytes(), 0o600)?;
+    write_durably(&folder.path().join("token"), chance::secret()?.as_bytes(), 0o600)?;
     shared::settle(folder, &settings, &mut folder.desk()?)
 }
 

@@ -40,11 +40,6 @@ pub(crate) struct Held {
     _lock: File,
 }
 
-fn cannot(doing: &'static str, path: &Path) -> impl FnOnce(std::io::Error) -> PointError {
-    let path = path.to_owned();
-    move |source| PointError::File { doing, path, source }
-}
-
 /// Whether a name still stands for an open file.
 fn is_at(file: &File, path: &Path) -> std::io::Result<bool> {
     let own = file.metadata()?;
@@ -62,7 +57,7 @@ fn lock(file: &File, operation: FlockOperation) -> std::io::Result<()> {
 impl Kept {
     /// In a folder, made if it is not there, with no more than `most` bytes while nothing is used.
     pub(crate) fn new(root: PathBuf, most: u64) -> Result<Self, PointError> {
-        std::fs::create_dir_all(&root).map_err(cannot("making", &root))?;
+        std::fs::create_dir_all(&root).map_err(PointError::file("making", &root))?;
         let kept = Self {
             root,
             most,
@@ -97,7 +92,9 @@ impl Kept {
         grew: &mut dyn FnMut(),
     ) -> Result<Held, PointError> {
         loop {
-            if let Some(held) = self.held(object).map_err(cannot("reading", &self.path(object)))? {
+            if let Some(held) =
+                self.held(object).map_err(PointError::file("reading", &self.path(object)))?
+            {
                 return Ok(held);
             }
             self.fetch(point, object, grew)?;
@@ -135,7 +132,7 @@ impl Kept {
         grew: &mut dyn FnMut(),
     ) -> Result<(), PointError> {
         let (path, whole) = (self.arriving(object), self.path(object));
-        let opening = || cannot("opening", &path);
+        let opening = || PointError::file("opening", &path);
         loop {
             let mut file = OpenOptions::new()
                 .read(true)
@@ -162,7 +159,7 @@ impl Kept {
                 continue;
             }
             if whole.is_file() {
-                return std::fs::remove_file(&path).map_err(cannot("deleting", &path));
+                return std::fs::remove_file(&path).map_err(PointError::file("deleting", &path));
             }
             let began = file.metadata().map_err(opening())?.len();
             if began > object.length {
@@ -171,8 +168,8 @@ impl Kept {
             self.make_room(object.length.saturating_sub(began));
             match point.read_into(object, &mut file, &path, &mut |_| grew()) {
                 Ok(()) => {
-                    file.sync_all().map_err(cannot("writing", &path))?;
-                    std::fs::rename(&path, &whole).map_err(cannot("renaming", &path))?;
+                    file.sync_all().map_err(PointError::file("writing", &path))?;
+                    std::fs::rename(&path, &whole).map_err(PointError::file("renaming", &path))?;
                     #[cfg(test)]
                     self.fetched.fetch_add(1, Ordering::Relaxed);
                     return Ok(());

@@ -16,6 +16,7 @@ mod api;
 mod authority;
 mod called;
 mod calling;
+mod chance;
 mod client;
 mod clients;
 pub mod conformance;

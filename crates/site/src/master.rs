@@ -85,11 +85,6 @@ fn damaged(object: &Object) -> PointError {
     PointError::Damaged { path: object.path(), reason }
 }
 
-fn file_error(doing: &'static str, path: &Path) -> impl FnOnce(std::io::Error) -> PointError {
-    let path = path.to_owned();
-    move |source| PointError::File { doing, path, source }
-}
-
 /// The own store as a point, without anything kept of it.
 pub(crate) fn open_point(folder: &Folder, settings: &SiteSettings) -> Result<Point, SiteError> {
     open_point_in(folder, settings, std::env::vars())
@@ -133,15 +128,7 @@ pub(crate) fn refused(location: &str) -> impl FnOnce(SiteError) -> SiteError {
 
 /// Makes a bucket a site's own, unless it is another's.
 pub(crate) fn claim(point: &Point, location: &str, site: &str) -> Result<(), SiteError> {
-    let refuse = |message: String| SiteError::Said { message, conflict: true };
-    if let Some(bytes) = point.read_limited(OWNER, 1 << 16)? {
-        let owner: Owner = serde_json::from_slice(&bytes).map_err(|error| {
-            refuse(format!("`{location}` has a `{OWNER}` nobody can read: {error}"))
-        })?;
-        if owner.site != site {
-            let said = format!("`{location}` belongs to site {}: name another folder", owner.site);
-            return Err(refuse(said));
-        }
+    if is_of(point, location, site)? {
         return Ok(());
     }
     if let Some(listed) = point.list("")?.first() {
@@ -149,10 +136,25 @@ pub(crate) fn claim(point: &Point, location: &str, site: &str) -> Result<(), Sit
             "`{location}` holds `{}` and is no site's own store: name an empty folder of the bucket",
             listed.path
         );
-        return Err(refuse(said));
+        return Err(SiteError::refused(said));
     }
     let owner = Owner { site: site.to_owned() };
-    Ok(point.write_small(OWNER, serde_json::to_vec(&owner).unwrap_or_default())?)
+    point.create_small(OWNER, serde_json::to_vec(&owner).unwrap_or_default())?;
+    // Of two that came at the same instant one was first, and both read who.
+    is_of(point, location, site).map(drop)
+}
+
+/// Whether a bucket says that it is this site's; an error if it is another's.
+fn is_of(point: &Point, location: &str, site: &str) -> Result<bool, SiteError> {
+    let Some(bytes) = point.read_limited(OWNER, 1 << 16)? else { return Ok(false) };
+    let owner: Owner = serde_json::from_slice(&bytes).map_err(|error| {
+        SiteError::refused(format!("`{location}` has a `{OWNER}` nobody can read: {error}"))
+    })?;
+    if owner.site == site {
+        return Ok(true);
+    }
+    let said = format!("`{location}` belongs to site {}: name another folder", owner.site);
+    Err(SiteError::refused(said))
 }
 
 impl Master {
@@ -223,7 +225,7 @@ impl Master {
             Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
                 Err(PointError::Missing { path: object.path() })
             }
-            Err(error) => Err(file_error("reading", &path)(error)),
+            Err(error) => Err(PointError::file("reading", &path)(error)),
         }
     }
 
@@ -246,7 +248,7 @@ impl Master {
             }
             Ok(())
         };
-        moved().map_err(file_error("writing", &to))
+        moved().map_err(PointError::file("writing", &to))
     }
 
     /// What was fetched at the same time may be more than is to be kept.
@@ -279,7 +281,7 @@ impl Server {
                 return match std::fs::metadata(&path) {
                     Ok(_) => Ok(Some(path)),
                     Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(None),
-                    Err(error) => Err(file_error("reading", &path)(error)),
+                    Err(error) => Err(PointError::file("reading", &path)(error)),
                 };
             }
             Kind::Bucket { kept, coming } => (kept, coming),
@@ -538,5 +540,23 @@ mod tests {
         fs::write(made.objects.join("letter"), "").unwrap();
         let said = claim("TOP").unwrap_err().to_string();
         assert!(said.contains("`letter`"), "{said}");
+    }
+
+    #[test]
+    fn of_sites_that_want_a_bucket_at_once_one_has_it() {
+        let made = made(Some(S3Server::start().unwrap()));
+        let names = ["ONE", "TWO", "THREE", "FOUR"];
+        let start = std::sync::Barrier::new(names.len());
+        let taken = std::thread::scope(|scope| {
+            let claims = names.map(|site| {
+                let (start, point) = (&start, made.master.point());
+                scope.spawn(move || {
+                    start.wait();
+                    claim(point, "s3://packages/top", site).is_ok()
+                })
+            });
+            claims.map(|claim| claim.join().unwrap())
+        });
+        assert_eq!(taken.iter().filter(|taken| **taken).count(), 1, "{taken:?}");
     }
 }

@@ -8,7 +8,7 @@ use std::{
 
 use rustix::fs::FlockOperation;
 
-use crate::{Folder, SiteError};
+use crate::{Folder, SiteError, chance};
 
 /// One process, until it ends.
 #[derive(Debug)]
@@ -22,10 +22,7 @@ impl Process {
     pub(crate) fn register(folder: &Folder, address: &str) -> Result<Self, SiteError> {
         let all = folder.processes();
         std::fs::create_dir_all(&all).map_err(SiteError::file("making", &all))?;
-        let mut bytes = [0; 8];
-        rustix::rand::getrandom(&mut bytes, rustix::rand::GetRandomFlags::empty())
-            .map_err(|error| SiteError::file("naming", &all)(error.into()))?;
-        let path = all.join(format!("{:016x}", u64::from_be_bytes(bytes)));
+        let path = all.join(chance::hex(&chance::random::<8>()?));
         let write = || -> std::io::Result<File> {
             let mut file = OpenOptions::new().create_new(true).write(true).open(&path)?;
             // Whoever looks whether its process lives holds it for a moment: waited for.

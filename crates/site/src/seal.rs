@@ -7,7 +7,11 @@ use std::{
 
 use aws_lc_rs::aead::{AES_256_GCM, Aad, LessSafeKey, Nonce, UnboundKey};
 
-use crate::{SiteError, SiteSettings, folder::write_durably};
+use crate::{
+    SiteError, SiteSettings,
+    chance::{hex, random},
+    folder::write_durably,
+};
 
 /// What stands before something closed.
 const CLOSED: &str = "sealed:";
@@ -18,25 +22,10 @@ const NONCE: usize = 12;
 /// A key, if there is one; without it, everything stays open.
 pub(crate) struct Seal(Option<(LessSafeKey, PathBuf)>);
 
-fn hex(bytes: &[u8]) -> String {
-    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
-}
-
 fn unhex(text: &str) -> Option<Vec<u8>> {
     let pair = |pair: &[u8]| u8::from_str_radix(std::str::from_utf8(pair).ok()?, 16).ok();
     let is_hex = text.len().is_multiple_of(2) && text.bytes().all(|byte| byte.is_ascii_hexdigit());
     is_hex.then(|| text.as_bytes().chunks(2).map(pair).collect()).flatten()
-}
-
-fn refuse(message: String) -> SiteError {
-    SiteError::Said { message, conflict: true }
-}
-
-fn random<const N: usize>() -> Result<[u8; N], SiteError> {
-    let mut bytes = [0; N];
-    rustix::rand::getrandom(&mut bytes, rustix::rand::GetRandomFlags::empty())
-        .map_err(|error| SiteError::file("asking", "the kernel for randomness")(error.into()))?;
-    Ok(bytes)
 }
 
 /// Makes a file with a new key, unless there is one.
@@ -58,7 +47,7 @@ impl Seal {
         let key = unhex(text.trim()).filter(|key| key.len() == KEY);
         let key =
             key.and_then(|key| UnboundKey::new(&AES_256_GCM, &key).ok()).ok_or_else(|| {
-                refuse(format!(
+                SiteError::refused(format!(
                     "`{}` has no key: it is {} hexadecimal digits",
                     path.display(),
                     2 * KEY
@@ -76,13 +65,15 @@ impl Seal {
     ) -> Result<String, SiteError> {
         let Some((key, path)) = self.0.as_ref().filter(|_| is_secret) else {
             return String::from_utf8(bytes.to_vec())
-                .map_err(|_| refuse(format!("`{name}` is no text")));
+                .map_err(|_| SiteError::refused(format!("`{name}` is no text")));
         };
         let nonce = random::<NONCE>()?;
         let mut closed = bytes.to_vec();
         let aad = Aad::from(name.as_bytes());
         key.seal_in_place_append_tag(Nonce::assume_unique_for_key(nonce), aad, &mut closed)
-            .map_err(|_| refuse(format!("`{name}` is not closed with `{}`", path.display())))?;
+            .map_err(|_| {
+                SiteError::refused(format!("`{name}` is not closed with `{}`", path.display()))
+            })?;
         Ok(format!("{CLOSED}{}{}", hex(&nonce), hex(&closed)))
     }
 
@@ -95,12 +86,12 @@ impl Seal {
     pub(crate) fn open(&self, name: &str, value: &str) -> Result<Vec<u8>, SiteError> {
         let Some(closed) = value.strip_prefix(CLOSED) else { return Ok(value.as_bytes().to_vec()) };
         let Some((key, path)) = &self.0 else {
-            return Err(refuse(format!(
+            return Err(SiteError::refused(format!(
                 "`{name}` in the tables is sealed: copy the key's file from another machine of this site, and name it in `site.toml` as `key-file`"
             )));
         };
         let unusable = || {
-            refuse(format!(
+            SiteError::refused(format!(
                 "`{name}` in the tables was sealed with another key than `{}` has: copy that file from another machine of this site",
                 path.display()
             ))

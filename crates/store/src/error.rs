@@ -103,6 +103,15 @@ pub enum PointError {
 }
 
 impl PointError {
+    /// What a file of this machine refused.
+    pub fn file(
+        doing: &'static str,
+        path: &std::path::Path,
+    ) -> impl FnOnce(std::io::Error) -> Self {
+        let path = path.to_owned();
+        move |source| Self::File { doing, path, source }
+    }
+
     /// Whether the distribution point answered that this is not allowed.
     pub fn is_denied(&self) -> bool {
         matches!(

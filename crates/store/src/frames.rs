@@ -103,6 +103,14 @@ impl<'p> Frames<'p> {
     /// Nobody reads any more.
     pub(crate) fn stop(&self) {
         self.shared.lock().ended = true;
+        self.shared.news.notify_all();
+    }
+
+    /// Waits, but not for longer than somebody reads.
+    fn pause(&self, patience: Duration) {
+        let state = self.shared.lock();
+        let reads = |state: &mut State| !state.ended;
+        let _ = self.shared.news.wait_timeout_while(state, patience, reads);
     }
 
     /// Why a fetch ended early.
@@ -175,7 +183,7 @@ impl<'p> Frames<'p> {
                 Err(PointError::Request { .. }) if at > from => tries = 0,
                 Err(PointError::Request { .. }) if tries < TRIES => {
                     tries += 1;
-                    std::thread::sleep(Duration::from_millis(50 << tries));
+                    self.pause(Duration::from_millis(50 << tries));
                 }
                 Err(error) => return Err(error),
             }

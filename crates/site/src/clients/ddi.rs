@@ -28,7 +28,7 @@ use super::{
     row::{Change, ClientRow},
     wall,
 };
-use crate::{Server, SiteError, server::log};
+use crate::{Server, SiteError, chance, server::log};
 use artifact::Artifact;
 
 /// What a device says is no longer than this, in bytes.
@@ -527,15 +527,13 @@ impl Clients {
 impl Server {
     /// Makes a client of a device that speaks hawkBit's protocol; the key it shows.
     pub fn add_foreign(&self, name: &str) -> Result<String, SiteError> {
-        let refuse = |message: String| SiteError::Said { message, conflict: true };
         let is_plain = |byte: u8| byte.is_ascii_alphanumeric() || b"-._:".contains(&byte);
         if name.is_empty() || name.len() > 64 || !name.bytes().all(is_plain) {
             let why = "a device is named with 1 to 64 letters, digits, `-`, `.`, `_`, `:`";
-            return Err(refuse(why.to_owned()));
+            return Err(SiteError::refused(why.to_owned()));
         }
-        let key: String =
-            super::enrol::random::<32>()?.iter().map(|byte| format!("{byte:02x}")).collect();
-        let client = ClientId(super::enrol::random::<16>()?);
+        let key = chance::secret()?;
+        let client = ClientId(chance::random::<16>()?);
         let device =
             DeviceRow { key: Hash::of(key.as_bytes()).to_string(), ..DeviceRow::default() };
         self.clients().write(|fleet| {
@@ -543,7 +541,7 @@ impl Server {
                 row.name == name && row.device.is_some() && row.revoked.is_none()
             };
             if fleet.clients.values().any(|row| has_it(&row)) {
-                return Err(refuse(format!("there is a device `{name}` already")));
+                return Err(SiteError::refused(format!("there is a device `{name}` already")));
             }
             let row = ClientRow {
                 name: name.to_owned(),

@@ -77,20 +77,18 @@ pub struct NewDeployment {
     pub halt: Option<HaltRule>,
 }
 
-fn refuse(message: String) -> SiteError {
-    SiteError::Said { message, conflict: true }
-}
-
 fn said(error: impl std::fmt::Display) -> SiteError {
-    refuse(error.to_string())
+    SiteError::refused(error.to_string())
 }
 
 fn no_deployment(id: &str) -> SiteError {
-    refuse(format!("there is no deployment `{id}`: `packhorse site deployment list`"))
+    SiteError::refused(format!("there is no deployment `{id}`: `packhorse site deployment list`"))
 }
 
 fn missing(collection: &str) -> SiteError {
-    refuse(format!("there is no collection `{collection}`: `packhorse site collection list`"))
+    SiteError::refused(format!(
+        "there is no collection `{collection}`: `packhorse site collection list`"
+    ))
 }
 
 impl NewDeployment {
@@ -100,10 +98,12 @@ impl NewDeployment {
             (Some(command), None) => Action::Command(command.clone()),
             (None, Some(_)) => Action::Package(self.action.unwrap_or(PackageAction::Install)),
             (Some(_), Some(_)) => {
-                return Err(refuse("name a package or a command, not both".to_owned()));
+                return Err(SiteError::refused("name a package or a command, not both".to_owned()));
             }
             (None, None) => {
-                return Err(refuse("it names neither a package nor a command".to_owned()));
+                return Err(SiteError::refused(
+                    "it names neither a package nor a command".to_owned(),
+                ));
             }
         };
         let is_command = matches!(action, Action::Command(_));
@@ -134,8 +134,11 @@ impl Server {
         name: &PackageName,
         version: Option<&str>,
     ) -> Result<PackageRef, SiteError> {
-        let unknown =
-            || refuse(format!("no package `{name}` here: `packhorse site publish` brings one"));
+        let unknown = || {
+            SiteError::refused(format!(
+                "no package `{name}` here: `packhorse site publish` brings one"
+            ))
+        };
         let newest = {
             let desk = self.desk();
             let id = desk.site().package_id(name).ok_or_else(unknown)?;
@@ -149,7 +152,10 @@ impl Server {
         let release = index.releases.iter().find(is_meant).ok_or_else(|| {
             let known: Vec<&str> = index.releases.iter().map(|one| one.version.as_str()).collect();
             let version = version.unwrap_or("the newest");
-            refuse(format!("`{name}` {version} is not here; here are: {}", known.join(", ")))
+            SiteError::refused(format!(
+                "`{name}` {version} is not here; here are: {}",
+                known.join(", ")
+            ))
         })?;
         Ok(PackageRef {
             name: name.clone(),
@@ -173,7 +179,7 @@ impl Server {
         let plan = new.plan()?;
         let target = new.target.clone();
         if !target.everybody && target.clients.is_empty() && target.collections.is_empty() {
-            return Err(refuse(
+            return Err(SiteError::refused(
                 "it is for nobody: name a collection or clients; for all clients say so (`--everybody`)".to_owned(),
             ));
         }
@@ -197,7 +203,7 @@ impl Server {
         let now = self.clients().now();
         self.clients().write(|fleet| {
             if fleet.deployments.contains_key(&id) {
-                return Err(refuse(format!(
+                return Err(SiteError::refused(format!(
                     "there is a deployment `{id}` already: `packhorse site deployment remove {id}` first, or take another id"
                 )));
             }
@@ -205,7 +211,7 @@ impl Server {
                 return Err(missing(name));
             }
             if let Some(client) = target.clients.iter().find(|id| !fleet.clients.contains_key(id)) {
-                return Err(refuse(format!("there is no client {client}: `packhorse site client list`")));
+                return Err(SiteError::refused(format!("there is no client {client}: `packhorse site client list`")));
             }
             let members: Vec<ClientId> = fleet.members(&target).collect();
             let rollout =
@@ -317,7 +323,9 @@ impl Server {
             by.extend(fleet.collections.named_by(&name).iter().map(|one| format!("`{one}`")));
             if !by.is_empty() {
                 let by = by.join(", ");
-                return Err(refuse(format!("`{name}` is named by {by}: change those first")));
+                return Err(SiteError::refused(format!(
+                    "`{name}` is named by {by}: change those first"
+                )));
             }
             Ok(((), vec![Change::Collection(name.clone(), None)]))
         })
@@ -337,7 +345,7 @@ impl Server {
     pub fn why(&self, client: ClientId, collection: &str) -> Result<Why, SiteError> {
         let fleet = self.clients().fleet();
         if !fleet.clients.contains_key(&client) {
-            return Err(refuse(format!(
+            return Err(SiteError::refused(format!(
                 "there is no client {client}: `packhorse site client list`"
             )));
         }

@@ -12,7 +12,7 @@ use super::{
     row::{Change, ClientRow, KeyRow, TokenRow},
     wall,
 };
-use crate::{Server, SiteError, authority::PublicKey, server::log};
+use crate::{Server, SiteError, authority::PublicKey, chance, server::log};
 
 /// A token counts for so many milliseconds unless somebody says otherwise: a week.
 const VALID: u64 = 7 * 24 * 3_600_000;
@@ -20,17 +20,6 @@ const VALID: u64 = 7 * 24 * 3_600_000;
 const REMEMBERED: u64 = 30 * 24 * 3_600_000;
 /// Where another token comes from.
 const CURE: &str = "`packhorse site client token` makes another";
-
-fn refuse(message: String) -> SiteError {
-    SiteError::Said { message, conflict: true }
-}
-
-pub(super) fn random<const N: usize>() -> Result<[u8; N], SiteError> {
-    let mut bytes = [0; N];
-    rustix::rand::getrandom(&mut bytes, rustix::rand::GetRandomFlags::empty())
-        .map_err(|error| SiteError::file("asking", "the kernel for randomness")(error.into()))?;
-    Ok(bytes)
-}
 
 /// Why a client is not answered, in words it can show.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -76,14 +65,14 @@ impl Server {
         hours: Option<u32>,
         at: Option<String>,
     ) -> Result<ClientToken, SiteError> {
-        let secret: String = random::<32>()?.iter().map(|byte| format!("{byte:02x}")).collect();
+        let secret = chance::secret()?;
         let now = self.clients().now().at.0;
         let valid = hours.map_or(VALID, |hours| u64::from(hours.max(1)) * 3_600_000);
         let row = TokenRow { until: now.saturating_add(valid), client, spent: None };
         let hash = Hash::of(secret.as_bytes()).to_string();
         self.clients().write(|fleet| {
             if let Some(client) = client.filter(|client| !fleet.clients.contains_key(client)) {
-                return Err(refuse(format!(
+                return Err(SiteError::refused(format!(
                     "there is no client {client}: `packhorse site client list`"
                 )));
             }
@@ -109,35 +98,36 @@ impl Server {
         asked: &ClientEnrolment,
     ) -> Result<ClientEnrolled, SiteError> {
         if asked.format != CLIENT_LINE_FORMAT {
-            return Err(refuse(format!(
+            return Err(SiteError::refused(format!(
                 "the agent enrolls in format {}, and this site knows {CLIENT_LINE_FORMAT}: use the same Packhorse",
                 asked.format
             )));
         }
         if asked.name.len() > LONGEST_CLIENT_NAME {
-            return Err(refuse(format!("a name has at most {LONGEST_CLIENT_NAME} bytes")));
+            return Err(SiteError::refused(format!(
+                "a name has at most {LONGEST_CLIENT_NAME} bytes"
+            )));
         }
         let key = PublicKey::parse(&asked.key)
-            .ok_or_else(|| refuse("the key is none on the curve P-256".to_owned()))?;
+            .ok_or_else(|| SiteError::refused("the key is none on the curve P-256".to_owned()))?;
         let (fingerprint, hash) =
             (key.fingerprint(), Hash::of(asked.secret.as_bytes()).to_string());
         let now = self.clients().now().at.0;
-        let fresh = ClientId(random::<16>()?);
+        let fresh = ClientId(chance::random::<16>()?);
         let until = wall().saturating_add(self.clients().life);
         let (client, is_new) = self.clients().write(|fleet| {
-            let token = fleet
-                .tokens
-                .get(&hash)
-                .ok_or_else(|| refuse(format!("the token does not count here: {CURE}")))?;
+            let token = fleet.tokens.get(&hash).ok_or_else(|| {
+                SiteError::refused(format!("the token does not count here: {CURE}"))
+            })?;
             let client = match &token.spent {
                 Some((spent, client)) if *spent == fingerprint => *client,
                 Some(_) => {
-                    return Err(refuse(format!(
+                    return Err(SiteError::refused(format!(
                         "the token was used already, by another machine: {CURE}"
                     )));
                 }
                 None if now > token.until => {
-                    return Err(refuse(format!("the token is too old: {CURE}")));
+                    return Err(SiteError::refused(format!("the token is too old: {CURE}")));
                 }
                 // Who has an identity keeps it, unless it is somebody else's.
                 None => token.client.unwrap_or_else(|| {
@@ -179,7 +169,7 @@ impl Server {
         asked: &Renewal,
     ) -> Result<ClientEnrolled, SiteError> {
         let key = PublicKey::parse(&asked.key)
-            .ok_or_else(|| refuse("the key is none on the curve P-256".to_owned()))?;
+            .ok_or_else(|| SiteError::refused("the key is none on the curve P-256".to_owned()))?;
         let fingerprint = key.fingerprint();
         let until = wall().saturating_add(self.clients().life);
         self.clients().write(|fleet| {
@@ -201,7 +191,9 @@ impl Server {
         self.clients().write(|fleet| {
             let row = fleet.clients.get(&client);
             let mut row = row.cloned().ok_or_else(|| {
-                refuse(format!("there is no client {client}: `packhorse site client list`"))
+                SiteError::refused(format!(
+                    "there is no client {client}: `packhorse site client list`"
+                ))
             })?;
             if row.revoked.is_some() {
                 return Ok(((), Vec::new()));

@@ -16,7 +16,7 @@ use super::{
     row::{Change, ClientRow, ResultRow},
     wall,
 };
-use crate::{SiteError, server::log};
+use crate::{SiteError, chance, server::log};
 
 /// So many messages of a client are kept.
 const KEPT: u64 = 256;
@@ -67,7 +67,7 @@ fn kept(message: &Result<Message, Unreadable>, at: i64) -> Vec<u8> {
         Ok(message) => json!({ "at": at, "message": message }),
         Err(Unreadable { bytes, reason }) => {
             let raw = bytes.get(..RAW).unwrap_or(bytes);
-            let bytes: String = raw.iter().map(|byte| format!("{byte:02x}")).collect();
+            let bytes = chance::hex(raw);
             json!({ "at": at, "unreadable": reason, "text": String::from_utf8_lossy(raw), "bytes": bytes })
         }
     };

@@ -32,6 +32,16 @@ enum Act {
     Move(String),
 }
 
+/// A package published and at a point near by; where the point is.
+fn with_a_copy(at: &Client, home: &Path, length: usize) -> PathBuf {
+    let near = home.join("near");
+    at.add_point("near", &near.to_string_lossy()).unwrap();
+    at.publish(&package_file(home, "redis", "1", length), false).unwrap();
+    assign(at, "redis", "near");
+    settled(at);
+    near
+}
+
 /// Not a test of its own: what [`act`] runs.
 #[test]
 fn acts_if_asked_to() {
@@ -187,11 +197,7 @@ fn what_is_damaged_in_a_bucket_is_found_and_mended() {
     let mut top = Machine::new(home, "top", &server);
     top.act(Act::Init(in_bucket(None))).unwrap();
     let at = top.start();
-    let near = home.join("near");
-    at.add_point("near", &near.to_string_lossy()).unwrap();
-    at.publish(&package_file(home, "redis", "1", 500_000), false).unwrap();
-    assign(&at, "redis", "near");
-    settled(&at);
+    let near = with_a_copy(&at, home, 500_000);
     let bucket = server.bucket().join("top");
     for part in ["packs", "manifests"] {
         let path = find(&bucket, part);
@@ -293,11 +299,7 @@ fn a_new_machine_goes_on_with_a_backup_and_the_bucket() {
     let mut old = Machine::new(home, "old", &server);
     old.act(Act::Init(in_bucket(None))).unwrap();
     let at = old.start();
-    let near = home.join("near");
-    at.add_point("near", &near.to_string_lossy()).unwrap();
-    at.publish(&package_file(home, "redis", "1", 300_000), false).unwrap();
-    assign(&at, "redis", "near");
-    settled(&at);
+    let near = with_a_copy(&at, home, 300_000);
     let backup = home.join("backup.db");
     site::backup(&old.folder, &backup).unwrap();
     // What the backup does not know of is in the bucket, too.
@@ -365,11 +367,7 @@ fn a_site_that_outgrew_its_machine_moves_and_a_backup_brings_its_keys() {
     let sealed = SiteSettings { key_file: Some(key.clone()), ..SiteSettings::default() };
     site::init_with(&one.folder, "TOP", sealed.clone()).unwrap();
     let at = one.start();
-    let near = home.join("near");
-    at.add_point("near", &near.to_string_lossy()).unwrap();
-    at.publish(&package_file(home, "redis", "1", 300_000), false).unwrap();
-    assign(&at, "redis", "near");
-    settled(&at);
+    let near = with_a_copy(&at, home, 300_000);
     let backup = home.join("backup.db");
     site::backup(&one.folder, &backup).unwrap();
     let authority = std::fs::read(one.folder.path().join("authority/key.pem")).unwrap();

@@ -15,7 +15,7 @@ use sha1::Sha1;
 use sha2::Sha256;
 use store::{FetchOptions, Point};
 
-use crate::{Folder, SiteError};
+use crate::{Folder, SiteError, chance::hex};
 
 /// Packages are unpacked one at a time.
 static TURN: Mutex<()> = Mutex::new(());
@@ -126,7 +126,6 @@ fn summed(folder: &Path, name: String) -> std::io::Result<Artifact> {
         sha256.update(bytes);
         size += read as u64;
     }
-    let text = |sum: &[u8]| sum.iter().map(|byte| format!("{byte:02x}")).collect::<String>();
-    let (sha1, md5) = (text(&sha1.finalize()), text(&md5.finalize()));
-    Ok(Artifact { name, size, sha1, md5, sha256: text(&sha256.finalize()) })
+    let (sha1, md5) = (hex(&sha1.finalize()), hex(&md5.finalize()));
+    Ok(Artifact { name, size, sha1, md5, sha256: hex(&sha256.finalize()) })
 }
