@@ -14,6 +14,9 @@ type Effects = Vec<Effect>;
 /// were not given are left out.
 pub(crate) const FENCES: u64 = 1024;
 
+/// A full place is looked at so often, in milliseconds, whatever number of packages wait for room there.
+const ROOM_IS_LOOKED_FOR: u64 = 30_000;
+
 impl Site {
     /// Takes the place out of every line.
     pub(crate) fn withdraw(&mut self, id: PlaceId) {
@@ -155,12 +158,16 @@ impl Site {
         fx: &mut Effects,
     ) {
         self.stand_down(place_id, id);
-        let pause = self.settings.retry.longest;
+        let longest = self.settings.retry.longest;
         let Some(place) = self.places.get_mut(&place_id) else { return };
+        // Of all that wait there one asks now and then for them all.
+        let soon = now.at + longest.min(ROOM_IS_LOOKED_FOR);
+        let is_asked = place.later.first().is_some_and(|(until, _)| *until <= soon);
+        let until = if is_asked { now.at + longest } else { soon };
         let has = place.free.unwrap_or_default().saturating_sub(place.reserved);
         if let Some(cell) = place.cell_mut(id) {
             let note = cell.note.get_or_insert_default();
-            note.until = now.at + pause;
+            note.until = until;
             note.cause = Some(Cause::NoSpace { needs, has });
         }
         self.enter(now.at, place_id, id, Phase::Space);
@@ -448,6 +455,11 @@ impl Site {
             let place = place.ok_or_else(|| Refused::NoPlace(format!("{}", id.0)))?;
             place.breaker.until = place.breaker.until.min(at);
             fx.push(Effect::Keep(Key::Place(id)));
+            // Whoever asks may have made room.
+            place.free = None;
+            if !place.short.is_empty() {
+                fx.push(Effect::Measure(id));
+            }
             let packages: Vec<PackageId> = match &scope {
                 RetryScope::One(_, package) => vec![*package],
                 _ => place.cells().map(|(package, _)| package).collect(),
@@ -477,12 +489,9 @@ impl Site {
                 fx.push(Effect::Cancel { place: id, package, fence });
                 self.failed(now, id, package, Cause::LeaseExpired, fx);
             } else {
+                // No attempt is made before room was measured again, and found.
                 if phase == Some(Phase::Space) {
-                    // Room is measured again, and until then it is unknown.
                     fx.push(Effect::Measure(id));
-                    if let Some(place) = self.places.get_mut(&id) {
-                        place.free = None;
-                    }
                 }
                 self.enter(now.at, id, package, Phase::Turn);
             }

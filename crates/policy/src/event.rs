@@ -53,7 +53,7 @@ pub enum Event {
     Looked { place: PlaceId, package: PackageId, observed: Observed },
     /// Somebody looked and found a copy of ours which the tables may not know: after a restore, most of all.
     Found { place: PlaceId, package: PackageName, version: VersionNumber },
-    /// Room at a place, in bytes, reserve left out.
+    /// Room at a place, in bytes, reserve left out; `u64::MAX`, where it cannot be measured.
     Space { place: PlaceId, free: u64 },
     /// A place answers.
     Reached(PlaceId),

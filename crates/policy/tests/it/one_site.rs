@@ -207,6 +207,37 @@ fn without_room_nothing_begins_and_room_wakes() {
     assert_eq!(bench.work(), 1);
 }
 
+/// Room was measured while something else took it: nothing waits for longer than it takes to look again.
+#[test]
+fn a_full_place_is_looked_at_again_soon_and_at_once_by_a_retry() {
+    let full = || {
+        let mut bench = Bench::new();
+        bench.add("small", ALL);
+        let small = bench.site.point_id("small").unwrap();
+        bench.event(Event::Space { place: small, free: 0 });
+        for name in ["app", "other", "third"] {
+            bench.publish(name, "1");
+            bench.assign(name, &["small"]);
+        }
+        assert_eq!(bench.works, []);
+        (bench, small)
+    };
+    let (mut bench, small) = full();
+    let wake = bench.site.next_wake().unwrap();
+    assert!(wake.0 <= bench.at + 30_000, "it is looked at again in half a minute");
+    bench.at = wake.0;
+    let effects = bench.event(Event::Timer);
+    let measured = effects.iter().filter(|one| matches!(one, Effect::Measure(_))).count();
+    assert_eq!(measured, 1, "one asks for them all");
+    assert_eq!(bench.works, [], "nothing is tried before there is room");
+    bench.event(Event::Space { place: small, free: 150 });
+    assert_eq!(bench.works.len(), 1, "as many as there is room for");
+    let (mut bench, small) = full();
+    let effects = bench.event(Event::RetryNow(RetryScope::Place(small)));
+    assert!(effects.contains(&Effect::Measure(small)));
+    assert!(!bench.works.is_empty(), "what was known of room is not believed any longer");
+}
+
 #[test]
 fn a_place_that_cannot_hold_it_is_not_tried_until_it_can() {
     let mut bench = Bench::new();

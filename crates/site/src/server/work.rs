@@ -249,8 +249,9 @@ impl Server {
             let desk = self.desk();
             self.location(&desk, place)
         };
-        if let Some(free) = location.and_then(|location| free(&location)) {
-            self.tell(Event::Space { place, free });
+        // Where nobody can say, an attempt does.
+        if let Some(location) = location {
+            self.tell(Event::Space { place, free: free(&location).unwrap_or(u64::MAX) });
         }
     }
 }

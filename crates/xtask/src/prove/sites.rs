@@ -104,6 +104,23 @@ impl Disks {
         self.0.push(folder);
         Ok(())
     }
+
+    /// What takes the room of each.
+    fn tell(&self) {
+        for folder in &self.0 {
+            let all = files(folder);
+            let size = |path: &PathBuf| fs::metadata(path).map_or(0, |found| found.len());
+            let mut sizes: Vec<(u64, &PathBuf)> =
+                all.iter().map(|path| (size(path), path)).collect();
+            sizes.sort();
+            let sum: u64 = sizes.iter().map(|(size, _)| size).sum();
+            let free = rustix::fs::statvfs(folder).map_or(0, |stat| stat.f_bavail * stat.f_frsize);
+            eprintln!("{}: {} files of {sum} bytes, {free} free", folder.display(), all.len());
+            for (size, path) in sizes.iter().rev().take(5) {
+                eprintln!("  {size} {}", path.display());
+            }
+        }
+    }
 }
 
 impl Drop for Disks {
@@ -127,7 +144,7 @@ struct Stage {
     count: u32,
     /// Held by their sites; gone with the proof, last of all.
     servers: Vec<S3Server>,
-    _disks: Disks,
+    disks: Disks,
 }
 
 /// Runs the proof.
@@ -143,7 +160,10 @@ pub(crate) fn run(args: &Args) -> Result<()> {
     let mut stage = Stage::set(&program, home.path())?;
     let told = Trouble::new(args.seed).make(&mut stage, Duration::from_secs(args.seconds))?;
     let began = Instant::now();
-    stage.finish()?;
+    if let Err(error) = stage.finish() {
+        stage.disks.tell();
+        return Err(error);
+    }
     let took = began.elapsed();
     stage.check()?;
     stage.mend_own()?;
@@ -210,7 +230,7 @@ impl Stage {
             software,
             count: 0,
             servers,
-            _disks: disks,
+            disks,
         };
         Ok(stage)
     }
