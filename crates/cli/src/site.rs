@@ -1,6 +1,7 @@
 //! `packhorse site`: a site made, run, asked and looked after.
 
 mod clients;
+mod windows;
 
 use std::{
     fs::{File, OpenOptions},
@@ -250,6 +251,12 @@ packhorse site deploy --id motd --everybody -- /usr/local/bin/motd --new"
     Collection {
         #[command(subcommand)]
         command: clients::CollectionCommand,
+    },
+    /// Look after maintenance windows: hours in which clients may be changed.
+    #[command(after_help = "Example:\n  packhorse site window list")]
+    Window {
+        #[command(subcommand)]
+        command: windows::WindowCommand,
     },
     /// Look after distribution points.
     #[command(after_help = "Example:\n  packhorse site dp add berlin /srv/packages")]
@@ -555,6 +562,7 @@ fn answer(args: &Args) -> Result<Answer, Failure> {
         Command::Deploy(args) => clients::deploy(&folder, args)?,
         Command::Deployment { command } => clients::deployment(&folder, command)?,
         Command::Collection { command } => clients::collection(&folder, command)?,
+        Command::Window { command } => windows::window(&folder, command)?,
         Command::Dp { command } => point(&folder, command)?,
     })
 }

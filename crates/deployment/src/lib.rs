@@ -15,6 +15,7 @@
 #![forbid(unsafe_code)]
 
 mod author;
+mod cadence;
 mod check_in;
 #[cfg(feature = "collections")]
 mod collection;
@@ -41,6 +42,7 @@ mod wire;
 mod words;
 
 pub use author::{Finding, review};
+pub use cadence::InvalidCadence;
 pub use check_in::{Pace, PaceEvent};
 #[cfg(feature = "collections")]
 pub use collection::{

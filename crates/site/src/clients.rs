@@ -16,6 +16,7 @@ mod shown;
 #[cfg(test)]
 mod tests;
 mod time;
+mod windows;
 
 use std::{
     collections::{BTreeMap, HashMap},
@@ -34,11 +35,12 @@ use crate::{Folder, SiteError, SiteSettings, Storage, StorageError, chance, serv
 use fleet::Fleet;
 use row::{Change, SeenRow};
 
-pub use deploy::NewDeployment;
-pub use row::Target;
+pub use deploy::{Deployed, NewDeployment};
+pub use row::{SiteWindow, Target};
 pub use shown::{
     ClientDetails, ClientSummary, CollectionStatus, DeploymentOnClient, DeploymentStatus, Told,
 };
+pub use windows::WindowStatus;
 
 pub use api::OnClient;
 pub(crate) use api::routes;

@@ -70,6 +70,8 @@ pub enum RecordKind {
     Rollout,
     /// A collection.
     Collection,
+    /// A maintenance window.
+    Window,
     /// How clients behave.
     Settings,
     /// What is known of a rollout on one client.
@@ -86,12 +88,13 @@ pub enum RecordKind {
 
 impl RecordKind {
     /// All of them.
-    pub const ALL: [Self; 11] = [
+    pub const ALL: [Self; 12] = [
         Self::Client,
         Self::Inventory,
         Self::Deployment,
         Self::Rollout,
         Self::Collection,
+        Self::Window,
         Self::Settings,
         Self::Offer,
         Self::Seen,
@@ -108,6 +111,7 @@ impl RecordKind {
             Self::Deployment => "deployment",
             Self::Rollout => "rollout",
             Self::Collection => "collection",
+            Self::Window => "window",
             Self::Settings => "settings",
             Self::Offer => "offer",
             Self::Seen => "seen",

@@ -2,10 +2,11 @@
 
 use std::fmt::Write as _;
 
+use deployment::{Item, Standing};
 use running::{Book, Event, Message, Run, RunId, Stage};
 use serde::{Deserialize, Serialize};
 
-use super::Agent;
+use super::{Agent, choose::run_id};
 use crate::{
     clock,
     control::{Asked, Request},
@@ -39,6 +40,8 @@ pub struct Status {
     pub full: Option<(String, u64)>,
     /// What was run, is run, and waits.
     pub runs: Vec<Listed>,
+    /// What is deployed here and neither runs nor is done.
+    pub deployed: Vec<Deployed>,
     /// How many messages wait to be delivered.
     pub messages: usize,
     /// Whether there may have been runs that nothing here knows of.
@@ -63,6 +66,33 @@ pub struct Listed {
     pub process: Option<u32>,
     /// Milliseconds until it is tried again.
     pub due: Option<u64>,
+}
+
+/// Something deployed, and why it does not run.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub struct Deployed {
+    /// Which.
+    pub id: RunId,
+    /// What it waits for, since when, until when; or in what state it is.
+    pub text: String,
+    /// What makes the wait shorter.
+    pub hasten: Option<String>,
+}
+
+impl Deployed {
+    /// Unless a run says it already.
+    fn of(item: &Item, book: &Book) -> Option<Self> {
+        let id = run_id(&item.key);
+        let is_run = book.run(&id).is_some();
+        let hasten = match &item.standing {
+            Standing::Due | Standing::Running | Standing::Done(_) => return None,
+            Standing::Waiting(wait) => Some(wait.what.hasten(&item.key.deployment)),
+            _ if is_run => return None,
+            _ => None,
+        };
+        Some(Self { id, text: item.standing.to_string(), hasten })
+    }
 }
 
 impl Listed {
@@ -166,6 +196,13 @@ impl Status {
             }
             let _ = writeln!(text);
         }
+        for one in &self.deployed {
+            let _ = write!(text, "  {:28} {}", one.id.to_string(), one.text);
+            if let Some(hasten) = &one.hasten {
+                let _ = write!(text, "; sooner: {hasten}");
+            }
+            let _ = writeln!(text);
+        }
         for note in &self.notes {
             let _ = writeln!(text, "note: {note}");
         }
@@ -200,6 +237,12 @@ impl Agent {
             full: self.full.as_ref().map(|full| (full.why.clone(), ago(full.since))),
             waits_for: self.blocked.as_ref().map(|(busy, since)| (busy.sentence(), ago(since.at))),
             runs: self.book.runs().map(Listed::of).collect(),
+            deployed: self
+                .agenda
+                .items
+                .iter()
+                .filter_map(|item| Deployed::of(item, &self.book))
+                .collect(),
             messages: self.book.messages().count(),
             history_lost: self.book.is_in_doubt(),
             notes: self.notes.clone(),

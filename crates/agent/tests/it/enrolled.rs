@@ -8,8 +8,8 @@ use std::{
     time::{Duration, Instant},
 };
 
-use deployment::{ClientId, CollectionSpec, CommandLine};
-use site::{Client, ClientDetails, DeploymentStatus, Folder, NewDeployment, Target};
+use deployment::{ClientId, CollectionSpec, CommandLine, Recurrence, When, Window, Zone};
+use site::{Client, ClientDetails, DeploymentStatus, Folder, NewDeployment, SiteWindow, Target};
 use tempfile::TempDir;
 use testkit::Sample;
 
@@ -231,6 +231,36 @@ fn refused(output: &Output) -> String {
 fn words(shown: &ClientDetails, run: &str) -> Vec<String> {
     let of = shown.messages.iter().filter(|one| one.run.as_deref() == Some(run));
     of.map(|one| one.word.clone()).collect()
+}
+
+#[test]
+fn what_is_deployed_waits_for_a_window_and_runs_as_soon_as_nobody_asks_for_one() {
+    let top = Top::new("TOP", "");
+    let machine = Machine::new("web7");
+    machine.enrolled(&top);
+    // It opened once, and does not any more.
+    let opens = Recurrence {
+        from: "2020-01-01T02:00".parse().unwrap(),
+        zone: Zone::Named("UTC".into()),
+        cadence: "day".parse().unwrap(),
+    };
+    let until = Some(When::At("2020-02-01T00:00:00Z".parse().unwrap()));
+    let window = Window { name: "past".into(), opens, minutes: 60, until };
+    top.deploy("patch", "true");
+    top.ask().save_window(&SiteWindow { window, target: everybody() }).unwrap();
+    let said = top.ask().deploy(&shell("late", "true", everybody())).unwrap_err().to_string();
+    assert!(said.contains("window"), "{said}");
+    let urgent = NewDeployment { ignore_windows: true, ..shell("urgent", "true", everybody()) };
+    top.ask().deploy(&urgent).unwrap();
+    let _running = machine.start();
+    top.until_done("urgent", 1);
+    let shown = machine.status();
+    let waits = shown["deployed"].as_array().unwrap();
+    assert_eq!(waits[0]["id"]["deployment"], "patch", "{shown}");
+    assert!(waits[0]["text"].as_str().unwrap().contains("maintenance window"), "{shown}");
+    assert_eq!(top.deployment("patch").done, 0);
+    top.ask().remove_window("past").unwrap();
+    top.until_done("patch", 1);
 }
 
 #[test]

@@ -7,10 +7,10 @@ use std::{
 
 use ::site::{Client, Folder, NewDeployment, SiteError, Target};
 use deployment::{
-    ClientId, CollectionSpec, CommandLine, HaltRule, PackageAction, Share, Wave, WaveGate, When,
-    Zone,
+    Cadence, ClientId, CollectionSpec, CommandLine, DeploymentId, HaltRule, Meaning, PackageAction,
+    Recurrence, Share, Wave, WaveGate, When, Zone,
 };
-use model::PackageName;
+use model::{Condition, PackageName};
 use operate::Exit;
 use serde_json::json;
 
@@ -68,6 +68,43 @@ swupdate -u \"-t TOP -u http://top.example.org:7483 -i gate3 -k $(cat gate3.key)
     },
 }
 
+/// Whom something is for.
+#[derive(clap::Args)]
+pub(super) struct Whom {
+    /// For the members of a collection.
+    #[arg(long, value_name = "COLLECTION")]
+    to: Vec<String>,
+    /// For a client: its id, the beginning of that, or its name.
+    #[arg(long, value_name = "CLIENT")]
+    client: Vec<String>,
+    /// For all clients, now and later.
+    #[arg(long)]
+    everybody: bool,
+    /// But not for members of a collection.
+    #[arg(long, value_name = "COLLECTION")]
+    except: Vec<String>,
+}
+
+impl Whom {
+    pub(super) fn target(&self, client: &Client) -> Result<Target, SiteError> {
+        let boxed = |names: &[String]| names.iter().map(|name| name.as_str().into()).collect();
+        let mut clients = Vec::new();
+        for name in &self.client {
+            let id = client.client(name)?.summary.client;
+            clients.push(id.parse().map_err(|_| SiteError::Said {
+                message: "the site gave a client id nobody can read".to_owned(),
+                conflict: true,
+            })?);
+        }
+        Ok(Target {
+            everybody: self.everybody,
+            collections: boxed(&self.to),
+            clients,
+            except: boxed(&self.except),
+        })
+    }
+}
+
 #[derive(clap::Args)]
 #[expect(clippy::struct_excessive_bools, reason = "each is a flag of its own")]
 pub(super) struct Deploy {
@@ -91,18 +128,8 @@ pub(super) struct Deploy {
     /// A line for the shell, instead of a package.
     #[arg(long, value_name = "LINE", conflicts_with = "package")]
     shell: Option<String>,
-    /// To the members of a collection.
-    #[arg(long, value_name = "COLLECTION")]
-    to: Vec<String>,
-    /// To a client, by id.
-    #[arg(long, value_name = "CLIENT")]
-    client: Vec<String>,
-    /// To all clients, now and later.
-    #[arg(long)]
-    everybody: bool,
-    /// But not to members of a collection.
-    #[arg(long, value_name = "COLLECTION")]
-    except: Vec<String>,
+    #[command(flatten)]
+    whom: Whom,
     /// It may run, and does not have to.
     #[arg(long)]
     available: bool,
@@ -118,6 +145,30 @@ pub(super) struct Deploy {
     /// Maintenance windows do not count.
     #[arg(long)]
     ignore_windows: bool,
+    /// From its deadline on maintenance windows do not count.
+    #[arg(long, requires = "deadline", conflicts_with = "ignore_windows")]
+    windows_until_deadline: bool,
+    /// Again and again, from its start on: `day`, `3 days`, `mon,thu`, `2 weeks sun`, `month 15`, `month 2nd tue`, `6 hours`.
+    #[arg(long, value_name = "HOW-OFTEN")]
+    every: Option<Cadence>,
+    /// Once this deployment is done.
+    #[arg(long, value_name = "DEPLOYMENT", value_parser = DeploymentId::new)]
+    after: Vec<DeploymentId>,
+    /// It takes the place of this deployment, which does not run any more where this one is for.
+    #[arg(long, value_name = "DEPLOYMENT", value_parser = DeploymentId::new)]
+    supersedes: Vec<DeploymentId>,
+    /// It is done where this is so, whatever the program says: `exists("/opt/redis")`; asked before and after.
+    #[arg(long, value_name = "CONDITION", value_parser = condition)]
+    detect: Option<Condition>,
+    /// It is nothing for machines where this is not so.
+    #[arg(long, value_name = "CONDITION", value_parser = condition)]
+    require: Option<Condition>,
+    /// Seconds it takes: it starts only where a maintenance window is open that long.
+    #[arg(long, value_name = "SECONDS")]
+    estimate: Option<u32>,
+    /// What an exit code means: `3=done`, `restart`, `restarting`, `busy`, `retry`, `not-applicable`, `failed`.
+    #[arg(long, value_name = "CODE=MEANING", value_parser = exit_code)]
+    exit: Vec<(i32, Meaning)>,
     /// Seconds until a program is ended.
     #[arg(long, value_name = "SECONDS")]
     limit: Option<u32>,
@@ -259,7 +310,7 @@ packhorse site collection add trial --member 0123456789abcdef0123456789abcdef"
 }
 
 /// An instant, or a reading of the wall clock of each client.
-fn when(text: &str) -> Result<When, String> {
+pub(super) fn when(text: &str) -> Result<When, String> {
     if let Ok(instant) = text.parse() {
         return Ok(When::At(instant));
     }
@@ -267,6 +318,35 @@ fn when(text: &str) -> Result<When, String> {
         .parse()
         .map_err(|_| "write it like `2026-12-01T20:00:00Z`, or `2026-12-01T20:00:00`".to_owned())?;
     Ok(When::Wall { clock, zone: Zone::Client })
+}
+
+fn condition(text: &str) -> Result<Condition, String> {
+    script::parse_condition(text).map_err(|error| error.to_string())
+}
+
+fn exit_code(text: &str) -> Result<(i32, Meaning), String> {
+    let (code, meaning) = text.split_once('=').ok_or("write `3=done`")?;
+    let code = code.parse().map_err(|_| format!("`{code}` is no exit code"))?;
+    let meaning = serde_json::from_value(meaning.into()).map_err(|error| error.to_string())?;
+    Ok((code, meaning))
+}
+
+/// Again and again from a start on, or from now on; where a wall clock is meant, by that of each client.
+fn recurrence(cadence: Cadence, start: Option<&When>) -> Recurrence {
+    match start {
+        Some(When::Wall { clock, zone }) => {
+            Recurrence { from: *clock, zone: zone.clone(), cadence }
+        }
+        Some(When::At(at)) => {
+            let from = at.to_zoned(jiff::tz::TimeZone::UTC).datetime();
+            Recurrence { from, zone: Zone::Named("UTC".into()), cadence }
+        }
+        None => {
+            let now = jiff::Zoned::now().datetime();
+            let from = now.with().subsec_nanosecond(0).build().unwrap_or(now);
+            Recurrence { from, zone: Zone::Client, cadence }
+        }
+    }
 }
 
 /// A wave: its share, and what the next one waits for.
@@ -313,13 +393,6 @@ impl Deploy {
             (None, Some(package)) => package.to_string(),
             (None, None) => return Err(usage("give the deployment an id (`--id`)")),
         };
-        let boxed = |names: &[String]| names.iter().map(|name| name.as_str().into()).collect();
-        let mut clients = Vec::new();
-        for name in &self.client {
-            let id = client.client(name)?.summary.client;
-            clients
-                .push(id.parse().map_err(|_| usage("the site gave a client id nobody can read"))?);
-        }
         let halt = HaltRule::default();
         let halt = HaltRule {
             failures: self.halt.unwrap_or(halt.failures),
@@ -333,17 +406,20 @@ impl Deploy {
             version: self.version.clone(),
             action,
             command,
-            target: Target {
-                everybody: self.everybody,
-                collections: boxed(&self.to),
-                clients,
-                except: boxed(&self.except),
-            },
+            target: self.whom.target(client)?,
             available: self.available,
             start: self.start.clone(),
             deadline: self.deadline.clone(),
             expiry: self.expiry.clone(),
             ignore_windows: self.ignore_windows,
+            windows_until_deadline: self.windows_until_deadline,
+            recurrence: self.every.clone().map(|cadence| recurrence(cadence, self.start.as_ref())),
+            depends_on: self.after.clone(),
+            supersedes: self.supersedes.clone(),
+            detection: self.detect.clone(),
+            requirement: self.require.clone(),
+            estimate: self.estimate,
+            exit_codes: self.exit.iter().copied().collect(),
             limit: self.limit,
             rerunnable: self.rerunnable,
             uninstall_when_withdrawn: self.uninstall_when_withdrawn,
@@ -358,9 +434,13 @@ impl Deploy {
 pub(super) fn deploy(folder: &Folder, args: &Deploy) -> Result<Answer, SiteError> {
     let client = Client::local(folder)?;
     let new = args.new_deployment(&client)?;
-    client.deploy(&new)?;
-    let text = format!("{}: deployed; `packhorse site deployment list` says how it goes\n", new.id);
-    Ok(Answer { exit: Exit::Done, json: json!({ "deployment": new.id }), text })
+    let deployed = client.deploy(&new)?;
+    let mut text =
+        format!("{}: deployed; `packhorse site deployment list` says how it goes\n", new.id);
+    for warning in &deployed.warnings {
+        text.push_str(&format!("  {warning}\n"));
+    }
+    Ok(Answer { exit: Exit::Done, json: json!(deployed), text })
 }
 
 /// `packhorse site client`.

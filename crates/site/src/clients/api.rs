@@ -10,8 +10,8 @@ use utoipa::{IntoParams, ToSchema};
 use utoipa_axum::{router::OpenApiRouter, routes};
 
 use super::{
-    ClientDetails, ClientSummary, CollectionStatus, DeploymentOnClient, DeploymentStatus,
-    NewDeployment,
+    ClientDetails, ClientSummary, CollectionStatus, Deployed, DeploymentOnClient, DeploymentStatus,
+    NewDeployment, SiteWindow, WindowStatus,
 };
 use crate::{
     SiteError,
@@ -97,6 +97,8 @@ pub(crate) fn routes() -> OpenApiRouter<App> {
         .routes(routes!(show_deployment, remove_deployment, steer_deployment))
         .routes(routes!(list_collections, save_collection))
         .routes(routes!(show_collection, remove_collection))
+        .routes(routes!(list_windows, save_window))
+        .routes(routes!(remove_window))
         .routes(routes!(preview_rule))
         .routes(routes!(why))
 }
@@ -201,15 +203,14 @@ async fn list_deployments(
     post,
     path = "/v1/deployments",
     request_body = NewDeployment,
-    responses((status = 200, body = Done, description = "Done"), Refused),
+    responses((status = 200, body = Deployed, description = "Done"), Refused),
     security(("token" = [])),
 )]
 async fn deploy(
     State(server): State<App>,
     Json(new): Json<NewDeployment>,
-) -> Result<Json<Done>, Refusal> {
-    blocking(move || server.deploy(&new)).await?;
-    Ok(done())
+) -> Result<Json<Deployed>, Refusal> {
+    Ok(Json(blocking(move || server.deploy(&new)).await?))
 }
 
 /// How a deployment is with each of its clients.
@@ -336,6 +337,49 @@ async fn remove_collection(
     Path(name): Path<String>,
 ) -> Result<Json<Done>, Refusal> {
     blocking(move || server.remove_collection(&name)).await?;
+    Ok(done())
+}
+
+/// All maintenance windows.
+#[utoipa::path(
+    get,
+    path = "/v1/windows",
+    responses((status = 200, body = Vec<WindowStatus>, description = "Done"), Refused),
+    security(("token" = [])),
+)]
+async fn list_windows(State(server): State<App>) -> Result<Json<Vec<WindowStatus>>, Refusal> {
+    Ok(Json(blocking(move || Ok(server.window_list())).await?))
+}
+
+/// Saves a maintenance window, new or changed.
+#[utoipa::path(
+    post,
+    path = "/v1/windows",
+    request_body = SiteWindow,
+    responses((status = 200, body = Done, description = "Done"), Refused),
+    security(("token" = [])),
+)]
+async fn save_window(
+    State(server): State<App>,
+    Json(new): Json<SiteWindow>,
+) -> Result<Json<Done>, Refusal> {
+    blocking(move || server.save_window(&new)).await?;
+    Ok(done())
+}
+
+/// Removes a maintenance window.
+#[utoipa::path(
+    delete,
+    path = "/v1/windows/{name}",
+    params(("name" = String, Path, description = "Its name")),
+    responses((status = 200, body = Done, description = "Done"), Refused),
+    security(("token" = [])),
+)]
+async fn remove_window(
+    State(server): State<App>,
+    Path(name): Path<String>,
+) -> Result<Json<Done>, Refusal> {
+    blocking(move || server.remove_window(&name)).await?;
     Ok(done())
 }
 

@@ -4,7 +4,8 @@ use deployment::{ClientToken, CollectionSpec};
 use serde_json::Value;
 
 use super::{
-    ClientDetails, ClientSummary, CollectionStatus, DeploymentStatus, NewDeployment, OnClient,
+    ClientDetails, ClientSummary, CollectionStatus, Deployed, DeploymentStatus, NewDeployment,
+    OnClient, SiteWindow, WindowStatus,
     api::{ForeignKey, NewClientToken, NewForeign, Steering},
 };
 use crate::{Client, SiteError};
@@ -71,8 +72,8 @@ impl Client {
     }
 
     /// Deploys a package or a command.
-    pub fn deploy(&self, new: &NewDeployment) -> Result<(), SiteError> {
-        self.send::<Value>(self.http().post(self.url("deployments")).json(new)).map(drop)
+    pub fn deploy(&self, new: &NewDeployment) -> Result<Deployed, SiteError> {
+        self.send(self.http().post(self.url("deployments")).json(new))
     }
 
     /// Withdraws a deployment.
@@ -113,6 +114,22 @@ impl Client {
     /// Removes a collection nobody names.
     pub fn remove_collection(&self, name: &str) -> Result<(), SiteError> {
         let url = self.url(&format!("collections/{}", part(name)));
+        self.send::<Value>(self.http().delete(url)).map(drop)
+    }
+
+    /// All maintenance windows.
+    pub fn windows(&self) -> Result<Vec<WindowStatus>, SiteError> {
+        self.send(self.http().get(self.url("windows")))
+    }
+
+    /// Saves a maintenance window.
+    pub fn save_window(&self, new: &SiteWindow) -> Result<(), SiteError> {
+        self.send::<Value>(self.http().post(self.url("windows")).json(new)).map(drop)
+    }
+
+    /// Removes a maintenance window.
+    pub fn remove_window(&self, name: &str) -> Result<(), SiteError> {
+        let url = self.url(&format!("windows/{}", part(name)));
         self.send::<Value>(self.http().delete(url)).map(drop)
     }
 

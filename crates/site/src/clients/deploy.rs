@@ -1,19 +1,21 @@
 //! What people decide about clients: deployments, how they go on, who belongs together.
 
+use std::collections::BTreeMap;
+
 use deployment::{
     Action, ClientId, CollectionSpec, CommandLine, Deployment, DeploymentId, ExitFamily, ExitMap,
-    HaltRule, PackageAction, PackageRef, Preview, Program, Purpose, RetryLimits, RetryWhom,
-    Rollout, RolloutEffect, RolloutEvent, RolloutPlan, Rule, Wave, When, Why, WindowRule,
-    Withdrawal, normal,
+    HaltRule, Meaning, PackageAction, PackageRef, Preview, Program, Purpose, Recurrence,
+    RetryLimits, RetryWhom, Rollout, RolloutEffect, RolloutEvent, RolloutPlan, Rule, Supersedence,
+    Wave, When, Why, WindowRule, Withdrawal, normal,
 };
-use model::{Hash, PackageName, Version};
+use model::{Condition, Hash, PackageName, Version};
 use serde::{Deserialize, Serialize};
 use serde_json::json;
 use utoipa::ToSchema;
 
 use super::{
     Clients,
-    fleet::written,
+    fleet::{no_collection, written},
     row::{Change, DeploymentRow, RolloutRow, Target},
     wall,
 };
@@ -60,6 +62,28 @@ pub struct NewDeployment {
     pub expiry: Option<When>,
     /// Maintenance windows do not count.
     pub ignore_windows: bool,
+    /// From its deadline on they do not.
+    pub windows_until_deadline: bool,
+    /// It runs again and again: `from`, `zone`, `cadence`.
+    #[schema(value_type = Option<Object>)]
+    pub recurrence: Option<Recurrence>,
+    /// Deployments that must be done before.
+    #[schema(value_type = Vec<String>)]
+    pub depends_on: Vec<DeploymentId>,
+    /// Deployments whose place it takes.
+    #[schema(value_type = Vec<String>)]
+    pub supersedes: Vec<DeploymentId>,
+    /// It is done where this is so; asked before and after.
+    #[schema(value_type = Option<Object>)]
+    pub detection: Option<Condition>,
+    /// It is nothing for a machine where this is not so.
+    #[schema(value_type = Option<Object>)]
+    pub requirement: Option<Condition>,
+    /// Seconds it takes: it starts only where a maintenance window is open that long.
+    pub estimate: Option<u32>,
+    /// What exit codes mean, where it is not as usual: `done`, `restart`, `restarting`, `busy`, `retry`, `not-applicable`, `failed`.
+    #[schema(value_type = Object)]
+    pub exit_codes: BTreeMap<i32, Meaning>,
     /// Seconds until a program is ended.
     pub limit: Option<u32>,
     /// A command that was cut off may simply be run again.
@@ -77,18 +101,22 @@ pub struct NewDeployment {
     pub halt: Option<HaltRule>,
 }
 
+/// A deployment that was made.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "kebab-case")]
+pub struct Deployed {
+    /// Its id.
+    pub deployment: String,
+    /// What its author should know.
+    pub warnings: Vec<String>,
+}
+
 fn said(error: impl std::fmt::Display) -> SiteError {
     SiteError::refused(error.to_string())
 }
 
 fn no_deployment(id: &str) -> SiteError {
     SiteError::refused(format!("there is no deployment `{id}`: `packhorse site deployment list`"))
-}
-
-fn missing(collection: &str) -> SiteError {
-    SiteError::refused(format!(
-        "there is no collection `{collection}`: `packhorse site collection list`"
-    ))
 }
 
 impl NewDeployment {
@@ -109,8 +137,11 @@ impl NewDeployment {
         let is_command = matches!(action, Action::Command(_));
         let family = if is_command { ExitFamily::Script } else { ExitFamily::Packhorse };
         Ok(Program {
-            exit_codes: ExitMap::of(family),
+            exit_codes: ExitMap { family, own: self.exit_codes.clone() },
             limit: self.limit,
+            estimate: self.estimate,
+            detection: self.detection.clone(),
+            requirement: self.requirement.clone(),
             rerunnable: self.rerunnable || !is_command,
             ..Program::new("install", action)
         })
@@ -165,7 +196,7 @@ impl Server {
     }
 
     /// Makes a deployment; whom it is for hears of it at once.
-    pub fn deploy(&self, new: &NewDeployment) -> Result<DeploymentId, SiteError> {
+    pub fn deploy(&self, new: &NewDeployment) -> Result<Deployed, SiteError> {
         let id = DeploymentId::new(&new.id).map_err(said)?;
         let program = new.program()?;
         let package = match &new.package {
@@ -178,7 +209,7 @@ impl Server {
         };
         let plan = new.plan()?;
         let target = new.target.clone();
-        if !target.everybody && target.clients.is_empty() && target.collections.is_empty() {
+        if target.is_nobody() {
             return Err(SiteError::refused(
                 "it is for nobody: name a collection or clients; for all clients say so (`--everybody`)".to_owned(),
             ));
@@ -194,34 +225,44 @@ impl Server {
             start: new.start.clone(),
             deadline: new.deadline.clone(),
             expiry: new.expiry.clone(),
-            windows: if new.ignore_windows { WindowRule::Ignore } else { WindowRule::Inside },
+            recurrence: new.recurrence.clone(),
+            windows: match (new.ignore_windows, new.windows_until_deadline) {
+                (true, _) => WindowRule::Ignore,
+                (false, true) => WindowRule::UntilDeadline,
+                (false, false) => WindowRule::Inside,
+            },
+            depends_on: new.depends_on.clone(),
+            supersedes: new
+                .supersedes
+                .iter()
+                .map(|old| Supersedence { deployment: old.clone(), first: None })
+                .collect(),
             withdrawal,
             retry: new.retry.unwrap_or_default(),
             ..Deployment::new(id.clone(), package, program)
         };
         deployment.check().map_err(said)?;
         let now = self.clients().now();
-        self.clients().write(|fleet| {
+        let warnings = self.clients().write(|fleet| {
             if fleet.deployments.contains_key(&id) {
                 return Err(SiteError::refused(format!(
                     "there is a deployment `{id}` already: `packhorse site deployment remove {id}` first, or take another id"
                 )));
             }
-            if let Some(name) = fleet.missing_collection(&target) {
-                return Err(missing(name));
-            }
-            if let Some(client) = target.clients.iter().find(|id| !fleet.clients.contains_key(id)) {
-                return Err(SiteError::refused(format!("there is no client {client}: `packhorse site client list`")));
-            }
+            fleet.check_target(&target)?;
             let members: Vec<ClientId> = fleet.members(&target).collect();
-            let rollout =
-                Rollout::start(id.clone(), plan.clone(), members, now).map_err(said)?;
             let row = DeploymentRow {
                 deployment: deployment.clone(),
                 target: target.clone(),
                 plan: plan.clone(),
                 made: wall(),
             };
+            let (fatal, worth) = fleet.review(&row, &members);
+            if !fatal.is_empty() {
+                return Err(SiteError::refused(format!("`{id}`: {}", fatal.join("; "))));
+            }
+            let rollout =
+                Rollout::start(id.clone(), plan.clone(), members, now).map_err(said)?;
             // Of what had this id before, results are no longer of interest.
             let mut changes: Vec<Change> = Vec::new();
             for (client, known) in &fleet.clients {
@@ -234,10 +275,10 @@ impl Server {
             changes.push(Change::Deployment(id.clone(), Some(Box::new(row))));
             let rollout = RolloutRow { rollout: rollout.course().clone() };
             changes.push(Change::Rollout(id.clone(), Some(Box::new(rollout))));
-            Ok(((), changes))
+            Ok((worth, changes))
         })?;
-        log("deployed", &json!({ "deployment": id, "package": new.package }));
-        Ok(id)
+        log("deployed", &json!({ "deployment": id, "package": new.package, "warnings": warnings }));
+        Ok(Deployed { deployment: id.to_string(), warnings })
     }
 
     /// Takes a deployment away: clients hear that it is withdrawn.
@@ -316,10 +357,9 @@ impl Server {
         let name = normal(name);
         self.clients().write(|fleet| {
             if fleet.collections.get(&name).is_none() {
-                return Err(missing(&name));
+                return Err(no_collection(&name));
             }
-            let mut by: Vec<String> =
-                fleet.users_of(&name).iter().map(|id| format!("deployment `{id}`")).collect();
+            let mut by = fleet.users_of(&name);
             by.extend(fleet.collections.named_by(&name).iter().map(|one| format!("`{one}`")));
             if !by.is_empty() {
                 let by = by.join(", ");
@@ -351,7 +391,10 @@ impl Server {
         }
         let none = deployment::Inventory::default();
         let inventory = fleet.inventories.get(&client).unwrap_or(&none);
-        fleet.collections.why(client, inventory, collection).ok_or_else(|| missing(collection))
+        fleet
+            .collections
+            .why(client, inventory, collection)
+            .ok_or_else(|| no_collection(collection))
     }
 }
 

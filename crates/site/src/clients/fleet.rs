@@ -1,6 +1,6 @@
 //! All a site knows of its clients, as values, and what follows from them for each.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 
 use deployment::{
     ClientId, ClientResult, ClientSettings, Collections, Decided, Deployment, DeploymentId, Gate,
@@ -10,10 +10,14 @@ use jiff::Timestamp;
 use policy::{Moment, SiteCode, Stamp};
 use running::Word;
 
-use super::row::{
-    Change, ClientRow, DeploymentRow, ProcessRow, RolloutRow, SeenRow, Target, TokenRow,
+use super::{
+    row::{
+        Change, ClientRow, DeploymentRow, ProcessRow, RolloutRow, SeenRow, SiteWindow, Target,
+        TokenRow,
+    },
+    windows::never_open,
 };
-use crate::Record;
+use crate::{Record, RecordKind, SiteError};
 
 /// All a site knows of its clients.
 #[derive(Debug, Default)]
@@ -28,6 +32,8 @@ pub(crate) struct Fleet {
     pub(crate) rollouts: BTreeMap<DeploymentId, Rollout>,
     /// Who belongs together.
     pub(crate) collections: Collections,
+    /// Maintenance windows, by name.
+    pub(crate) windows: BTreeMap<Box<str>, SiteWindow>,
     /// Tokens, by the hash of their secrets.
     pub(crate) tokens: BTreeMap<String, TokenRow>,
     /// How clients behave, and where packages are.
@@ -64,6 +70,11 @@ impl Fleet {
                 Ok(change @ Change::Offer(..)) => offers.push(change),
                 Ok(change) => self.apply(change),
                 Err(why) => {
+                    if record.kind == RecordKind::Window {
+                        let target = Target { everybody: true, ..Target::default() };
+                        let row = SiteWindow { window: never_open(&record.name), target };
+                        self.windows.insert(record.name.as_str().into(), row);
+                    }
                     let text = format!("`{} {}`: {why}", record.kind.word(), record.name);
                     self.damaged.push(text);
                 }
@@ -148,6 +159,13 @@ impl Fleet {
                 self.policies += 1;
             }
             change @ Change::Collection(..) => self.take_collections(vec![change]),
+            Change::Window(name, row) => {
+                match row {
+                    Some(row) => drop(self.windows.insert(name, *row)),
+                    None => drop(self.windows.remove(&name)),
+                }
+                self.policies += 1;
+            }
             Change::Token(hash, row) => match row {
                 Some(row) => drop(self.tokens.insert(hash, row)),
                 None => drop(self.tokens.remove(&hash)),
@@ -225,22 +243,36 @@ impl Fleet {
         named.find(|name| self.collections.get(name).is_none()).map(|name| &**name)
     }
 
-    /// Who uses a collection: deployments, by their ids.
-    pub(crate) fn users_of(&self, collection: &str) -> BTreeSet<DeploymentId> {
-        let uses = |row: &&DeploymentRow| {
-            let target = &row.target;
-            let waves = row.plan.waves.iter().filter_map(|wave| match &wave.share {
+    /// Refuses what names a collection or a client nobody knows.
+    pub(crate) fn check_target(&self, target: &Target) -> Result<(), SiteError> {
+        if let Some(name) = self.missing_collection(target) {
+            return Err(no_collection(name));
+        }
+        match target.clients.iter().find(|id| !self.clients.contains_key(id)) {
+            Some(client) => Err(SiteError::refused(format!(
+                "there is no client {client}: `packhorse site client list`"
+            ))),
+            None => Ok(()),
+        }
+    }
+
+    /// Who uses a collection: deployments and windows.
+    pub(crate) fn users_of(&self, collection: &str) -> Vec<String> {
+        let collection = deployment::normal(collection);
+        let is_meant = |name: &str| deployment::normal(name) == collection;
+        let names = |target: &Target| {
+            target.collections.iter().chain(&target.except).any(|name| is_meant(name))
+        };
+        let deployments = self.deployments.values().filter(|row| {
+            let mut waves = row.plan.waves.iter().filter_map(|wave| match &wave.share {
                 deployment::Share::Collection(name) => Some(name),
                 _ => None,
             });
-            target
-                .collections
-                .iter()
-                .chain(&target.except)
-                .chain(waves)
-                .any(|name| deployment::normal(name) == deployment::normal(collection))
-        };
-        self.deployments.values().filter(uses).map(|row| row.deployment.id.clone()).collect()
+            names(&row.target) || waves.any(|name| is_meant(name))
+        });
+        let windows = self.windows.iter().filter(|(_, row)| names(&row.target));
+        let deployments = deployments.map(|row| format!("deployment `{}`", row.deployment.id));
+        deployments.chain(windows.map(|(name, _)| format!("window `{name}`"))).collect()
     }
 
     /// What a deployment is on a client, if it is for it.
@@ -274,11 +306,15 @@ impl Fleet {
             client,
             made: Timestamp::from_second(made).unwrap_or_default(),
             deployments: mine,
-            windows: Vec::new(),
+            windows: self.windows_of(client),
             settings: self.settings.clone().unwrap_or_default(),
             quarantined: Vec::new(),
         }
     }
+}
+
+pub(super) fn no_collection(name: &str) -> SiteError {
+    SiteError::refused(format!("there is no collection `{name}`: `packhorse site collection list`"))
 }
 
 /// What is to be written of a decision, and what follows then.

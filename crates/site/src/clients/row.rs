@@ -4,11 +4,12 @@ use std::collections::BTreeMap;
 
 use deployment::{
     ClientId, ClientSettings, CollectionSpec, Deployment, DeploymentId, Inventory, InventoryReport,
-    Offer, RolloutCourse, RolloutPlan,
+    Offer, RolloutCourse, RolloutPlan, Window,
 };
 use policy::Moment;
 use running::{RunId, Word};
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
+use utoipa::ToSchema;
 
 use super::ddi::DeviceRow;
 use crate::{Record, RecordKind};
@@ -102,6 +103,13 @@ pub struct Target {
     pub except: Vec<Box<str>>,
 }
 
+impl Target {
+    /// Whether it names nobody at all.
+    pub(crate) fn is_nobody(&self) -> bool {
+        !self.everybody && self.clients.is_empty() && self.collections.is_empty()
+    }
+}
+
 /// A deployment, as it was made; the gate and the round of attempts are those of its rollout.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
@@ -114,6 +122,18 @@ pub(crate) struct DeploymentRow {
     pub(crate) plan: RolloutPlan,
     /// When it was made, by the site's clock.
     pub(crate) made: i64,
+}
+
+/// A maintenance window, and whose it is.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case")]
+pub struct SiteWindow {
+    /// When it is open: `name`, `opens` (`from`, `zone`, `cadence`), `minutes`, `until`.
+    #[schema(value_type = Object)]
+    pub window: Window,
+    /// Whose it is.
+    #[schema(value_type = Object)]
+    pub target: Target,
 }
 
 /// What was decided of a rollout; what is known of its clients is in rows of their own.
@@ -196,6 +216,8 @@ pub(crate) enum Change {
     Rollout(DeploymentId, Option<Box<RolloutRow>>),
     /// A collection; gone.
     Collection(Box<str>, Option<Box<CollectionSpec>>),
+    /// A maintenance window; gone.
+    Window(Box<str>, Option<Box<SiteWindow>>),
     /// A token by the hash of its secret; gone.
     Token(String, Option<TokenRow>),
     /// How clients behave, and where packages are.
@@ -242,6 +264,9 @@ impl Change {
             Self::Collection(name, spec) => {
                 (RecordKind::Collection, name.to_string(), spec.as_ref().map(json))
             }
+            Self::Window(name, row) => {
+                (RecordKind::Window, name.to_string(), row.as_ref().map(json))
+            }
             Self::Token(hash, row) => (RecordKind::Token, hash.clone(), row.as_ref().map(json)),
             Self::Settings(settings) => {
                 (RecordKind::Settings, "clients".to_owned(), Some(json(settings)))
@@ -278,6 +303,7 @@ impl Change {
             }
             RecordKind::Process => Self::Process(name.clone(), read_if(body)?),
             RecordKind::Collection => Self::Collection(name.as_str().into(), read_if(body)?),
+            RecordKind::Window => Self::Window(name.as_str().into(), read_if(body)?),
             RecordKind::Token => Self::Token(name.clone(), read_if(body)?),
             RecordKind::Settings => Self::Settings(read(there()?)?),
             RecordKind::Seen => {

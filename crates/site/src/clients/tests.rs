@@ -4,7 +4,7 @@ use std::{net::SocketAddr, sync::Arc, time::Duration};
 
 use deployment::{
     CLIENT_LINE_FORMAT, ClientEnrolment, ClientId, CollectionSpec, CommandLine, Inventory,
-    InventoryKey, InventoryReport, MachineField,
+    InventoryKey, InventoryReport, MachineField, Recurrence, Window, Zone,
 };
 use policy::SiteCode;
 use rcgen::KeyPair;
@@ -12,8 +12,12 @@ use reqwest::{Certificate, Client, Identity, RequestBuilder, StatusCode};
 use running::{BootId, Message, Now, Parcel, RunId, Said, Word, write_parcel};
 use tokio::runtime::Runtime;
 
-use super::{Clients, NewDeployment, Target, fleet::Fleet, row::Change};
-use crate::{Folder, Server, authority::PublicKey, link};
+use super::{
+    Clients, NewDeployment, Target,
+    fleet::Fleet,
+    row::{Change, SiteWindow},
+};
+use crate::{Folder, Record, RecordKind, Server, authority::PublicKey, link};
 
 struct World {
     home: tempfile::TempDir,
@@ -426,4 +430,123 @@ fn two_machines_of_one_identity_are_told_apart_by_their_starts() {
     world.ask(Some(&own), "client/policy", boot("a")).unwrap();
     let note = world.server.client_details(client).unwrap().summary.note.unwrap();
     assert!(note.contains("two machines"), "{note}");
+}
+
+fn window(name: &str, cadence: &str, minutes: u32, target: Target) -> SiteWindow {
+    let opens = Recurrence {
+        from: "2026-01-01T02:00".parse().unwrap(),
+        zone: Zone::Named("UTC".into()),
+        cadence: cadence.parse().unwrap(),
+    };
+    SiteWindow { window: Window { name: name.into(), opens, minutes, until: None }, target }
+}
+
+fn members(collection: &str) -> Target {
+    Target { collections: vec![collection.into()], ..Target::default() }
+}
+
+fn opens(world: &World, client: ClientId) -> Vec<(String, bool)> {
+    let windows = world.clients().fleet().windows_of(client);
+    windows.iter().map(|one| (one.name.to_string(), one.until.is_none())).collect()
+}
+
+#[test]
+fn windows_reach_whose_they_are_and_one_that_may_be_a_client_s_never_opens_for_it() {
+    let world = World::new("TOP");
+    let (large, small, silent) =
+        (world.enrol("large").0, world.enrol("small").0, world.enrol("silent").0);
+    let rule = Some("machine.memory > 1000".to_owned());
+    let spec = CollectionSpec { name: "large".into(), rule, ..CollectionSpec::default() };
+    world.server.save_collection(&spec).unwrap();
+    for (client, bytes) in [(large, 2_000), (small, 10)] {
+        let mut inventory = Inventory::default();
+        inventory.number(InventoryKey::Machine(MachineField::Memory), bytes);
+        world.clients().take_inventory(client, &InventoryReport::Whole(inventory)).unwrap();
+    }
+    let before = world.clients().content(large);
+    world.server.save_window(&window("night", "day", 60, members("large"))).unwrap();
+    assert_ne!(world.clients().content(large), before, "it hears of it at once");
+    assert_eq!(opens(&world, large), [("night".to_owned(), true)]);
+    assert_eq!(opens(&world, small), []);
+    assert_eq!(opens(&world, silent), [("night".to_owned(), false)]);
+    let shown = world.server.window_list();
+    assert_eq!((shown[0].clients, shown[0].next.is_some()), (1, true));
+    assert_eq!(shown[0].when, "day at 02:00 for 1 h, in UTC, from 2026-01-01");
+    let said = world.server.remove_collection("large").unwrap_err().to_string();
+    assert!(said.contains("window `night`"), "{said}");
+    world.server.remove_window("night").unwrap();
+    assert_eq!(opens(&world, large), []);
+    assert_eq!(world.clients().content(large), before);
+}
+
+#[test]
+fn a_window_nobody_can_read_is_one_that_never_opens() {
+    let mut fleet = Fleet::default();
+    let bad = Record {
+        kind: RecordKind::Window,
+        name: "night".to_owned(),
+        body: Some(b"{\"window\":7}".to_vec()),
+    };
+    fleet.take(&[bad]);
+    assert_eq!(fleet.damaged.len(), 1);
+    let windows = fleet.windows_of(ClientId([1; 16]));
+    let zone = jiff::tz::TimeZone::UTC;
+    let zones = deployment::Zones { database: jiff::tz::db(), client: &zone };
+    let now = jiff::Timestamp::now();
+    let openness = deployment::Windows::new(&windows, !windows.is_empty(), zones).at(now);
+    assert_eq!(openness, deployment::Openness::Closed(None));
+}
+
+#[test]
+fn windows_nobody_can_have_meant_are_refused() {
+    let world = World::new("TOP");
+    let refused = |new: &SiteWindow| world.server.save_window(new).unwrap_err().to_string();
+    let said = refused(&window("", "day", 60, everybody()));
+    assert!(said.contains("is named with"), "{said}");
+    let said = refused(&window("night", "day", 0, everybody()));
+    assert!(said.contains("0 minutes"), "{said}");
+    let said = refused(&window("night", "6 hours", 60, everybody()));
+    assert!(said.contains("wall clocks"), "{said}");
+    let said = refused(&window("night", "day", 60, Target::default()));
+    assert!(said.contains("nobody's"), "{said}");
+    let said = refused(&window("night", "day", 60, members("none")));
+    assert!(said.contains("no collection `none`"), "{said}");
+    let mut elsewhere = window("night", "day", 60, everybody());
+    elsewhere.window.opens.zone = Zone::Named("Europe/Nowhere".into());
+    let said = refused(&elsewhere);
+    assert!(said.contains("Europe/Nowhere"), "{said}");
+    assert!(world.server.window_list().is_empty());
+}
+
+#[test]
+fn authors_hear_what_can_never_run_and_what_will_wait() {
+    let world = World::new("TOP");
+    let (web, _) = world.enrol("web");
+    world.enrol("desk");
+    world.server.save_window(&window("night", "day", 60, everybody())).unwrap();
+    let new = |id: &str, estimate: Option<u32>, after: &[&str]| NewDeployment {
+        id: id.to_owned(),
+        command: Some(CommandLine::Shell("true".to_owned())),
+        target: everybody(),
+        estimate,
+        depends_on: after.iter().map(|id| id.parse().unwrap()).collect(),
+        ..NewDeployment::default()
+    };
+    let said = world.server.deploy(&new("long", Some(7_200), &[])).unwrap_err().to_string();
+    assert!(said.contains("7200") || said.contains("2 h"), "{said}");
+    let said = world.server.deploy(&new("late", None, &["base"])).unwrap_err().to_string();
+    assert!(said.contains("`base`"), "{said}");
+    let base = NewDeployment {
+        target: Target { clients: vec![web], ..Target::default() },
+        ..new("base", Some(60), &[])
+    };
+    world.server.deploy(&base).unwrap();
+    let deployed = world.server.deploy(&new("late", Some(600), &["base"])).unwrap();
+    let said = deployed.warnings.join("\n");
+    assert!(said.contains("1 of its 2 clients"), "{said}");
+    let document = world.clients().fleet().document(web, &world.clients().making());
+    let late = document.deployments.iter().find(|one| one.id.as_str() == "late").unwrap();
+    assert_eq!(late.program.estimate, Some(600));
+    assert_eq!(late.depends_on.len(), 1);
+    assert_eq!(document.windows.len(), 1);
 }
