@@ -106,8 +106,10 @@ impl Fleet {
                 kinds.push(windows);
             }
         }
+        // Whom it reaches later has everybody's windows at least.
         if kinds.is_empty() {
-            kinds.push(Vec::new());
+            let all = self.windows.values().filter(|row| row.target.everybody);
+            kinds.push(all.map(|row| row.window.clone()).collect());
         }
         let (mut fatal, mut worth) = (Vec::new(), Vec::new());
         for windows in &kinds {
