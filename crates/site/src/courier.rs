@@ -300,7 +300,7 @@ impl Server {
             key: PublicKey::text_of(&key),
         });
         let certificate = authority::own_certificate(&self.code(), &key)?;
-        let exchange = self.exchange_up();
+        let exchange = self.exchange_up()?;
         let packages = exchange.report.entries.len();
         let word = Up {
             format: FORMAT,

@@ -88,6 +88,16 @@ impl Desk {
         &self.site
     }
 
+    /// The same, once the tables have it: nothing else is told to anybody who remembers.
+    pub fn durable(&mut self) -> Result<&Site, SiteError> {
+        if self.generation.is_none() {
+            let turn = self.begin()?;
+            self.storage.abandon();
+            self.generation = Some(turn.generation);
+        }
+        Ok(&self.site)
+    }
+
     /// Something known by name.
     pub fn fact(&self, name: &str) -> Option<&str> {
         self.facts.get(name).map(String::as_str)
@@ -281,4 +291,113 @@ fn dice() -> u64 {
     // Before the kernel has any, pauses are less spread for a moment.
     let _ = rustix::rand::getrandom(&mut bytes, rustix::rand::GetRandomFlags::NONBLOCK);
     u64::from_ne_bytes(bytes)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    };
+
+    use model::{Hash, PackageName};
+    use policy::{Event, Features, Key, Settings, SiteCode};
+
+    use super::Desk;
+    use crate::{
+        Change, Record, RecordKind, Records, Sqlite, Storage, StorageError, Tables, Turn,
+        storage::Hearing,
+    };
+
+    /// A database whose disk may be full.
+    struct Disk(Sqlite, Arc<AtomicBool>);
+
+    impl Storage for Disk {
+        fn begin(&mut self) -> Result<Turn, StorageError> {
+            self.0.begin()
+        }
+
+        fn tables(&mut self) -> Result<Tables, StorageError> {
+            self.0.tables()
+        }
+
+        fn changes_since(
+            &mut self,
+            known: u64,
+            turn: Turn,
+        ) -> Result<Option<Vec<Change>>, StorageError> {
+            self.0.changes_since(known, turn)
+        }
+
+        fn commit(&mut self, changes: &[Change]) -> Result<(), StorageError> {
+            if self.1.load(Ordering::Relaxed) {
+                self.0.abandon();
+                let source = std::io::Error::from(std::io::ErrorKind::StorageFull).into();
+                return Err(StorageError::Database { doing: "writing", source });
+            }
+            self.0.commit(changes)
+        }
+
+        fn abandon(&mut self) {
+            self.0.abandon();
+        }
+
+        fn replace(&mut self, turn: Turn, changes: &[Change]) -> Result<(), StorageError> {
+            self.0.replace(turn, changes)
+        }
+
+        fn records(&mut self, since: u64) -> Result<Records, StorageError> {
+            self.0.records(since)
+        }
+
+        fn records_of(
+            &mut self,
+            kind: RecordKind,
+            prefix: &str,
+        ) -> Result<Vec<Record>, StorageError> {
+            self.0.records_of(kind, prefix)
+        }
+
+        fn record(&mut self, known: u64, records: &[Record]) -> Result<u64, StorageError> {
+            self.0.record(known, records)
+        }
+
+        fn check(&mut self) -> Result<Vec<String>, StorageError> {
+            self.0.check()
+        }
+
+        fn hearing(&self) -> Option<Box<dyn Hearing>> {
+            self.0.hearing()
+        }
+    }
+
+    #[test]
+    fn what_could_not_be_written_is_told_to_nobody() {
+        let folder = tempfile::tempdir().unwrap();
+        let is_full = Arc::new(AtomicBool::new(false));
+        let mut disk =
+            Disk(Sqlite::open(&folder.path().join("site.db")).unwrap(), Arc::clone(&is_full));
+        Desk::found(&mut disk, SiteCode::new("CHILD").unwrap()).unwrap();
+        let mut desk = Desk::open(Box::new(disk), Settings::default()).unwrap();
+        let parent = SiteCode::new("TOP").unwrap();
+        desk.event(Event::Attach(parent)).unwrap();
+        let publish = |version: &[u8]| Event::Publish {
+            package: PackageName::new("app").unwrap(),
+            manifest: Hash::of(version),
+            bytes: 100,
+            critical: Features::default(),
+            optional: Features::default(),
+        };
+        desk.event(publish(b"1")).unwrap();
+        let before = desk.durable().unwrap().exchange();
+        is_full.store(true, Ordering::Relaxed);
+        desk.event(publish(b"2")).unwrap_err();
+        assert_ne!(desk.site().exchange(), before, "memory is ahead");
+        assert_eq!(desk.durable().unwrap().exchange(), before);
+        assert_eq!(desk.site().exchange(), before);
+        is_full.store(false, Ordering::Relaxed);
+        desk.event(publish(b"3")).unwrap();
+        assert_ne!(desk.durable().unwrap().exchange(), before);
+        assert!(desk.site().row(Key::Site).is_some());
+    }
 }

@@ -60,8 +60,8 @@ impl Server {
     }
 
     /// What the parent is to be told and asked.
-    pub(crate) fn exchange_up(&self) -> Exchange {
-        self.desk().site().exchange()
+    pub(crate) fn exchange_up(&self) -> Result<Exchange, SiteError> {
+        Ok(self.desk().durable()?.exchange())
     }
 
     /// A child's word is taken in, and answered.

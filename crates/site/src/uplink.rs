@@ -413,7 +413,7 @@ impl Uplink {
     /// One exchange, then a wait for a reason for the next.
     async fn round(self: &Arc<Self>, server: &Arc<Server>) -> Result<(), LineError> {
         let line = self.line()?;
-        let exchange = in_thread(server, |server| Ok(server.exchange_up())).await?;
+        let exchange = in_thread(server, |server| server.exchange_up()).await?;
         let before = exchange.seen;
         let feed = line.exchange(&exchange).await?;
         let was_down = self.up();
