@@ -525,6 +525,17 @@ impl Clients {
 }
 
 impl Server {
+    /// Removes what was unpacked for devices and is deployed no longer.
+    pub(super) fn sweep_artifacts(&self) {
+        let fleet = self.clients().fleet();
+        let packages = fleet.deployments.values().map(|row| &row.deployment.package);
+        let deployed = packages.map(|package| package.identity.to_string()).collect();
+        drop(fleet);
+        if let Err(error) = artifact::sweep(self.folder(), &deployed) {
+            log("failed", &json!({ "error": model::with_causes(&error) }));
+        }
+    }
+
     /// Makes a client of a device that speaks hawkBit's protocol; the key it shows.
     pub fn add_foreign(&self, name: &str) -> Result<String, SiteError> {
         let is_plain = |byte: u8| byte.is_ascii_alphanumeric() || b"-._:".contains(&byte);

@@ -295,6 +295,7 @@ impl Server {
             Ok(((), offers.chain(gone).collect()))
         })?;
         log("withdrawn", &json!({ "deployment": id }));
+        self.sweep_artifacts();
         Ok(())
     }
 

@@ -1,4 +1,4 @@
-//! Debian's `swupdate`, as it is, against our server.
+//! Devices nobody here wrote against our server: Debian's `swupdate`, as it is, and the `hawkbit` crate.
 
 use std::{
     fs,
@@ -8,6 +8,7 @@ use std::{
     time::Duration,
 };
 
+use hawkbit::ddi::{ClientAuthorization, Execution, Finished};
 use serde_json::{Value, json};
 use site::{Client, DeploymentStatus, Folder, NewDeployment, Target};
 use testkit::Sample;
@@ -252,4 +253,48 @@ fn a_device_is_told_once_fetches_in_parts_is_stopped_and_may_try_again() {
     assert_eq!(say(&cancel, "closed", "success"), 200);
     assert_eq!(world.ask(&world.url("")).1["_links"], json!({}));
     assert_eq!(world.ask(&cancel).0, 410);
+    let unpacked = || fs::read_dir(world.path("site/artifacts")).unwrap().count();
+    assert_eq!(unpacked(), 1);
+    world.asked.remove_deployment("firmware").unwrap();
+    assert_eq!(unpacked(), 0, "what is deployed no longer takes no room");
+}
+
+#[test]
+fn the_hawkbit_crate_completes_a_deployment() {
+    let world = World::new();
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    let url = format!("http://{}", world.at);
+    let auth = ClientAuthorization::TargetToken(world.key.clone());
+    let device = hawkbit::ddi::Client::new(&url, "TOP", "gate3", auth, None, None, None).unwrap();
+    let to = world.path("downloaded");
+    runtime.block_on(async {
+        let asked = device.poll().await.unwrap();
+        assert_eq!(asked.polling_sleep().unwrap(), Duration::from_secs(10));
+        assert!(asked.update().is_none());
+        let describe = asked.config_data_request().unwrap();
+        let data = json!({ "hw": "a" });
+        describe.upload(Execution::Closed, Finished::Success, None, data, vec![]).await.unwrap();
+    });
+    let content = b"0123456789".repeat(100_000);
+    world.deploy("firmware", "1.0", "update.swu", &content);
+    let update = runtime.block_on(async {
+        let asked = device.poll().await.unwrap();
+        assert!(asked.config_data_request().is_none() && asked.cancel_action().is_none());
+        let update = asked.update().unwrap().fetch().await.unwrap();
+        update
+            .send_feedback(Execution::Proceeding, Finished::None, vec!["downloads"])
+            .await
+            .unwrap();
+        let files = update.download(&to).await.unwrap();
+        assert_eq!(files.len(), 1);
+        files[0].check_sha256().await.unwrap();
+        assert_eq!(fs::read(files[0].file()).unwrap(), content);
+        update
+    });
+    assert_eq!(world.status("firmware").running, 1);
+    runtime.block_on(async {
+        update.send_feedback(Execution::Closed, Finished::Success, vec![]).await.unwrap();
+        assert!(device.poll().await.unwrap().update().is_none());
+    });
+    assert_eq!(world.status("firmware").done, 1);
 }

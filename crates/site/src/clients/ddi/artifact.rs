@@ -1,10 +1,12 @@
 //! The files of a package, as they are: what devices fetch that know no packages.
 
 use std::{
+    collections::BTreeSet,
     fs::{self, File},
     io::{BufReader, Read as _, Seek as _, SeekFrom, Write as _},
     path::{Path, PathBuf},
     sync::Mutex,
+    time::Duration,
 };
 
 use deployment::PackageRef;
@@ -21,6 +23,10 @@ use crate::{Folder, SiteError, chance::hex};
 static TURN: Mutex<()> = Mutex::new(());
 /// The list beside the files.
 const LIST: &str = "list.json";
+/// An identity has so many digits.
+const IDENTITY: usize = 64;
+/// What was begun so long ago nobody goes on with.
+const LEFT: Duration = Duration::from_hours(24);
 
 /// A file of a package.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -34,8 +40,40 @@ pub(super) struct Artifact {
     pub(super) sha256: String,
 }
 
+fn all_of(folder: &Folder) -> PathBuf {
+    folder.path().join("artifacts")
+}
+
 fn folder_of(folder: &Folder, package: &PackageRef) -> PathBuf {
-    folder.path().join("artifacts").join(package.identity.to_string())
+    all_of(folder).join(package.identity.to_string())
+}
+
+/// Removes the files of packages that are deployed no longer, and what an unpacking that was cut off left.
+pub(super) fn sweep(folder: &Folder, deployed: &BTreeSet<String>) -> Result<(), SiteError> {
+    let all = all_of(folder);
+    let _turn = TURN.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+    let entries = match fs::read_dir(&all) {
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(()),
+        entries => entries.map_err(SiteError::file("reading", &all))?,
+    };
+    for entry in entries {
+        let path = entry.map_err(SiteError::file("reading", &all))?.path();
+        let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
+        let is_package =
+            name.len() == IDENTITY && name.bytes().all(|byte| byte.is_ascii_hexdigit());
+        // Another process may be unpacking into what is young.
+        let is_left = || {
+            let changed = fs::metadata(&path).and_then(|found| found.modified()).ok();
+            changed.and_then(|at| at.elapsed().ok()).is_some_and(|age| age > LEFT)
+        };
+        let goes = if is_package { !deployed.contains(&name) } else { is_left() };
+        if goes {
+            // Without its list it is no longer there, however far the rest comes.
+            let _ = fs::remove_file(path.join(LIST));
+            fs::remove_dir_all(&path).map_err(SiteError::file("deleting", &path))?;
+        }
+    }
+    Ok(())
 }
 
 /// Where a file of a package lies once it was unpacked.
@@ -60,7 +98,7 @@ pub(super) fn of(
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => {}
         Err(error) => return Err(SiteError::file("reading", &list)(error)),
     }
-    let all = folder.path().join("artifacts");
+    let all = all_of(folder);
     fs::create_dir_all(&all).map_err(SiteError::file("making", &all))?;
     let beside = tempfile::tempdir_in(&all).map_err(SiteError::file("making", &all))?;
     let version = Some(package.version.clone());
@@ -80,6 +118,8 @@ pub(super) fn of(
     let text = serde_json::to_vec(&artifacts).unwrap_or_default();
     let beside_list = unpacked.join(LIST);
     fs::write(&beside_list, text).map_err(SiteError::file("writing", &beside_list))?;
+    // What has no list is what was being removed.
+    let _ = fs::remove_dir_all(&own);
     fs::rename(&unpacked, &own).map_err(SiteError::file("renaming", &own))?;
     Ok(artifacts)
 }
