@@ -211,7 +211,7 @@ impl WaitFor {
             Self::NobodyLoggedOn => "log off".to_owned(),
             Self::Sessions => "restart the machine's session service (systemd-logind)".to_owned(),
             Self::Dependency { on, .. } | Self::Removal(on) => {
-                format!("see what `{on}` waits for: `packhorse-agent status {on}`")
+                format!("see what `{on}` waits for: `packhorse-agent status`")
             }
             Self::Retry { .. } => format!("`packhorse site deployment retry {id}`"),
             Self::Gate { cause, .. } => match cause {
@@ -222,7 +222,7 @@ impl WaitFor {
                 GateCause::Disabled => format!("enable the program of `{id}` at its site"),
             },
             Self::Turn(key) => {
-                format!("see what `{}` does: `packhorse-agent status {0}`", key.deployment)
+                format!("see what `{}` does: `packhorse-agent status`", key.deployment)
             }
             Self::Restart { .. } => "restart the machine".to_owned(),
             Self::Shutdown => "nothing: it goes on after the machine's next start".to_owned(),

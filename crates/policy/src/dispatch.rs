@@ -162,7 +162,8 @@ impl Site {
         let Some(place) = self.places.get_mut(&place_id) else { return };
         // Of all that wait there one asks now and then for them all.
         let soon = now.at + longest.min(ROOM_IS_LOOKED_FOR);
-        let is_asked = place.later.first().is_some_and(|(until, _)| *until <= soon);
+        let mut earlier = place.later.iter().take_while(|(until, _)| *until <= soon);
+        let is_asked = earlier.any(|(_, package)| place.short.contains(package));
         let until = if is_asked { now.at + longest } else { soon };
         let has = place.free.unwrap_or_default().saturating_sub(place.reserved);
         if let Some(cell) = place.cell_mut(id) {

@@ -141,7 +141,11 @@ pub(crate) fn claim(point: &Point, location: &str, site: &str) -> Result<(), Sit
     let owner = Owner { site: site.to_owned() };
     point.create_small(OWNER, serde_json::to_vec(&owner).unwrap_or_default())?;
     // Of two that came at the same instant one was first, and both read who.
-    is_of(point, location, site).map(drop)
+    if is_of(point, location, site)? {
+        return Ok(());
+    }
+    let said = format!("`{location}` does not keep what is written to it: name another bucket");
+    Err(SiteError::refused(said))
 }
 
 /// Whether a bucket says that it is this site's; an error if it is another's.

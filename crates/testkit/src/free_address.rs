@@ -22,7 +22,9 @@ static OURS: Mutex<Vec<File>> = Mutex::new(Vec::new());
 #[must_use]
 pub fn free_address() -> SocketAddr {
     static NEXT: AtomicU16 = AtomicU16::new(0);
-    let folder = std::env::temp_dir().join("packhorse-test-ports");
+    // Others on this machine have their own.
+    let user = rustix::process::getuid().as_raw();
+    let folder = std::env::temp_dir().join(format!("packhorse-test-ports-{user}"));
     std::fs::create_dir_all(&folder).expect("a folder of ports");
     // Tests are processes: each begins elsewhere.
     let own = u16::try_from(std::process::id() * 7 % u32::from(COUNT)).unwrap_or_default();

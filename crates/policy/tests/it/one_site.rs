@@ -239,6 +239,24 @@ fn a_full_place_is_looked_at_again_soon_and_at_once_by_a_retry() {
 }
 
 #[test]
+fn who_waits_for_something_else_does_not_look_for_room() {
+    let mut bench = Bench::new();
+    bench.add("small", ALL);
+    let small = bench.site.point_id("small").unwrap();
+    bench.publish("busy", "1");
+    bench.assign("busy", &["small"]);
+    let work = bench.works.pop().unwrap();
+    bench.finish(work, Outcome::Failed(Cause::InUse));
+    bench.event(Event::Space { place: small, free: 0 });
+    bench.publish("app", "1");
+    bench.assign("app", &["small"]);
+    let id = bench.site.package_id(&name("app")).unwrap();
+    let waiting = bench.site.waiting(small, id).unwrap();
+    assert_eq!(waiting.reason, Reason::Space { needs: 100, has: 0 });
+    assert_eq!(waiting.until, Some(Moment(bench.at + 30_000)));
+}
+
+#[test]
 fn a_place_that_cannot_hold_it_is_not_tried_until_it_can() {
     let mut bench = Bench::new();
     bench.add("old", Features::default());

@@ -223,12 +223,29 @@ impl Fleet {
 
     /// Whether something is for a client. Unknown is not: neither in what is wanted, nor out of what is excepted.
     pub(crate) fn is_for(&self, target: &Target, client: ClientId) -> bool {
-        let wanted = target.everybody
-            || target.clients.contains(&client)
-            || target.collections.iter().any(|name| self.is_in(client, name));
-        let is_outside =
-            |name: &str| self.collections.membership(client, name) == Some(Membership::Outside);
-        wanted && target.except.iter().all(|name| is_outside(name))
+        self.whether_for(target, client) == Some(true)
+    }
+
+    /// The same; nothing, as long as it is unknown.
+    pub(crate) fn whether_for(&self, target: &Target, client: ClientId) -> Option<bool> {
+        let one_of = |names: &[Box<str>]| {
+            let mut unknown = false;
+            for name in names {
+                match self.collections.membership(client, name) {
+                    Some(Membership::Member) => return Some(true),
+                    Some(Membership::Outside) => {}
+                    Some(Membership::Unknown) | None => unknown = true,
+                }
+            }
+            (!unknown).then_some(false)
+        };
+        let named = target.everybody || target.clients.contains(&client);
+        let wanted = if named { Some(true) } else { one_of(&target.collections) };
+        match (wanted, one_of(&target.except)) {
+            (Some(false), _) | (_, Some(true)) => Some(false),
+            (Some(true), Some(false)) => Some(true),
+            _ => None,
+        }
     }
 
     /// Clients something is for: those that are clients still.

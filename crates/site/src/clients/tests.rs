@@ -528,6 +528,7 @@ fn authors_hear_what_can_never_run_and_what_will_wait() {
         target: everybody(),
         estimate,
         depends_on: after.iter().map(|id| id.parse().unwrap()).collect(),
+        supersedes: vec!["old".parse().unwrap()],
         ..NewDeployment::default()
     };
     let long = || world.server.deploy(&new("long", Some(7_200), &[])).unwrap_err().to_string();
@@ -546,6 +547,7 @@ fn authors_hear_what_can_never_run_and_what_will_wait() {
     let deployed = world.server.deploy(&new("late", Some(600), &["base"])).unwrap();
     let said = deployed.warnings.join("\n");
     assert!(said.contains("1 of its 2 clients"), "{said}");
+    assert!(said.contains("supersedes `old`, which is not deployed"), "{said}");
     let document = world.clients().fleet().document(web, &world.clients().making());
     let late = document.deployments.iter().find(|one| one.id.as_str() == "late").unwrap();
     assert_eq!(late.program.estimate, Some(600));

@@ -1,8 +1,9 @@
 //! Maintenance windows: hours in which clients may be changed, as people make them.
 
+use std::collections::BTreeSet;
+
 use deployment::{
-    Cadence, ClientId, Deployment, Membership, Openness, Recurrence, When, Window, Windows, Zone,
-    Zones, review,
+    Cadence, ClientId, Deployment, Openness, Recurrence, When, Window, Windows, Zone, Zones, review,
 };
 use jiff::{
     Timestamp,
@@ -15,7 +16,7 @@ use utoipa::ToSchema;
 
 use super::{
     fleet::Fleet,
-    row::{Change, DeploymentRow, SiteWindow, Target},
+    row::{Change, DeploymentRow, SiteWindow},
 };
 use crate::{Server, SiteError, server::log};
 
@@ -52,38 +53,36 @@ pub(crate) fn never_open(name: &str) -> Window {
 }
 
 impl Fleet {
-    /// Whether something is for a client, or may be: what is unknown stays unknown.
-    fn is_surely_for(&self, target: &Target, client: ClientId) -> Option<bool> {
-        let one_of = |names: &[Box<str>]| {
-            let mut unknown = false;
-            for name in names {
-                match self.collections.membership(client, name) {
-                    Some(Membership::Member) => return Some(true),
-                    Some(Membership::Outside) => {}
-                    Some(Membership::Unknown) | None => unknown = true,
-                }
-            }
-            (!unknown).then_some(false)
-        };
-        let named = target.everybody || target.clients.contains(&client);
-        let wanted = if named { Some(true) } else { one_of(&target.collections) };
-        match (wanted, one_of(&target.except)) {
-            (Some(false), _) | (_, Some(true)) => Some(false),
-            (Some(true), Some(false)) => Some(true),
-            _ => None,
-        }
+    /// The maintenance windows that count for a client, and whether they are surely its own.
+    fn counting(&self, client: ClientId) -> impl Iterator<Item = (&SiteWindow, bool)> {
+        self.windows.values().filter_map(move |row| match self.whether_for(&row.target, client) {
+            Some(false) => None,
+            known => Some((row, known.is_some())),
+        })
     }
 
     /// The maintenance windows of a client. One that may be its own counts, and never opens.
     pub(crate) fn windows_of(&self, client: ClientId) -> Vec<Window> {
-        let own = self.windows.iter().filter_map(|(name, row)| {
-            match self.is_surely_for(&row.target, client) {
-                Some(true) => Some(row.window.clone()),
-                Some(false) => None,
-                None => Some(never_open(name)),
+        self.counting(client).map(|(row, is_own)| shown_to(row, is_own)).collect()
+    }
+
+    /// A deployment, and all it has to do with by way of others.
+    fn together(&self, new: &Deployment) -> Vec<Deployment> {
+        let mut all = vec![new.clone()];
+        let mut next = 0;
+        while let Some(one) = all.get(next) {
+            let superseded = one.supersedes.iter().map(|old| &old.deployment);
+            let named: Vec<_> = one.depends_on.iter().chain(superseded).cloned().collect();
+            for id in named {
+                if let Some(row) =
+                    self.deployments.get(&id).filter(|_| all.iter().all(|one| one.id != id))
+                {
+                    all.push(row.deployment.clone());
+                }
             }
-        });
-        own.collect()
+            next += 1;
+        }
+        all
     }
 
     /// What a deployment's author should know, looked at together with all others: what makes it impossible, and what is
@@ -95,25 +94,24 @@ impl Fleet {
     ) -> (Vec<String>, Vec<String>) {
         let zone = TimeZone::system();
         let zones = Zones { database: jiff::tz::db(), client: &zone };
-        let mut together: Vec<Deployment> =
-            self.deployments.values().map(|row| row.deployment.clone()).collect();
-        together.push(new.deployment.clone());
+        let together = self.together(&new.deployment);
         // Clients with the same windows get the same answer.
-        let mut kinds: Vec<Vec<Window>> = Vec::new();
-        for client in members {
-            let windows = self.windows_of(*client);
-            if !kinds.contains(&windows) {
-                kinds.push(windows);
-            }
-        }
+        let of = |client: &ClientId| {
+            let counting = self.counting(*client);
+            counting.map(|(row, is_own)| (&*row.window.name, is_own)).collect()
+        };
+        let mut kinds: BTreeSet<Vec<(&str, bool)>> = members.iter().map(of).collect();
         // Whom it reaches later has everybody's windows at least.
         if kinds.is_empty() {
             let all = self.windows.values().filter(|row| row.target.everybody);
-            kinds.push(all.map(|row| row.window.clone()).collect());
+            kinds.insert(all.map(|row| (&*row.window.name, true)).collect());
         }
         let (mut fatal, mut worth) = (Vec::new(), Vec::new());
-        for windows in &kinds {
-            for finding in review(&together, windows, zones, Timestamp::now()) {
+        for kind in &kinds {
+            let rows =
+                kind.iter().filter_map(|(name, is_own)| Some((self.windows.get(*name)?, *is_own)));
+            let windows: Vec<Window> = rows.map(|(row, is_own)| shown_to(row, is_own)).collect();
+            for finding in review(&together, &windows, zones, Timestamp::now()) {
                 if finding.deployment != new.deployment.id {
                     continue;
                 }
@@ -134,8 +132,18 @@ impl Fleet {
                 ));
             }
         }
+        for old in &new.deployment.supersedes {
+            if !self.deployments.contains_key(&old.deployment) {
+                worth.push(format!("it supersedes `{}`, which is not deployed", old.deployment));
+            }
+        }
         (fatal, worth)
     }
+}
+
+/// As a client hears of it.
+fn shown_to(row: &SiteWindow, is_own: bool) -> Window {
+    if is_own { row.window.clone() } else { never_open(&row.window.name) }
 }
 
 /// When a window is open, in words.

@@ -106,14 +106,16 @@ impl Server {
         let desk = self.desk();
         let package = desk.site().package(work.package);
         let needs = package.and_then(|package| package.newest).map_or(0, |newest| newest.bytes);
-        let here = || self.folder.spool().to_string_lossy().into_owned();
-        let location = match work.place {
-            // What is full is where it arrives.
-            PlaceId::OWN => Some(here()),
-            place => self.location(&desk, place),
-        };
-        let has = location.and_then(|location| free(&location));
+        let has = self.filling(&desk, work.place).and_then(|location| free(&location));
         Cause::NoSpace { needs, has: has.unwrap_or(0) }
+    }
+
+    /// Where what comes to a place takes room: of the own copies, where they arrive.
+    fn filling(&self, desk: &Desk, place: PlaceId) -> Option<String> {
+        match place {
+            PlaceId::OWN => Some(self.folder.spool().to_string_lossy().into_owned()),
+            place => self.location(desk, place),
+        }
     }
 
     fn attempt(
@@ -245,10 +247,7 @@ impl Server {
     }
 
     pub(super) fn measure(self: &Arc<Self>, place: PlaceId) {
-        let location = {
-            let desk = self.desk();
-            self.location(&desk, place)
-        };
+        let location = self.filling(&self.desk(), place);
         // Where nobody can say, an attempt does.
         if let Some(location) = location {
             self.tell(Event::Space { place, free: free(&location).unwrap_or(u64::MAX) });
