@@ -43,6 +43,24 @@ pub struct Work {
     /// Where it runs.
     #[n(4)]
     pub folder: String,
+    /// Who it is; who we are, where unsaid.
+    #[n(5)]
+    pub account: Option<RunAccount>,
+}
+
+/// An account a program runs on.
+#[derive(Clone, Debug, PartialEq, Eq, Encode, Decode)]
+#[cbor(array)]
+pub struct RunAccount {
+    /// Its number.
+    #[n(0)]
+    pub number: u32,
+    /// Its first group.
+    #[n(1)]
+    pub group: u32,
+    /// All its groups.
+    #[n(2)]
+    pub groups: Vec<u32>,
 }
 
 /// The word an attempt leaves of its end.

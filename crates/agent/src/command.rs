@@ -36,7 +36,7 @@ enum Command {
     /// Make this machine a client of a site.
     #[command(
         after_help = "Example:\n  packhorse-agent enroll --token web7.token --site top.example.org:7481\n\nExit codes: 0 done, 1 failed, \
-2 no token, 4 the site refuses, 6 an agent runs"
+2 no token, 4 the site refuses, or nobody has approved this machine yet, 6 an agent runs"
     )]
     Enroll(Enroll),
     /// Be the agent of this machine.
@@ -98,6 +98,9 @@ struct Enroll {
     /// Be a new client, whoever this machine was: its disk is a copy of another's.
     #[arg(long)]
     as_new: bool,
+    /// Do not wait until somebody has approved this machine: end with 4; the same command goes on.
+    #[arg(long)]
+    no_wait: bool,
     /// The root folder of the machine to look after.
     #[arg(long, value_name = "DIR", default_value = "/")]
     root: PathBuf,
@@ -235,7 +238,13 @@ impl Run {
 
 fn enroll(args: &Enroll) -> ExitCode {
     let state = StateFolder::at(&args.state);
-    match enrol::enrol(&state, &args.root, &args.token, args.site.as_deref(), args.as_new) {
+    let enrolling = enrol::Enrolling {
+        token: &args.token,
+        site: args.site.as_deref(),
+        is_new: args.as_new,
+        waits: !args.no_wait,
+    };
+    match enrol::enrol(&state, &args.root, &enrolling) {
         Ok(known) => {
             let value = serde_json::json!({ "client": known.client, "site": known.site });
             print(&if args.json {

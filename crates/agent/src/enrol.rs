@@ -2,7 +2,9 @@
 
 use std::{io, path::Path};
 
-use deployment::{CLIENT_LINE_FORMAT, ClientEnrolment, ClientToken};
+use deployment::{
+    CLIENT_LINE_FORMAT, ClientEnrolment, ClientToken, ClientWaiting, EnrolmentAnswer,
+};
 use operate::Exit;
 use rcgen::KeyPair;
 
@@ -41,6 +43,16 @@ pub(crate) enum EnrollError {
     /// The site.
     #[error(transparent)]
     Site(#[from] SiteError),
+    /// Somebody has to approve it, and nobody waits for that.
+    #[error(
+        "this machine waits for approval at site {site}: `packhorse site client approve {key}` there, then the same command again"
+    )]
+    Waiting {
+        /// Where.
+        site: policy::SiteCode,
+        /// The beginning of its key's fingerprint.
+        key: String,
+    },
     /// The disk.
     #[error("{doing} stopped")]
     Disk {
@@ -58,7 +70,7 @@ impl EnrollError {
         match self {
             Self::Taken(TakeError::Taken { .. }) => Exit::InUse,
             Self::Token { .. } | Self::Nowhere(_) => Exit::Usage,
-            Self::Site(SiteError::Refused { .. }) => Exit::Decision,
+            Self::Site(SiteError::Refused { .. }) | Self::Waiting { .. } => Exit::Decision,
             Self::Disk { source, .. } if durable::is_full(source) => Exit::NoSpace,
             _ => Exit::Failed,
         }
@@ -91,15 +103,32 @@ fn name(root: &Path) -> String {
     std::fs::read_to_string(root.join("etc/hostname")).unwrap_or_default().trim().to_owned()
 }
 
+/// How a machine becomes a client.
+#[derive(Debug)]
+pub(crate) struct Enrolling<'a> {
+    /// The file with the token.
+    pub(crate) token: &'a Path,
+    /// Where the site listens, unless the token says so.
+    pub(crate) site: Option<&'a str>,
+    /// It is a new one, whoever it was.
+    pub(crate) is_new: bool,
+    /// Whether it waits until somebody has approved it.
+    pub(crate) waits: bool,
+}
+
+/// The digits of a fingerprint by which people name a key.
+fn short(fingerprint: &str) -> &str {
+    fingerprint.get(..16).unwrap_or(fingerprint)
+}
+
 /// Makes this machine a client. Interrupted anywhere, it is done again with the same token. Who has an identity keeps it with its
 /// history, unless the machine is to be a new one: a copy of another's disk.
 pub(crate) fn enrol(
     state: &StateFolder,
     root: &Path,
-    token: &Path,
-    site: Option<&str>,
-    is_new: bool,
+    enrolling: &Enrolling<'_>,
 ) -> Result<Identity, EnrollError> {
+    let Enrolling { token, site, is_new, waits } = *enrolling;
     let token = read_token(token)?;
     state.make().map_err(disk("making the agent's state folder"))?;
     let _only = become_only(state.path())?;
@@ -121,7 +150,24 @@ pub(crate) fn enrol(
         client: (!is_new).then_some(held.client),
         name: name(root),
     };
-    let enrolled = enroll(place.clone(), token.authority.clone(), &asked)?;
+    let mut is_said = false;
+    let answer = enroll(place.clone(), token.authority.clone(), &asked, &mut |waiting| {
+        if waits && !is_said {
+            is_said = true;
+            eprintln!(
+                "packhorse-agent: waiting until somebody approves this machine: `packhorse site client approve {}` at site {}",
+                short(&waiting.waiting),
+                waiting.site
+            );
+        }
+        waits
+    })?;
+    let enrolled = match answer {
+        EnrolmentAnswer::Enrolled(enrolled) => enrolled,
+        EnrolmentAnswer::Waiting(ClientWaiting { site, waiting, .. }) => {
+            return Err(EnrollError::Waiting { site, key: short(&waiting).to_owned() });
+        }
+    };
     let known = Identity { client: enrolled.client, site: enrolled.site };
     if known.site != token.site {
         return Err(SiteError::Refused {

@@ -8,6 +8,7 @@ use machine_linux::{LinuxFacts, LinuxMachine};
 
 use crate::{
     durable,
+    services::services,
     site::{Site, SiteError},
 };
 
@@ -42,6 +43,12 @@ pub(crate) fn collect(root: &Path) -> Inventory {
         inventory.report(InventoryPart::Users);
         for (name, number) in users(&accounts) {
             inventory.text(InventoryKey::user(name), &number.to_string());
+        }
+    }
+    if let Some(services) = services(root) {
+        inventory.report(InventoryPart::Services);
+        for (name, state) in services {
+            inventory.text(InventoryKey::service(&name), state);
         }
     }
     inventory

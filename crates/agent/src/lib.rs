@@ -31,6 +31,7 @@ mod others;
 mod package_work;
 mod process;
 mod runner;
+mod services;
 mod sessions;
 mod signals;
 mod site;
@@ -41,7 +42,7 @@ mod timer;
 mod upgrade;
 
 pub use agent::{Agent, AgentError, Settings, Status};
-pub use attempt::{Attempt, Claim, Ending, Exit, Stop, Work};
+pub use attempt::{Attempt, Claim, Ending, Exit, RunAccount, Stop, Work};
 pub use command::main;
 pub use control::{Request, ask};
 pub use identity::{Identity, IdentityError, identity};

@@ -6,10 +6,11 @@ use deployment::{
     Action, CommandLine, Deployment, ExitFamily, ExitMap, Meaning, PackageAction, RestartRule,
     RunAs,
 };
+use machine_linux::account::Account;
 use model::{Comparison, Condition, ExitMeaning, Fact, Hash, Template, Value};
 use running::{End, Order, Pauses, Rerun, RunId};
 
-use crate::attempt::{Ending, Exit, Stop, Work};
+use crate::attempt::{Ending, Exit, RunAccount, Stop, Work};
 
 /// Where programs are looked for, and nothing else of our own environment.
 const PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
@@ -25,6 +26,9 @@ pub(crate) struct Here<'a> {
     /// Variables that reaching a distribution point needs.
     pub(crate) reach: &'a [(String, String)],
     pub(crate) cache: u64,
+    /// The user it runs for, and the account of that name.
+    pub(crate) user: Option<&'a str>,
+    pub(crate) account: &'a Result<Option<Account>, String>,
 }
 
 /// The order of a deployment: `action` is done.
@@ -96,9 +100,7 @@ pub(crate) fn work(
     here: &Here<'_>,
 ) -> Result<Work, String> {
     let program = &deployment.program;
-    if program.run_as == RunAs::User {
-        return Err("programs on a user's account are not run by this version".to_owned());
-    }
+    let account = account(program.run_as, action, here)?;
     let command = match action {
         Action::Command(CommandLine::Direct(words)) => words.clone(),
         Action::Command(CommandLine::Shell(line)) => {
@@ -111,23 +113,68 @@ pub(crate) fn work(
     if command.iter().any(|word| word.contains('\0')) {
         return Err("its command line holds a byte of 0".to_owned());
     }
-    let environment = [
-        ("PATH", PATH),
-        ("HOME", "/root"),
-        ("LANG", "C.UTF-8"),
-        ("PACKHORSE_DEPLOYMENT", deployment.id.as_str()),
+    let mut environment = vec![
+        ("PATH", PATH.to_owned()),
+        ("LANG", "C.UTF-8".to_owned()),
+        ("PACKHORSE_DEPLOYMENT", deployment.id.to_string()),
     ];
+    environment.extend(here.user.map(|user| ("PACKHORSE_USER", user.to_owned())));
+    let folder = match account {
+        None => {
+            environment.push(("HOME", "/root".to_owned()));
+            "/".to_owned()
+        }
+        Some(account) => {
+            let home = account.home.display().to_string();
+            environment.push(("HOME", home.clone()));
+            environment.push(("SHELL", account.shell.display().to_string()));
+            environment.extend(["USER", "LOGNAME"].map(|name| (name, account.name.clone())));
+            // Where the programs of who is logged on find each other (pam_systemd(8)).
+            let own = format!("/run/user/{}", account.number);
+            environment.push(("DBUS_SESSION_BUS_ADDRESS", format!("unix:path={own}/bus")));
+            environment.push(("XDG_RUNTIME_DIR", own));
+            home
+        }
+    };
     Ok(Work {
         command,
         environment: environment
-            .map(|(name, value)| (name.to_owned(), value.to_owned()))
             .into_iter()
+            .map(|(name, value)| (name.to_owned(), value))
             .chain(reach.iter().cloned())
             .collect(),
         limit: program.limit,
         grace: program.grace.unwrap_or(GRACE),
-        folder: "/".to_owned(),
+        folder,
+        account: account.map(|account| RunAccount {
+            number: account.number,
+            group: account.group,
+            groups: account.groups.clone(),
+        }),
     })
+}
+
+/// On whose account it runs, if not on ours.
+fn account<'a>(
+    run_as: RunAs,
+    action: &Action,
+    here: &'a Here<'_>,
+) -> Result<Option<&'a Account>, String> {
+    if run_as == RunAs::System {
+        return Ok(None);
+    }
+    if matches!(action, Action::Package(_)) {
+        return Err(
+            "packages are installed for the machine: only a command runs on a user's account"
+                .to_owned(),
+        );
+    }
+    let user = here.user.ok_or("it is to run on a user's account, and for no user")?;
+    match here.account {
+        Ok(Some(account)) => Ok(Some(account)),
+        Ok(None) => Err(format!("there is no account `{user}` on this machine")),
+        Err(why) => Err(format!("who `{user}` is cannot be found out: {why}")),
+    }
 }
 
 fn package(deployment: &Deployment, what: PackageAction, here: &Here<'_>) -> Vec<String> {

@@ -12,10 +12,12 @@ use std::{
         fd::{AsFd as _, OwnedFd},
         unix::process::{CommandExt as _, ExitStatusExt as _},
     },
+    path::Path,
     process::{Command, ExitStatus, Stdio},
     time::Duration,
 };
 
+use machine_linux::account::become_user;
 use running::Began;
 use rustix::{
     event::{PollFd, PollFlags, poll},
@@ -23,7 +25,7 @@ use rustix::{
 };
 
 use crate::{
-    attempt::{Attempt, Claim, Ending, Exit, Stop, Work},
+    attempt::{Attempt, Claim, Ending, Exit, RunAccount, Stop, Work},
     clock, durable, process, signals,
     timer::Timer,
 };
@@ -160,8 +162,15 @@ impl Runner<'_> {
             .ok_or_else(|| io::Error::from(io::ErrorKind::InvalidInput))?;
         let mut command = Command::new(program);
         command.args(arguments).env_clear().envs(work.environment.iter().cloned());
-        command.current_dir(&work.folder).stdin(Stdio::null());
+        command.stdin(Stdio::null());
         command.stdout(writer.try_clone()?).stderr(writer).process_group(0);
+        match &work.account {
+            Some(RunAccount { number, group, groups }) => {
+                let folder = Path::new(&work.folder);
+                become_user(&mut command, *number, *group, groups, folder);
+            }
+            None => drop(command.current_dir(&work.folder)),
+        }
         let inside = self.group.as_ref().map(Group::enter);
         let child = command.spawn();
         drop(inside);

@@ -30,7 +30,7 @@ pub enum InventoryKey {
     /// A user's account.
     #[n(3)]
     User(#[n(0)] Box<str>),
-    /// The state of a service: `running`, `stopped`.
+    /// The state of a service: `running`, `stopped`, `failed`.
     #[n(4)]
     Service(#[n(0)] Box<str>),
 }

@@ -62,8 +62,9 @@ pub use inventory::{
     InventoryValue, MachineField, OtherBase, ReadInventoryError, normal,
 };
 pub use line::{
-    CLIENT_LINE_FORMAT, ClientEnrolled, ClientEnrolment, ClientToken, InventoryTaken,
-    LONGEST_CLIENT_NAME, Renewal, Taken, client_host_name, client_of_host_name, site_host_name,
+    CLIENT_LINE_FORMAT, ClientEnrolled, ClientEnrolment, ClientToken, ClientWaiting,
+    EnrolmentAnswer, InventoryTaken, LONGEST_CLIENT_NAME, Renewal, Taken, client_host_name,
+    client_of_host_name, site_host_name,
 };
 pub use opening::{Fit, NeverFits, Opening, Openness, Windows};
 pub use program::{Action, CommandLine, PackageAction, PackageRef, Program, RestartRule, RunAs};

@@ -10,7 +10,8 @@ pub const CLIENT_LINE_FORMAT: u32 = 1;
 /// A name a machine goes by is no longer than this, in bytes.
 pub const LONGEST_CLIENT_NAME: usize = 255;
 
-/// What a machine brings to become a client; to be kept secret until then. Counts once.
+/// What a machine brings to become a client. With a secret it counts once, and is to be kept secret until then; without, each
+/// machine that brings it waits until somebody approves it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, rename_all = "kebab-case")]
 pub struct ClientToken {
@@ -22,7 +23,8 @@ pub struct ClientToken {
     #[serde(default)]
     pub at: Option<String>,
     /// What nobody else knows.
-    pub secret: String,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub secret: Option<String>,
     /// The site's authority: nobody else is believed to be the site.
     pub authority: String,
 }
@@ -34,13 +36,38 @@ pub struct ClientEnrolment {
     /// Of these words.
     pub format: u32,
     /// From the token.
-    pub secret: String,
+    #[serde(default)]
+    pub secret: Option<String>,
     /// Its public key in hexadecimal digits: an uncompressed point on the curve P-256.
     pub key: String,
     /// The identity it has already, with its history; kept if the site does not know it as somebody else's.
     pub client: Option<ClientId>,
     /// What the machine is called; data.
     pub name: String,
+}
+
+/// What it is answered.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(untagged)]
+pub enum EnrolmentAnswer {
+    /// It is one.
+    Enrolled(ClientEnrolled),
+    /// Somebody has to approve it first.
+    Waiting(ClientWaiting),
+}
+
+/// Somebody has to approve a machine before it is a client; it asks again.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub struct ClientWaiting {
+    /// Of these words.
+    pub format: u32,
+    /// Where it waits.
+    pub site: SiteCode,
+    /// The fingerprint of the key it asks for, by which people tell it from others: hexadecimal digits.
+    pub waiting: String,
+    /// Seconds until it is to ask again.
+    pub next: u32,
 }
 
 /// It is one.

@@ -6,8 +6,10 @@
 //! - [`overlay`] gives an installer a root of its own, and reads what it did from the upper folder;
 //! - [`session`] is a capture on disk, which survives being killed and a restart.
 //!
-//! The last three come with the feature `observe`: an installer has no use for them.
+//! The last three come with the feature `observe`: an installer has no use for them. Accounts come with `accounts`.
 
+#[cfg(feature = "accounts")]
+pub mod account;
 mod command;
 mod disk;
 pub mod locks;

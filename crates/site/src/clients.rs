@@ -10,6 +10,7 @@ mod deploy;
 mod enrol;
 pub(crate) mod fleet;
 mod line;
+mod requests;
 mod row;
 mod said;
 mod shown;
@@ -36,6 +37,7 @@ use fleet::Fleet;
 use row::{Change, SeenRow};
 
 pub use deploy::{Deployed, NewDeployment};
+pub use requests::ClientRequest;
 pub use row::{SiteWindow, Target};
 pub use shown::{
     ClientDetails, ClientSummary, CollectionStatus, DeploymentOnClient, DeploymentStatus, Told,

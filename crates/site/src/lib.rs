@@ -58,8 +58,8 @@ pub use address::AddressSettings;
 pub use api::openapi;
 pub use client::Client;
 pub use clients::{
-    ClientDetails, ClientSummary, CollectionStatus, Deployed, DeploymentOnClient, DeploymentStatus,
-    NewDeployment, OnClient, SiteWindow, Target, Told, WindowStatus,
+    ClientDetails, ClientRequest, ClientSummary, CollectionStatus, Deployed, DeploymentOnClient,
+    DeploymentStatus, NewDeployment, OnClient, SiteWindow, Target, Told, WindowStatus,
 };
 pub use copy::{Marker, look, marker, remove};
 pub use courier::Trip;

@@ -82,13 +82,15 @@ pub enum RecordKind {
     Process,
     /// A token a machine becomes a client with.
     Token,
+    /// A machine that asks to be a client.
+    Request,
     /// Something a client said. Read by name alone.
     Message,
 }
 
 impl RecordKind {
     /// All of them.
-    pub const ALL: [Self; 12] = [
+    pub const ALL: [Self; 13] = [
         Self::Client,
         Self::Inventory,
         Self::Deployment,
@@ -100,6 +102,7 @@ impl RecordKind {
         Self::Seen,
         Self::Process,
         Self::Token,
+        Self::Request,
         Self::Message,
     ];
 
@@ -117,6 +120,7 @@ impl RecordKind {
             Self::Seen => "seen",
             Self::Process => "process",
             Self::Token => "token",
+            Self::Request => "request",
             Self::Message => "message",
         }
     }

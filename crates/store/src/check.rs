@@ -7,6 +7,7 @@ use crate::{
     Point, PointError, Progress, names,
     point::listed_object,
     releases::{recorded, refresh, releases},
+    waiting::Waiting,
 };
 
 /// What is wrong with something at a distribution point.
@@ -188,14 +189,12 @@ pub fn repair(
 }
 
 fn mend(point: &Point, object: &Object, sources: &[Point]) -> Result<bool, PointError> {
-    let folder = tempfile::tempdir().map_err(|source| PointError::File {
-        doing: "making a folder beside",
-        path: std::env::temp_dir(),
-        source,
-    })?;
+    let scratch = Waiting::scratch()?;
     for source in sources {
         // A source that has it not, or not whole, is no reason not to ask the next.
-        if let Ok(path) = crate::partial::fetch_object(source, object, folder.path(), &mut |_| {}) {
+        if let Ok(path) =
+            crate::partial::fetch_object(source, object, scratch.folder(), &mut |_| {})
+        {
             point.write_object(object, &path, &mut |_| {})?;
             return Ok(true);
         }

@@ -5,6 +5,7 @@ use std::{
     fs::File,
     io::{self, BufWriter, Read, Seek, SeekFrom, Write},
     os::unix::fs::FileExt,
+    path::Path,
     sync::{
         Mutex,
         atomic::{AtomicUsize, Ordering},
@@ -159,14 +160,12 @@ pub(crate) fn compose(
     package: Object,
     known: &Known,
     before: Option<&Catalogue>,
+    scratch: &Path,
 ) -> Result<Composition, PublishError> {
     let own: Vec<_> = scanned.chunks.iter().map(|place| scanned.frame_of(place)).collect();
     let choice = choose(scanned, &own, known);
-    let cannot = |source| PointError::File {
-        doing: "writing a pack in",
-        path: std::env::temp_dir(),
-        source,
-    };
+    let cannot =
+        |source| PointError::File { doing: "writing a pack in", path: scratch.to_owned(), source };
     let mut placing = Placing::default();
     let whole = choice.reused.is_empty() && own.iter().all(Option::is_some);
     let (pack, mut places) = if whole {
@@ -176,7 +175,7 @@ pub(crate) fn compose(
         let places = own.iter().map(|own| own.map(|(frame, at)| (number(frame), at))).collect();
         (Some(NewPack::Package(package)), places)
     } else {
-        make_pack(scanned, file, &own, &choice, known, &mut placing).map_err(cannot)?
+        make_pack(scanned, file, &own, &choice, known, &mut placing, scratch).map_err(cannot)?
     };
     for (place, chunk) in places.iter_mut().zip(&scanned.chunks) {
         if place.is_none()
@@ -298,8 +297,9 @@ fn make_pack(
     choice: &Choice,
     known: &Known,
     placing: &mut Placing,
+    scratch: &Path,
 ) -> io::Result<(Option<NewPack>, Places)> {
-    let made = NamedTempFile::new()?;
+    let made = NamedTempFile::new_in(scratch)?;
     let mut out = Out { file: BufWriter::new(made.as_file()), hasher: Hasher::new(), length: 0 };
     let mut places: Places = vec![None; own.len()];
     let (mut frames, mut number_of) = (Vec::new(), BTreeMap::new());

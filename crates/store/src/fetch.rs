@@ -298,7 +298,7 @@ impl<'p> Wanted<'p> {
     /// Makes the release ready to be installed: a delta, or what else is missing, comes while it is installed.
     pub fn ready(&mut self) -> Result<Ready<'_, 'p>, FetchError> {
         if self.waiting.is_none() {
-            self.wait_in(Waiting::own(&std::env::temp_dir())?);
+            self.wait_in(Waiting::scratch()?);
         }
         if let Some((_, path)) =
             self.have.iter().find(|(have, _)| *have == self.release.identity).cloned()

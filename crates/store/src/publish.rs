@@ -28,6 +28,7 @@ use crate::{
     releases::{record, recorded, releases},
     signed::{Signed, Signing},
     unpacked::Unpacked,
+    waiting::Waiting,
 };
 
 /// How a package is published.
@@ -94,8 +95,11 @@ pub fn publish(
     let parent = before.first().filter(|(release, _)| may_go_back(release));
     let file = open_file(package)?;
     let parent_catalogue = parent.map(|(_, catalogue)| catalogue);
-    let composition = compose(&scanned, &file, object, &content, parent_catalogue)?;
-    let deltas = deltas(point, &name, &known, identity, package, &composition, options, progress)?;
+    let scratch = Waiting::scratch()?;
+    let scratch = scratch.folder();
+    let composition = compose(&scanned, &file, object, &content, parent_catalogue, scratch)?;
+    let deltas =
+        deltas(point, &name, &known, identity, package, &composition, options, scratch, progress)?;
     let older = match parent.filter(|_| composition.goes_back) {
         Some((release, _)) => {
             std::iter::once(&release.manifest).chain(release.older()).copied().collect()
@@ -252,15 +256,15 @@ fn deltas(
     package: &Path,
     composition: &Composition,
     options: &PublishOptions,
+    scratch: &Path,
     progress: Progress<'_>,
 ) -> Result<Vec<(DeltaEntry, NamedTempFile)>, PublishError> {
     let bases = choose_bases(name, known, identity, options)?;
     if bases.is_empty() {
         return Ok(Vec::new());
     }
-    let folder = tempfile::tempdir().map_err(|source| scratch(&std::env::temp_dir(), source))?;
     let unpack = |path: &Path| {
-        Unpacked::open(path, folder.path())
+        Unpacked::open(path, scratch)
             .map_err(|source| PublishError::Unpack { path: path.to_owned(), source })
     };
     // Unpacking counts, too.
@@ -274,11 +278,15 @@ fn deltas(
         };
         let manifest = catalogue(point, base, None).map_err(of_base)?;
         // What both have is at hand.
-        let mut assembly = Assembly::new(point, folder.path(), manifest, vec![Arc::clone(&new)])
+        let mut assembly = Assembly::new(point, scratch, manifest, vec![Arc::clone(&new)])
             .map_err(|error| of_base(error.into()))?;
-        let old = assembly.unpack(folder.path(), &mut || {}).map_err(of_base)?;
+        let old = assembly.unpack(scratch, &mut || {}).map_err(of_base)?;
         assembly.discard()?;
-        let out = NamedTempFile::new().map_err(|source| scratch(&std::env::temp_dir(), source))?;
+        let out = NamedTempFile::new_in(scratch).map_err(|source| PointError::File {
+            doing: "making a delta in",
+            path: scratch.to_owned(),
+            source,
+        })?;
         // Each delta has its share of the time that is left.
         let share = options.budget.map(|budget| {
             let left = bases.len() - number;
@@ -303,10 +311,6 @@ fn deltas(
         }
     }
     Ok(made)
-}
-
-fn scratch(path: &Path, source: std::io::Error) -> PointError {
-    PointError::File { doing: "using", path: path.to_owned(), source }
 }
 
 fn open_file(path: &Path) -> Result<File, PointError> {

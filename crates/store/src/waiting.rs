@@ -1,5 +1,5 @@
 //! Where what comes waits until it is whole: one fetch at a time has a folder, so that what came before a cut is gone on
-//! from and nobody writes into what another reads.
+//! from and nobody writes into what another reads. And where what is made on the way lies.
 
 use std::{
     fs::{self, File},
@@ -32,6 +32,13 @@ impl Waiting {
             return Ok(Self { folder: folder.to_owned(), _lock: lock, own: None });
         }
         Self::own(folder)
+    }
+
+    /// A folder of our own for what is made on the way; it goes when we go, or with the next that wants one.
+    pub(crate) fn scratch() -> Result<Self, PointError> {
+        let all = std::env::temp_dir();
+        sweep(&all);
+        Self::own(&all)
     }
 
     /// A folder of our own in `folder`.
@@ -76,7 +83,7 @@ fn sweep(folder: &Path) {
     let Ok(entries) = fs::read_dir(folder) else { return };
     for entry in entries.flatten() {
         let is_own = entry.file_name().to_str().is_some_and(|name| name.starts_with(OWN));
-        if !is_own {
+        if !is_own || !entry.file_type().is_ok_and(|kind| kind.is_dir()) {
             continue;
         }
         // Held until it is gone, so that whoever has just made it sees that it is.

@@ -265,7 +265,8 @@ impl Tree {
         let began = Instant::now();
         while !is_so()? {
             ensure!(began.elapsed() < patience, "not within {patience:?}: {what}\n{}", self.tell());
-            std::thread::park_timeout(Duration::from_millis(100));
+            // Asking takes the processor from what is waited for: the longer it takes, the less often.
+            std::thread::park_timeout(Duration::from_millis(100).max(began.elapsed() / 300));
         }
         Ok(())
     }

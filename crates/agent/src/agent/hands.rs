@@ -3,6 +3,7 @@
 use std::{io, thread};
 
 use deployment::{Action, Deployment, ExitMap, Withdrawal};
+use machine_linux::account::Account;
 use running::{Effect, End, Entry, Event, Found, Hands, Run, RunId, Traces};
 use rustix::fs::inotify;
 
@@ -161,7 +162,12 @@ impl Agent {
         // The runner is of the version we are, whatever has its name by now.
         let program = launch::own_name().unwrap_or_else(|| launch::OWN.into());
         let told = self.document.as_ref().and_then(|document| document.settings.points.as_deref());
+        let account = id.user.as_deref().map_or(Ok(None), |user| {
+            Account::named(&self.root, user).map_err(|error| error.to_string())
+        });
         let here = Here {
+            user: id.user.as_deref(),
+            account: &account,
             root: &self.root,
             program: &program,
             points: told.unwrap_or(&self.points),

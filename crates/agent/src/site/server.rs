@@ -9,8 +9,8 @@ use std::{
 };
 
 use deployment::{
-    CLIENT_LINE_FORMAT, ClientEnrolled, ClientEnrolment, InventoryTaken, PolicyDocument, Renewal,
-    Taken, content_of, site_host_name,
+    CLIENT_LINE_FORMAT, ClientEnrolled, ClientEnrolment, ClientWaiting, EnrolmentAnswer,
+    InventoryTaken, PolicyDocument, Renewal, Taken, content_of, site_host_name,
 };
 use model::Hash;
 use policy::{SiteCode, Stamp};
@@ -209,16 +209,28 @@ pub(crate) fn public(key: &KeyPair) -> String {
     key.public_key_raw().iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
-/// Asks to become a client. Blocks.
+/// Asks to become a client. Blocks; while somebody has to approve the machine it asks again and again, as long as `wait` says so.
 pub(crate) fn enroll(
     place: Place,
     authority: String,
     asked: &ClientEnrolment,
-) -> Result<ClientEnrolled, SiteError> {
+    wait: &mut dyn FnMut(&ClientWaiting) -> bool,
+) -> Result<EnrolmentAnswer, SiteError> {
     let line = Line::new(place, authority, None);
     let runtime = Builder::new_current_thread().enable_all().build();
     let runtime = runtime.map_err(|error| line.unreachable(0, error.to_string()))?;
-    runtime.block_on(line.post("enrolment", "application/json", json(asked)))
+    runtime.block_on(async {
+        loop {
+            let answer = line.post("enrolment", "application/json", json(asked)).await;
+            let pause = match &answer {
+                Ok(EnrolmentAnswer::Waiting(waiting)) if wait(waiting) => waiting.next,
+                _ => return answer,
+            };
+            // No site has a machine ask all the time, nor hardly ever.
+            let pause = Duration::from_secs(pause.clamp(1, 3_600).into());
+            tokio::time::sleep(pause).await;
+        }
+    })
 }
 
 /// What the thread that waits for news knows.

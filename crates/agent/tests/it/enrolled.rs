@@ -103,7 +103,8 @@ impl Top {
     fn token(&self, known: Option<&str>) -> PathBuf {
         let at = self.link.to_string();
         let token = self.ask().client_token(known, None, Some(&at)).unwrap();
-        let path = self.home.path().join(format!("token-{}", &token.secret[..16]));
+        let path =
+            self.home.path().join(format!("token-{}", &token.secret.as_ref().unwrap()[..16]));
         fs::write(&path, serde_json::to_vec(&token).unwrap()).unwrap();
         path
     }
@@ -147,6 +148,44 @@ fn shell(id: &str, line: &str, target: Target) -> NewDeployment {
         target,
         ..NewDeployment::default()
     }
+}
+
+#[test]
+fn a_machine_without_a_secret_waits_for_approval() {
+    let top = Top::new("TOP", "");
+    let token = top.ask().open_client_token(Some(&top.link.to_string())).unwrap();
+    assert_eq!(token.secret, None);
+    let image = top.home.path().join("image.token");
+    fs::write(&image, serde_json::to_vec(&token).unwrap()).unwrap();
+    let (one, other) = (Machine::new("web7"), Machine::new("web8"));
+    for _ in 0..2 {
+        let said = one.enroll(&image, &["--no-wait"]);
+        let text = String::from_utf8_lossy(&said.stderr).into_owned();
+        assert_eq!(said.status.code(), Some(4), "{text}");
+        let key = &top.ask().client_requests().unwrap()[0].key;
+        assert!(text.contains(&format!("client approve {}", &key[..16])), "{text}");
+    }
+    let mut waiting = other.agent(&["enroll", "--json"]);
+    waiting.arg("--token").arg(&image).arg("--root").arg(other.path("root"));
+    let waiting = waiting.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+    let both = until("both ask", || {
+        let all = top.ask().client_requests().unwrap();
+        (all.len() == 2).then_some(all)
+    });
+    for request in both {
+        top.ask().approve(&request.key[..8], None).unwrap();
+    }
+    let (one, other) = (
+        client_of(&one.enroll(&image, &["--no-wait"])),
+        client_of(&waiting.wait_with_output().unwrap()),
+    );
+    assert_ne!(one, other);
+    let mut known: Vec<_> =
+        top.ask().clients().unwrap().into_iter().map(|client| client.client).collect();
+    known.sort();
+    let mut expected = vec![one, other];
+    expected.sort();
+    assert_eq!(known, expected);
 }
 
 /// A machine in a folder.

@@ -12,4 +12,5 @@ mod programs;
 mod restarts;
 mod room;
 mod support;
+mod users;
 mod work;

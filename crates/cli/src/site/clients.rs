@@ -37,6 +37,27 @@ packhorse-agent enroll --token web7.token                                    # t
         /// It counts for so many hours; a week, if nothing is said.
         #[arg(long)]
         hours: Option<u32>,
+        /// Without a secret, for images of machines: each machine that brings it waits until somebody approves it.
+        #[arg(long, conflicts_with_all = ["client", "hours"])]
+        by_approval: bool,
+    },
+    /// List machines that wait for approval.
+    #[command(after_help = "Example:\n  packhorse site client requests")]
+    Requests,
+    /// Make a machine that waits for approval a client; it hears so when it asks again.
+    #[command(after_help = "Example:\n  packhorse site client approve 3f09a1c2")]
+    Approve {
+        /// The fingerprint of its key, as the machine shows it, or the beginning of that.
+        key: String,
+        /// Give it the identity of a known client: its machine was made anew.
+        #[arg(long = "as", value_name = "CLIENT")]
+        client: Option<String>,
+    },
+    /// Refuse a machine that waits for approval.
+    #[command(after_help = "Example:\n  packhorse site client refuse 3f09a1c2")]
+    Refuse {
+        /// The fingerprint of its key, as the machine shows it, or the beginning of that.
+        key: String,
     },
     /// Make a client of a device that runs another agent and speaks hawkBit's protocol (`packhorse site serve --ddi`); its key is
     /// written to a file.
@@ -130,6 +151,15 @@ pub(super) struct Deploy {
     shell: Option<String>,
     #[command(flatten)]
     whom: Whom,
+    /// Once for this user, when logged on, and on that account: a command only.
+    #[arg(long = "user", value_name = "NAME", conflicts_with = "every_user")]
+    users: Vec<String>,
+    /// Once for every user who logs on, and on their accounts: a command only.
+    #[arg(long)]
+    every_user: bool,
+    /// For users, but on the system's account; `PACKHORSE_USER` says who it is for.
+    #[arg(long)]
+    as_system: bool,
     /// It may run, and does not have to.
     #[arg(long)]
     available: bool,
@@ -407,6 +437,9 @@ impl Deploy {
             action,
             command,
             target: self.whom.target(client)?,
+            users: self.users.iter().map(|name| name.as_str().into()).collect(),
+            every_user: self.every_user,
+            as_system: self.as_system,
             available: self.available,
             start: self.start.clone(),
             deadline: self.deadline.clone(),
@@ -447,10 +480,14 @@ pub(super) fn deploy(folder: &Folder, args: &Deploy) -> Result<Answer, SiteError
 pub(super) fn client(folder: &Folder, command: &ClientCommand) -> Result<Answer, SiteError> {
     let client = Client::local(folder)?;
     Ok(match command {
-        ClientCommand::Token { token_to, at, client: known, hours } => {
+        ClientCommand::Token { token_to, at, client: known, hours, by_approval } => {
             let at = at.clone().or_else(|| link_address(folder));
             let mut file = new_file(token_to)?;
-            let token = client.client_token(known.as_deref(), *hours, at.as_deref());
+            let token = if *by_approval {
+                client.open_client_token(at.as_deref())
+            } else {
+                client.client_token(known.as_deref(), *hours, at.as_deref())
+            };
             let written = token.and_then(|token| {
                 let text = serde_json::to_vec_pretty(&token).unwrap_or_default();
                 file.write_all(&text)
@@ -461,7 +498,20 @@ pub(super) fn client(folder: &Folder, command: &ClientCommand) -> Result<Answer,
                 let _ = std::fs::remove_file(token_to);
                 return Err(error);
             }
-            token_answer(token_to, at.as_deref())
+            token_answer(token_to, at.as_deref(), *by_approval)
+        }
+        ClientCommand::Requests => {
+            let all = client.client_requests()?;
+            let text = all.iter().map(::site::ClientRequest::line).collect();
+            Answer { exit: Exit::Done, json: json!(all), text }
+        }
+        ClientCommand::Approve { key, client: known } => {
+            client.approve(key, known.as_deref())?;
+            done(format!("{key} is approved; the machine hears so when it asks again\n"))
+        }
+        ClientCommand::Refuse { key } => {
+            client.refuse(key)?;
+            done(format!("{key} is refused; the machine hears so when it asks again\n"))
         }
         ClientCommand::Foreign { name, key_to } => {
             let mut file = new_file(key_to)?;
@@ -480,7 +530,13 @@ pub(super) fn client(folder: &Folder, command: &ClientCommand) -> Result<Answer,
         }
         ClientCommand::List => {
             let all = client.clients()?;
-            let text = all.iter().map(::site::ClientSummary::line).collect();
+            let mut text: String = all.iter().map(::site::ClientSummary::line).collect();
+            let requests = client.client_requests()?;
+            let waiting = requests.iter().filter(|one| one.state == "waits").count();
+            if waiting > 0 {
+                let note = "wait for approval: `packhorse site client requests`";
+                text.push_str(&format!("{waiting} more {note}\n"));
+            }
             Answer { exit: Exit::Done, json: json!(all), text }
         }
         ClientCommand::Show { client: name } => {
@@ -501,13 +557,16 @@ fn link_address(folder: &Folder) -> Option<String> {
     (!address.ip().is_unspecified()).then(|| address.to_string())
 }
 
-fn token_answer(path: &Path, at: Option<&str>) -> Answer {
+fn token_answer(path: &Path, at: Option<&str>, by_approval: bool) -> Answer {
     let site = if at.is_some() { "" } else { " --site HOST:PORT" };
-    let text = format!(
-        "{0}: a token for one machine; take it there and `packhorse-agent enroll --token {0}{site}`\n",
-        path.display()
-    );
-    Answer { exit: Exit::Done, json: json!({ "token": path }), text }
+    let what = if by_approval {
+        "a token without a secret: a machine that brings it waits until `packhorse site client approve`"
+    } else {
+        "a token for one machine"
+    };
+    let path = path.display();
+    let text = format!("{path}: {what}; there, `packhorse-agent enroll --token {path}{site}`\n");
+    Answer { exit: Exit::Done, json: json!({ "token": path.to_string() }), text }
 }
 
 /// `packhorse site deployment`.

@@ -47,7 +47,10 @@ fn from_point(
     let point = incoming.authority.open(incoming.from)?;
     // Whoever only asks leaves nothing behind.
     let asking = incoming.explain || settings.dry_run;
-    let temporary = tempfile::tempdir().ok().filter(|_| asking);
+    let temporary = asking.then(tempfile::tempdir).transpose().map_err(|error| {
+        let folder = std::env::temp_dir();
+        Failure::new(Exit::Failed, format!("making a folder in `{}`: {error}", folder.display()))
+    })?;
     let folder = match &temporary {
         Some(folder) => folder.path().to_owned(),
         None => target.machine.root().join(Cache::FOLDER),

@@ -10,8 +10,8 @@ use utoipa::{IntoParams, ToSchema};
 use utoipa_axum::{router::OpenApiRouter, routes};
 
 use super::{
-    ClientDetails, ClientSummary, CollectionStatus, Deployed, DeploymentOnClient, DeploymentStatus,
-    NewDeployment, SiteWindow, WindowStatus,
+    ClientDetails, ClientRequest, ClientSummary, CollectionStatus, Deployed, DeploymentOnClient,
+    DeploymentStatus, NewDeployment, SiteWindow, WindowStatus,
 };
 use crate::{
     SiteError,
@@ -26,6 +26,8 @@ pub(crate) struct NewClientToken {
     pub(crate) client: Option<String>,
     /// For how many hours it counts; a week where unsaid.
     pub(crate) hours: Option<u32>,
+    /// Without a secret, then: whoever brings it waits until somebody approves it.
+    pub(crate) by_approval: bool,
     /// Where this site listens, as clients call it.
     pub(crate) at: Option<String>,
 }
@@ -43,6 +45,17 @@ pub(crate) struct NewForeign {
 pub(crate) struct ForeignKey {
     /// The key.
     pub(crate) key: String,
+}
+
+/// What is said to a machine that asks to be a client.
+#[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case")]
+pub(crate) struct RequestAnswer {
+    /// Yes, or no.
+    pub(crate) approve: bool,
+    /// The known client it is to be; where unsaid, who it says it is, or a new one.
+    #[serde(default)]
+    pub(crate) client: Option<String>,
 }
 
 /// How a deployment goes on.
@@ -92,6 +105,8 @@ pub(crate) fn routes() -> OpenApiRouter<App> {
         .routes(routes!(list_clients))
         .routes(routes!(new_client_token))
         .routes(routes!(add_foreign))
+        .routes(routes!(list_requests))
+        .routes(routes!(answer_request))
         .routes(routes!(show_client, revoke_client))
         .routes(routes!(list_deployments, deploy))
         .routes(routes!(show_deployment, remove_deployment, steer_deployment))
@@ -118,7 +133,7 @@ async fn list_clients(State(server): State<App>) -> Result<Json<Vec<ClientSummar
     Ok(Json(blocking(move || Ok(server.client_list())).await?))
 }
 
-/// A token a machine becomes a client with; it counts once.
+/// A token a machine becomes a client with; with a secret it counts once.
 #[utoipa::path(
     post,
     path = "/v1/client-tokens",
@@ -132,9 +147,51 @@ async fn new_client_token(
 ) -> Result<Json<deployment::ClientToken>, Refusal> {
     let token = blocking(move || {
         let client = asked.client.as_deref().map(|text| server.client_meant(text)).transpose()?;
-        server.client_token(client, asked.hours, asked.at)
+        match (asked.by_approval, client, asked.hours) {
+            (false, client, hours) => server.client_token(client, hours, asked.at),
+            (true, None, None) => Ok(server.open_client_token(asked.at)),
+            (true, ..) => Err(SiteError::refused(
+                "a token by approval is for nobody in particular, and has no end".to_owned(),
+            )),
+        }
     });
     Ok(Json(token.await?))
+}
+
+/// Machines that ask to be clients.
+#[utoipa::path(
+    get,
+    path = "/v1/client-requests",
+    responses((status = 200, body = Vec<ClientRequest>, description = "Done"), Refused),
+    security(("token" = [])),
+)]
+async fn list_requests(State(server): State<App>) -> Result<Json<Vec<ClientRequest>>, Refusal> {
+    Ok(Json(blocking(move || Ok(server.client_requests())).await?))
+}
+
+/// A machine that asks is approved, or refused.
+#[utoipa::path(
+    post,
+    path = "/v1/client-requests/{key}",
+    params(("key" = String, Path, description = "The fingerprint of its key, or the beginning of that")),
+    request_body = RequestAnswer,
+    responses((status = 200, body = Done, description = "Done"), Refused),
+    security(("token" = [])),
+)]
+async fn answer_request(
+    State(server): State<App>,
+    Path(key): Path<String>,
+    Json(said): Json<RequestAnswer>,
+) -> Result<Json<Done>, Refusal> {
+    blocking(move || {
+        if !said.approve {
+            return server.refuse_request(&key);
+        }
+        let client = said.client.as_deref().map(|text| server.client_meant(text)).transpose()?;
+        server.approve_request(&key, client).map(drop)
+    })
+    .await?;
+    Ok(done())
 }
 
 /// A device that speaks hawkBit's protocol becomes a client.

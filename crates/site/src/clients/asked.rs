@@ -4,9 +4,9 @@ use deployment::{ClientToken, CollectionSpec};
 use serde_json::Value;
 
 use super::{
-    ClientDetails, ClientSummary, CollectionStatus, Deployed, DeploymentStatus, NewDeployment,
-    OnClient, SiteWindow, WindowStatus,
-    api::{ForeignKey, NewClientToken, NewForeign, Steering},
+    ClientDetails, ClientRequest, ClientSummary, CollectionStatus, Deployed, DeploymentStatus,
+    NewDeployment, OnClient, SiteWindow, WindowStatus,
+    api::{ForeignKey, NewClientToken, NewForeign, RequestAnswer, Steering},
 };
 use crate::{Client, SiteError};
 
@@ -37,9 +37,40 @@ impl Client {
         hours: Option<u32>,
         at: Option<&str>,
     ) -> Result<ClientToken, SiteError> {
-        let asked =
-            NewClientToken { client: client.map(str::to_owned), hours, at: at.map(str::to_owned) };
+        let asked = NewClientToken {
+            client: client.map(str::to_owned),
+            hours,
+            at: at.map(str::to_owned),
+            by_approval: false,
+        };
         self.send(self.http().post(self.url("client-tokens")).json(&asked))
+    }
+
+    /// A token without a secret: machines that bring it wait until somebody approves them.
+    pub fn open_client_token(&self, at: Option<&str>) -> Result<ClientToken, SiteError> {
+        let at = at.map(str::to_owned);
+        let asked = NewClientToken { at, by_approval: true, ..NewClientToken::default() };
+        self.send(self.http().post(self.url("client-tokens")).json(&asked))
+    }
+
+    /// Machines that ask to be clients.
+    pub fn client_requests(&self) -> Result<Vec<ClientRequest>, SiteError> {
+        self.send(self.http().get(self.url("client-requests")))
+    }
+
+    /// Approves a machine that asks, by the fingerprint of its key; as a known client, where one is named.
+    pub fn approve(&self, key: &str, client: Option<&str>) -> Result<(), SiteError> {
+        self.answer(key, &RequestAnswer { approve: true, client: client.map(str::to_owned) })
+    }
+
+    /// Refuses a machine that asks.
+    pub fn refuse(&self, key: &str) -> Result<(), SiteError> {
+        self.answer(key, &RequestAnswer { approve: false, client: None })
+    }
+
+    fn answer(&self, key: &str, said: &RequestAnswer) -> Result<(), SiteError> {
+        let url = self.url(&format!("client-requests/{}", part(key)));
+        self.send::<Value>(self.http().post(url).json(said)).map(drop)
     }
 
     /// A device that speaks hawkBit's protocol becomes a client; the key it shows.

@@ -3,10 +3,10 @@
 use std::collections::BTreeMap;
 
 use deployment::{
-    Action, ClientId, CollectionSpec, CommandLine, Deployment, DeploymentId, ExitFamily, ExitMap,
-    HaltRule, Meaning, PackageAction, PackageRef, Preview, Program, Purpose, Recurrence,
-    RetryLimits, RetryWhom, Rollout, RolloutEffect, RolloutEvent, RolloutPlan, Rule, Supersedence,
-    Wave, When, Why, WindowRule, Withdrawal, normal,
+    Action, Audience, ClientId, CollectionSpec, CommandLine, Deployment, DeploymentId, ExitFamily,
+    ExitMap, HaltRule, Meaning, PackageAction, PackageRef, Preview, Program, Purpose, Recurrence,
+    RetryLimits, RetryWhom, Rollout, RolloutEffect, RolloutEvent, RolloutPlan, Rule, RunAs,
+    Supersedence, Wave, When, Why, WindowRule, Withdrawal, normal,
 };
 use model::{Condition, Hash, PackageName, Version};
 use serde::{Deserialize, Serialize};
@@ -49,6 +49,12 @@ pub struct NewDeployment {
     /// Whom it is for.
     #[schema(value_type = Object)]
     pub target: Target,
+    /// It runs once for each of these users, when they are logged on, and on their accounts where it is a command.
+    pub users: Vec<Box<str>>,
+    /// It runs once for every user, when they are logged on, and on their accounts where it is a command.
+    pub every_user: bool,
+    /// For users, but on the system's account.
+    pub as_system: bool,
     /// It may run, and does not have to.
     pub available: bool,
     /// Not before: an instant.
@@ -143,8 +149,30 @@ impl NewDeployment {
             detection: self.detection.clone(),
             requirement: self.requirement.clone(),
             rerunnable: self.rerunnable || !is_command,
+            run_as: match self.audience()? {
+                Audience::Machine => RunAs::System,
+                _ if self.as_system => RunAs::System,
+                _ => RunAs::User,
+            },
             ..Program::new("install", action)
         })
+    }
+
+    /// Whether it is for the machine or for users.
+    fn audience(&self) -> Result<Audience, SiteError> {
+        let refused = |why: &str| Err(SiteError::refused(why.to_owned()));
+        match (self.every_user, &*self.users) {
+            (false, []) if self.as_system => {
+                refused("only what is for users says on whose account")
+            }
+            (false, []) => Ok(Audience::Machine),
+            _ if self.command.is_none() => {
+                refused("a package is installed for the machine; only a command runs for users")
+            }
+            (true, []) => Ok(Audience::EveryUser),
+            (false, users) => Ok(Audience::Users(users.to_vec())),
+            (true, _) => refused("it is for every user, or for those that are named"),
+        }
     }
 
     fn plan(&self) -> Result<RolloutPlan, SiteError> {
@@ -237,6 +265,7 @@ impl Server {
                 .iter()
                 .map(|old| Supersedence { deployment: old.clone(), first: None })
                 .collect(),
+            audience: new.audience()?,
             withdrawal,
             retry: new.retry.unwrap_or_default(),
             ..Deployment::new(id.clone(), package, program)

@@ -1,15 +1,17 @@
 //! How a machine becomes a client, stays one, and is none any more.
 
 use deployment::{
-    CLIENT_LINE_FORMAT, ClientEnrolled, ClientEnrolment, ClientId, ClientToken,
-    LONGEST_CLIENT_NAME, Renewal,
+    CLIENT_LINE_FORMAT, ClientEnrolled, ClientEnrolment, ClientId, ClientToken, ClientWaiting,
+    EnrolmentAnswer, LONGEST_CLIENT_NAME, Renewal,
 };
 use model::Hash;
 use serde_json::json;
 
 use super::{
     Clients,
-    row::{Change, ClientRow, KeyRow, TokenRow},
+    fleet::Fleet,
+    requests::ASKS_AGAIN,
+    row::{Change, ClientRow, KeyRow, RequestRow, Said, TokenRow},
     wall,
 };
 use crate::{Server, SiteError, authority::PublicKey, chance, server::log};
@@ -83,20 +85,29 @@ impl Server {
             changes.push(Change::Token(hash.clone(), Some(row.clone())));
             Ok(((), changes))
         })?;
-        Ok(ClientToken {
+        Ok(self.token_of(Some(secret), at))
+    }
+
+    /// A token without a secret: whoever brings it waits until somebody approves it.
+    pub fn open_client_token(&self, at: Option<String>) -> ClientToken {
+        self.token_of(None, at)
+    }
+
+    fn token_of(&self, secret: Option<String>, at: Option<String>) -> ClientToken {
+        ClientToken {
             format: CLIENT_LINE_FORMAT,
             site: self.clients().code.clone(),
             at,
             secret,
             authority: self.authority().certificate().to_owned(),
-        })
+        }
     }
 
-    /// Makes a machine a client. The same token for the same key is answered again: an answer may be lost.
+    /// Makes a machine a client, or lets it wait. The same token for the same key is answered again: an answer may be lost.
     pub(crate) fn enrol_client(
         &self,
         asked: &ClientEnrolment,
-    ) -> Result<ClientEnrolled, SiteError> {
+    ) -> Result<EnrolmentAnswer, SiteError> {
         if asked.format != CLIENT_LINE_FORMAT {
             return Err(SiteError::refused(format!(
                 "the agent enrolls in format {}, and this site knows {CLIENT_LINE_FORMAT}: use the same Packhorse",
@@ -110,34 +121,17 @@ impl Server {
         }
         let key = PublicKey::parse(&asked.key)
             .ok_or_else(|| SiteError::refused("the key is none on the curve P-256".to_owned()))?;
-        let (fingerprint, hash) =
-            (key.fingerprint(), Hash::of(asked.secret.as_bytes()).to_string());
+        let fingerprint = key.fingerprint();
         let now = self.clients().now().at.0;
         let fresh = ClientId(chance::random::<16>()?);
         let until = wall().saturating_add(self.clients().life);
-        let (client, is_new) = self.clients().write(|fleet| {
-            let token = fleet.tokens.get(&hash).ok_or_else(|| {
-                SiteError::refused(format!("the token does not count here: {CURE}"))
-            })?;
-            let client = match &token.spent {
-                Some((spent, client)) if *spent == fingerprint => *client,
-                Some(_) => {
-                    return Err(SiteError::refused(format!(
-                        "the token was used already, by another machine: {CURE}"
-                    )));
-                }
-                None if now > token.until => {
-                    return Err(SiteError::refused(format!("the token is too old: {CURE}")));
-                }
-                // Who has an identity keeps it, unless it is somebody else's.
-                None => token.client.unwrap_or_else(|| {
-                    let is_own = |row: &ClientRow| {
-                        row.keys.iter().any(|one| one.key == fingerprint) && row.revoked.is_none()
-                    };
-                    let brought =
-                        asked.client.filter(|id| fleet.clients.get(id).is_none_or(is_own));
-                    brought.unwrap_or(fresh)
-                }),
+        let site = self.clients().code.clone();
+        let granted = self.clients().write(|fleet| {
+            let asking = Asking { asked, fingerprint: &fingerprint, fresh, now };
+            let Some((client, change)) = asking.granted(fleet)? else {
+                let is_known = fleet.requests.contains_key(&fingerprint);
+                let changes = if is_known { Vec::new() } else { asking.request(fleet, &site)? };
+                return Ok((None, changes));
             };
             let known = fleet.clients.get(&client);
             let mut row = known.cloned().unwrap_or_default();
@@ -148,18 +142,18 @@ impl Server {
             if known.is_none() {
                 row.enrolled = wall();
             }
-            let spent = TokenRow { spent: Some((fingerprint.clone(), client)), ..token.clone() };
-            let changes = vec![
-                Change::Token(hash.clone(), Some(spent)),
-                Change::Client(client, Box::new(row)),
-            ];
-            Ok(((client, known.is_none()), changes))
+            let changes = vec![change, Change::Client(client, Box::new(row))];
+            Ok((Some((client, known.is_none())), changes))
         })?;
+        let format = CLIENT_LINE_FORMAT;
+        let Some((client, is_new)) = granted else {
+            let waiting = ClientWaiting { format, site, waiting: fingerprint, next: ASKS_AGAIN };
+            return Ok(EnrolmentAnswer::Waiting(waiting));
+        };
         self.clients().forgive(client);
         log("enrolled", &json!({ "client": client, "name": asked.name, "new": is_new }));
         let certificate = self.authority().certify_client(client, &key, until)?;
-        let (format, site) = (CLIENT_LINE_FORMAT, self.clients().code.clone());
-        Ok(ClientEnrolled { format, client, site, certificate })
+        Ok(EnrolmentAnswer::Enrolled(ClientEnrolled { format, client, site, certificate }))
     }
 
     /// The next certificate of a client. Its key so far counts until the next one is used.
@@ -206,6 +200,70 @@ impl Server {
         // Those that wait for news are refused.
         self.clients().news.send_modify(|_| {});
         Ok(())
+    }
+}
+
+/// A machine that asks to be a client.
+pub(super) struct Asking<'a> {
+    pub(super) asked: &'a ClientEnrolment,
+    pub(super) fingerprint: &'a str,
+    /// Who it is if it is nobody yet.
+    pub(super) fresh: ClientId,
+    /// Milliseconds on the site's steady clock.
+    pub(super) now: u64,
+}
+
+impl Asking<'_> {
+    /// Who it is to be, and what is remembered of that; nothing, while somebody has to approve it.
+    fn granted(&self, fleet: &Fleet) -> Result<Option<(ClientId, Change)>, SiteError> {
+        let Some(secret) = &self.asked.secret else { return self.approved(fleet) };
+        let hash = Hash::of(secret.as_bytes()).to_string();
+        let refused = |why: &str| SiteError::refused(format!("the token {why}: {CURE}"));
+        let token = fleet.tokens.get(&hash).ok_or_else(|| refused("does not count here"))?;
+        let client = match &token.spent {
+            Some((spent, client)) if spent == self.fingerprint && self.is(fleet, *client) => {
+                *client
+            }
+            Some(_) => return Err(refused("was used already")),
+            None if self.now > token.until => return Err(refused("is too old")),
+            None => token.client.unwrap_or_else(|| self.own(fleet, self.asked.client)),
+        };
+        let spent = Some((self.fingerprint.to_owned(), client));
+        Ok(Some((client, Change::Token(hash, Some(TokenRow { spent, ..token.clone() })))))
+    }
+
+    fn approved(&self, fleet: &Fleet) -> Result<Option<(ClientId, Change)>, SiteError> {
+        let row = fleet.requests.get(self.fingerprint).filter(|row| row.until > self.now);
+        let Some((row, said)) = row.and_then(|row| Some((row, row.said?))) else { return Ok(None) };
+        let client = match said {
+            Said::Approved(client) => client,
+            Said::Taken(client) if self.is(fleet, client) => client,
+            Said::Taken(client) => {
+                return Err(SiteError::refused(format!(
+                    "client {client} was revoked, or has another key by now; `packhorse site client token --for {client}` brings it back"
+                )));
+            }
+            Said::Refused => {
+                return Err(SiteError::refused(format!(
+                    "somebody refused the machine with key {}: `packhorse site client approve` takes that back, within a week",
+                    self.fingerprint
+                )));
+            }
+        };
+        let row = RequestRow { said: Some(Said::Taken(client)), ..row.clone() };
+        Ok(Some((client, Change::Request(self.fingerprint.to_owned(), Some(Box::new(row))))))
+    }
+
+    /// Whether it is a client already, by this key. One that was revoked, or has got another key since, is not.
+    fn is(&self, fleet: &Fleet, client: ClientId) -> bool {
+        let has = |row: &ClientRow| row.keys.iter().any(|one| one.key == self.fingerprint);
+        fleet.clients.get(&client).is_some_and(|row| row.revoked.is_none() && has(row))
+    }
+
+    /// Who has an identity keeps it, unless it is somebody else's.
+    fn own(&self, fleet: &Fleet, brought: Option<ClientId>) -> ClientId {
+        let may = |id: &ClientId| !fleet.clients.contains_key(id) || self.is(fleet, *id);
+        brought.filter(may).unwrap_or(self.fresh)
     }
 }
 

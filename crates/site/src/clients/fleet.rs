@@ -12,8 +12,8 @@ use running::Word;
 
 use super::{
     row::{
-        Change, ClientRow, DeploymentRow, ProcessRow, RolloutRow, SeenRow, SiteWindow, Target,
-        TokenRow,
+        Change, ClientRow, DeploymentRow, ProcessRow, RequestRow, RolloutRow, SeenRow, SiteWindow,
+        Target, TokenRow,
     },
     windows::never_open,
 };
@@ -36,6 +36,8 @@ pub(crate) struct Fleet {
     pub(crate) windows: BTreeMap<Box<str>, SiteWindow>,
     /// Tokens, by the hash of their secrets.
     pub(crate) tokens: BTreeMap<String, TokenRow>,
+    /// Machines that ask to be clients, by the fingerprints of their keys.
+    pub(crate) requests: BTreeMap<String, RequestRow>,
     /// How clients behave, and where packages are.
     pub(crate) settings: Option<ClientSettings>,
     /// When clients were heard of, as far as the tables know.
@@ -169,6 +171,10 @@ impl Fleet {
             Change::Token(hash, row) => match row {
                 Some(row) => drop(self.tokens.insert(hash, row)),
                 None => drop(self.tokens.remove(&hash)),
+            },
+            Change::Request(key, row) => match row {
+                Some(row) => drop(self.requests.insert(key, *row)),
+                None => drop(self.requests.remove(&key)),
             },
             Change::Settings(settings) => {
                 self.settings = Some(*settings);

@@ -132,8 +132,7 @@ fn known(server: &App, caller: Option<Caller>) -> Result<(Caller, Known), Refusa
 
 async fn enrol(State(server): State<App>, body: Bytes) -> Result<Response, Refusal> {
     let asked: ClientEnrolment = read(&body)?;
-    let enrolled = blocking(move || server.enrol_client(&asked)).await?;
-    Ok(Json(enrolled).into_response())
+    Ok(Json(blocking(move || server.enrol_client(&asked)).await?).into_response())
 }
 
 async fn renew(

@@ -203,6 +203,36 @@ pub(crate) struct TokenRow {
     pub(crate) spent: Option<(String, ClientId)>,
 }
 
+/// A machine that asks to be a client, by the fingerprint of its key.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub(crate) struct RequestRow {
+    /// What it calls itself; data.
+    pub(crate) name: String,
+    /// The identity it has already, as it says.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) client: Option<ClientId>,
+    /// Since when, by the site's clock; is shown.
+    pub(crate) since: i64,
+    /// Milliseconds on the site's steady clock: it is forgotten then.
+    pub(crate) until: u64,
+    /// What somebody said to it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) said: Option<Said>,
+}
+
+/// What somebody said to a machine that asks.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub(crate) enum Said {
+    /// No.
+    Refused,
+    /// It is to be this client.
+    Approved(ClientId),
+    /// It has heard so, and is.
+    Taken(ClientId),
+}
+
 /// One record, understood.
 #[derive(Clone, Debug)]
 pub(crate) enum Change {
@@ -220,6 +250,8 @@ pub(crate) enum Change {
     Window(Box<str>, Option<Box<SiteWindow>>),
     /// A token by the hash of its secret; gone.
     Token(String, Option<TokenRow>),
+    /// A machine that asks to be a client, by the fingerprint of its key; gone.
+    Request(String, Option<Box<RequestRow>>),
     /// How clients behave, and where packages are.
     Settings(Box<ClientSettings>),
     /// What is known of a rollout on one client; gone with the rollout.
@@ -268,6 +300,7 @@ impl Change {
                 (RecordKind::Window, name.to_string(), row.as_ref().map(json))
             }
             Self::Token(hash, row) => (RecordKind::Token, hash.clone(), row.as_ref().map(json)),
+            Self::Request(key, row) => (RecordKind::Request, key.clone(), row.as_ref().map(json)),
             Self::Settings(settings) => {
                 (RecordKind::Settings, "clients".to_owned(), Some(json(settings)))
             }
@@ -305,6 +338,7 @@ impl Change {
             RecordKind::Collection => Self::Collection(name.as_str().into(), read_if(body)?),
             RecordKind::Window => Self::Window(name.as_str().into(), read_if(body)?),
             RecordKind::Token => Self::Token(name.clone(), read_if(body)?),
+            RecordKind::Request => Self::Request(name.clone(), read_if(body)?),
             RecordKind::Settings => Self::Settings(read(there()?)?),
             RecordKind::Seen => {
                 let block = u8::from_str_radix(name, 16).map_err(|error| error.to_string())?;

@@ -3,8 +3,9 @@
 use std::{net::SocketAddr, sync::Arc, time::Duration};
 
 use deployment::{
-    CLIENT_LINE_FORMAT, ClientEnrolment, ClientId, CollectionSpec, CommandLine, Inventory,
-    InventoryKey, InventoryReport, MachineField, Recurrence, Window, Zone,
+    CLIENT_LINE_FORMAT, ClientEnrolled, ClientEnrolment, ClientId, CollectionSpec, CommandLine,
+    EnrolmentAnswer, Inventory, InventoryKey, InventoryReport, MachineField, Recurrence, Window,
+    Zone,
 };
 use policy::SiteCode;
 use rcgen::KeyPair;
@@ -15,9 +16,16 @@ use tokio::runtime::Runtime;
 use super::{
     Clients, NewDeployment, Target,
     fleet::Fleet,
-    row::{Change, SiteWindow},
+    row::{Change, RequestRow, SiteWindow},
 };
 use crate::{Folder, Record, RecordKind, Server, authority::PublicKey, link};
+
+fn enrolled(answer: EnrolmentAnswer) -> ClientEnrolled {
+    match answer {
+        EnrolmentAnswer::Enrolled(enrolled) => enrolled,
+        EnrolmentAnswer::Waiting(waiting) => panic!("{waiting:?}"),
+    }
+}
 
 struct World {
     home: tempfile::TempDir,
@@ -59,7 +67,7 @@ impl World {
             client: None,
             name: name.to_owned(),
         };
-        let enrolled = self.server.enrol_client(&asked).unwrap();
+        let enrolled = enrolled(self.server.enrol_client(&asked).unwrap());
         (enrolled.client, enrolled.certificate + &key.serialize_pem())
     }
 
@@ -138,6 +146,105 @@ fn message(sequence: u64, word: Word, deployment: &str) -> Message {
 
 fn parcel(messages: &[Message]) -> Parcel {
     Parcel::read(&write_parcel(messages)).unwrap()
+}
+
+/// A machine that brings no secret.
+struct Stranger(ClientEnrolment);
+
+impl Stranger {
+    fn new(client: Option<ClientId>) -> Self {
+        let key = PublicKey::text_of(&KeyPair::generate().unwrap());
+        let name = "web7".to_owned();
+        Self(ClientEnrolment { format: CLIENT_LINE_FORMAT, secret: None, key, client, name })
+    }
+
+    /// Who it is, or the key it waits with.
+    fn ask(&self, world: &World) -> Result<ClientId, String> {
+        match world.server.enrol_client(&self.0).map_err(|error| error.to_string())? {
+            EnrolmentAnswer::Enrolled(enrolled) => Ok(enrolled.client),
+            EnrolmentAnswer::Waiting(waiting) => Err(waiting.waiting),
+        }
+    }
+}
+
+#[test]
+fn who_has_no_secret_waits_until_somebody_approves_it() {
+    let world = World::new("TOP");
+    let machine = Stranger::new(None);
+    let key = machine.ask(&world).unwrap_err();
+    assert_eq!(machine.ask(&world).unwrap_err(), key, "asking again is the same request");
+    let requests = world.server.client_requests();
+    let shown: Vec<_> = requests.iter().map(|one| (&*one.key, &*one.name, &*one.state)).collect();
+    assert_eq!(shown, [(&*key, "web7", "waits")]);
+    let no = |key: &str| world.server.approve_request(key, None).unwrap_err().to_string();
+    assert!(no(&key[..7]).contains("8 of its digits"), "{}", no(&key[..7]));
+    assert!(no("00000000").contains("no machine with key"), "{}", no("00000000"));
+    world.server.refuse_request(&key[..8]).unwrap();
+    let refused = machine.ask(&world).unwrap_err();
+    assert!(refused.contains("somebody refused"), "{refused}");
+    let client = world.server.approve_request(&key[..8], None).unwrap();
+    assert_eq!(machine.ask(&world), Ok(client));
+    assert_eq!(machine.ask(&world), Ok(client), "an answer may be lost");
+    assert_eq!(world.server.client_requests(), [], "it is a client like others");
+    assert!(no(&key).contains("already"), "{}", no(&key));
+    world.server.revoke_client(client).unwrap();
+    let refused = machine.ask(&world).unwrap_err();
+    assert!(refused.contains("was revoked"), "{refused}");
+}
+
+#[test]
+fn an_identity_somebody_else_has_is_given_only_if_somebody_says_so() {
+    let world = World::new("TOP");
+    let (web7, _) = world.enrol("web7");
+    let (copy, reimaged) = (Stranger::new(Some(web7)), Stranger::new(Some(web7)));
+    let own = ClientId([7; 16]);
+    let moved = Stranger::new(Some(own));
+    let [copy_key, reimaged_key, moved_key] =
+        [&copy, &reimaged, &moved].map(|one| one.ask(&world).unwrap_err());
+    let notes: Vec<_> = world.server.client_requests();
+    assert_eq!(notes.iter().filter(|one| one.note.is_some()).count(), 2);
+    let other = world.server.approve_request(&copy_key, None).unwrap();
+    assert_ne!(other, web7);
+    assert_eq!(copy.ask(&world), Ok(other));
+    let nobody = world.server.approve_request(&reimaged_key, Some(ClientId([9; 16])));
+    assert!(nobody.unwrap_err().to_string().contains("there is no client"));
+    world.server.approve_request(&reimaged_key, Some(web7)).unwrap();
+    assert_eq!(reimaged.ask(&world), Ok(web7));
+    world.server.approve_request(&moved_key, None).unwrap();
+    assert_eq!(moved.ask(&world), Ok(own), "nobody else has it");
+}
+
+#[test]
+fn no_more_wait_than_somebody_can_look_at() {
+    let world = World::new("TOP");
+    let clients = world.server.clients();
+    let row = RequestRow {
+        name: "herd".to_owned(),
+        client: None,
+        since: 0,
+        until: clients.now().at.0 + 60_000,
+        said: None,
+    };
+    let all = (0..1_000)
+        .map(|number| Change::Request(format!("{number:064x}"), Some(Box::new(row.clone()))));
+    clients.write(|_| Ok(((), all.clone().collect()))).unwrap();
+    let late = Stranger::new(None);
+    let refused = late.ask(&world).unwrap_err();
+    assert!(refused.contains("takes no more"), "{refused}");
+    world.server.refuse_request(&format!("{:064x}", 5)).unwrap();
+    assert_eq!(late.ask(&world).unwrap_err().len(), 64, "one was answered, and there is room");
+}
+
+#[test]
+fn a_token_that_was_spent_brings_nobody_back() {
+    let world = World::new("TOP");
+    let token = world.server.client_token(None, None, None).unwrap();
+    let machine = Stranger(ClientEnrolment { secret: token.secret, ..Stranger::new(None).0 });
+    let client = machine.ask(&world).unwrap();
+    assert_eq!(machine.ask(&world), Ok(client), "an answer may be lost");
+    world.server.revoke_client(client).unwrap();
+    let refused = machine.ask(&world).unwrap_err();
+    assert!(refused.contains("was used already"), "{refused}");
 }
 
 #[test]

@@ -1,8 +1,15 @@
-//! What a site's clients cost: one client's change against all collections, one message beside all others.
+//! What agents cost: on their machines, at their site; one client's change against all collections, one message beside all
+//! others.
 
-use std::time::{Duration, Instant};
+mod line;
 
-use anyhow::{Context as _, Result, bail, ensure};
+use std::{
+    fmt::Write as _,
+    fs,
+    time::{Duration, Instant},
+};
+
+use anyhow::{Context as _, Result, ensure};
 use deployment::{
     ClientId, CollectionSpec, Collections, Inventory, InventoryKey, InventoryPart, MachineField,
 };
@@ -10,6 +17,7 @@ use deployment::{
 use site::{Record, RecordKind, Sqlite, Storage};
 
 use super::{median, seconds};
+use crate::workspace;
 
 /// The bar: a client's change is right in all collections within this.
 const BAR: Duration = Duration::from_millis(100);
@@ -26,7 +34,9 @@ const MESSAGES: usize = 1_000;
 const MOST_SLOWER: f64 = 2.0;
 
 #[derive(clap::Args)]
-#[command(after_help = "Example:\n  cargo xtask bench agent --clients 200000 --collections 1000")]
+#[command(
+    after_help = "Examples:\n  cargo run --release --package xtask -- bench agent\n  cargo xtask bench agent --only collections --clients 200000\n\nCollections are kept by this very program: without `--release`, it is slow."
+)]
 pub(crate) struct Args {
     /// Clients of the site.
     #[arg(long, default_value = "200000", value_name = "N")]
@@ -37,9 +47,65 @@ pub(crate) struct Args {
     /// Messages a site holds already when one more comes.
     #[arg(long, default_value = "1000000", value_name = "N")]
     messages: u64,
+    /// Only a part.
+    #[arg(long, value_enum)]
+    only: Option<Part>,
+}
+
+/// A part of the bench.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
+enum Part {
+    Collections,
+    Messages,
+    Line,
+}
+
+/// One line of the table.
+struct Row {
+    what: &'static str,
+    measured: String,
+    bar: &'static str,
+    met: bool,
 }
 
 pub(crate) fn run(args: &Args) -> Result<()> {
+    let mut rows = Vec::new();
+    let mut take = |more: Vec<Row>| {
+        // Said at once: all of it takes a while.
+        for Row { what, measured, .. } in &more {
+            println!("{what}: {measured}");
+        }
+        rows.extend(more);
+    };
+    let is_wanted = |part| args.only.is_none_or(|only| only == part);
+    if is_wanted(Part::Line) {
+        take(line::rows(args.clients)?);
+    }
+    if is_wanted(Part::Collections) {
+        take(vec![collections(args)?]);
+    }
+    if is_wanted(Part::Messages) {
+        take(vec![messages(args.messages)?]);
+    }
+    let mut table = "| what | measured | bar | |\n|---|---|---|---|\n".to_owned();
+    for Row { what, measured, bar, met } in &rows {
+        let word = if *met { "met" } else { "**missed**" };
+        writeln!(table, "| {what} | {measured} | {bar} | {word} |")?;
+    }
+    println!("\n{table}");
+    if args.only.is_none() {
+        let text = format!(
+            "# Agents, measured\n\nThe last output of `cargo run --release --package xtask -- bench agent`.\n\n{table}"
+        );
+        fs::write(workspace::root().join("docs/bench-agent.md"), text)?;
+    }
+    let missed: Vec<&str> = rows.iter().filter(|row| !row.met).map(|row| row.what).collect();
+    ensure!(missed.is_empty(), "missed: {}", missed.join("; "));
+    Ok(())
+}
+
+/// One client's change against all collections.
+fn collections(args: &Args) -> Result<Row> {
     let images: Vec<Inventory> = (0..IMAGES.min(args.clients)).map(image).collect();
     let mut collections = Collections::default();
     for number in 0..args.collections {
@@ -71,38 +137,39 @@ pub(crate) fn run(args: &Args) -> Result<()> {
         collections.report(client(number), Some(&after), before);
     }
     let worst = times.iter().max().copied().unwrap_or_default();
-    println!(
-        "{} clients, {} collections: all rules of one client {}; one change {} (median), {} (worst of {CHANGES}), {moved} memberships moved",
-        args.clients,
-        args.collections,
-        seconds(whole),
-        seconds(median(times)),
-        seconds(worst),
-    );
-    if worst > BAR {
-        bail!("a change took {}, and {} are allowed", seconds(worst), seconds(BAR));
-    }
-    messages(args.messages)
+    Ok(Row {
+        what: "a client's change, right in all collections",
+        measured: format!(
+            "{} clients, {} collections: {} (median), {} (worst of {CHANGES}), {moved} memberships moved; all rules of one client {}",
+            args.clients,
+            args.collections,
+            seconds(median(times)),
+            seconds(worst),
+            seconds(whole),
+        ),
+        bar: "≤ 100 ms",
+        met: worst <= BAR,
+    })
 }
 
 /// A message taken in, durably, where there are few others and where there are many (Q140389).
-fn messages(many: u64) -> Result<()> {
+fn messages(many: u64) -> Result<Row> {
     let home = tempfile::tempdir()?;
     let mut storage = Sqlite::open(&home.path().join("site.db"))?;
     let (mut known, mut held) = (0, 0);
     let few = fill(&mut storage, &mut known, &mut held, FEW_MESSAGES.min(many))?;
     let full = fill(&mut storage, &mut known, &mut held, many)?;
     let ratio = full.as_secs_f64() / few.as_secs_f64();
-    println!(
-        "one message more: {} beside {FEW_MESSAGES} others, {} beside {many} (medians of {MESSAGES}); ratio {ratio:.2}",
-        seconds(few),
-        seconds(full),
-    );
-    ensure!(
-        ratio <= MOST_SLOWER,
-        "a message is {ratio:.2} times as slow beside {many} others, and {MOST_SLOWER} is allowed"
-    );
-    Ok(())
+    Ok(Row {
+        what: "one message more",
+        measured: format!(
+            "{} beside {FEW_MESSAGES} others, {} beside {many} (medians of {MESSAGES}): {ratio:.2}",
+            seconds(few),
+            seconds(full),
+        ),
+        bar: "≤ 2.0",
+        met: ratio <= MOST_SLOWER,
+    })
 }
 
 /// Takes in messages until so many are held; then, what one more takes.

@@ -98,6 +98,7 @@ fn stage(series: &Series, folder: &Path, args: &Args) -> Result<Stage> {
     };
     let (first, old, new) = (made(0)?, made(1)?, made(2)?);
     let garage = args.garage.then(Garage::start).transpose()?;
+    fs::create_dir(run.path().join("scratch"))?;
     Ok(Stage { program, run, first, old, new, seed: args.seed, garage })
 }
 
@@ -109,7 +110,14 @@ impl Stage {
     }
 
     fn settings(&self) -> Vec<(&'static str, String)> {
-        self.garage.as_ref().map(|garage| garage.settings.clone()).unwrap_or_default()
+        let mut all = self.garage.as_ref().map(|one| one.settings.clone()).unwrap_or_default();
+        all.push(("TMPDIR", self.scratch().to_string_lossy().into_owned()));
+        all
+    }
+
+    /// Where the programs make what lies nowhere in the end.
+    fn scratch(&self) -> PathBuf {
+        self.run.path().join("scratch")
     }
 
     /// A point: a folder, or a part of the bucket.
@@ -304,6 +312,8 @@ impl Stage {
                 self.publish(&self.new)?;
                 self.must(&["fetch", "bench", "--from", "dp", "-o", "updated", "--have", &base])?;
                 self.must(&["dp", "verify", "dp"])?;
+                let left = fs::read_dir(self.scratch())?.count();
+                ensure!(left == 0, "of those killed {left} are left in the scratch folder");
             }
         }
         Ok(killed)
