@@ -4,6 +4,7 @@ mod row;
 mod said;
 
 use std::{
+    borrow::Borrow,
     collections::{BTreeMap, BTreeSet},
     sync::OnceLock,
 };
@@ -183,10 +184,10 @@ impl Collections {
     ///
     /// # Errors
     /// It says nothing, something wrong, or something about itself; nothing is changed.
-    pub fn save<'i>(
+    pub fn save<I: Borrow<Inventory>>(
         &mut self,
         spec: CollectionSpec,
-        clients: impl IntoIterator<Item = (ClientId, &'i Inventory)>,
+        clients: impl IntoIterator<Item = (ClientId, I)>,
     ) -> Result<Vec<MembershipChange>, SaveCollectionError> {
         let compiled = self.compile(spec)?;
         let name = compiled.spec.name.clone();
@@ -203,7 +204,7 @@ impl Collections {
         self.index();
         let mut changes = Vec::new();
         for (client, inventory) in clients {
-            self.ask(client, inventory, [at].into(), &mut changes);
+            self.ask(client, inventory.borrow(), [at].into(), &mut changes);
         }
         Ok(changes)
     }
@@ -255,6 +256,11 @@ impl Collections {
         };
         self.ask(client, now, asked, &mut changes);
         changes
+    }
+
+    /// Whether there are none.
+    pub fn is_empty(&self) -> bool {
+        self.by_name.is_empty()
     }
 
     /// Lets go of a client.

@@ -84,7 +84,7 @@ pub enum MachineField {
 }
 
 /// What is known.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, Encode, Decode)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize, Encode, Decode)]
 #[serde(untagged)]
 pub enum InventoryValue {
     /// A text.
@@ -281,6 +281,11 @@ impl Inventory {
     /// Whether the part is reported.
     pub fn has(&self, part: InventoryPart) -> bool {
         self.parts.contains(&part)
+    }
+
+    /// The parts that are reported.
+    pub fn parts(&self) -> impl Iterator<Item = InventoryPart> {
+        self.parts.iter().copied()
     }
 
     /// All of one part, in order.

@@ -104,10 +104,8 @@ impl Clients {
         alone: bool,
     ) -> Result<Self, SiteError> {
         let mut storage = folder.storage(settings)?;
-        let read = storage.records(0)?;
         let mut fleet = Fleet::default();
-        fleet.take(&read.records);
-        fleet.number = read.number;
+        fleet.number = storage.load(&mut |records| fleet.take(records))?;
         let since = time::listened_since(&fleet, moment);
         for rollout in fleet.rollouts.values_mut() {
             rollout.was_deaf(since);

@@ -16,6 +16,7 @@ pub fn all(open: Open<'_>) {
     a_desk_sees_what_another_wrote(open);
     records_are_what_was_written_last(open);
     who_was_overtaken_writes_nothing(open);
+    very_many_records_are_loaded_in_parts(open);
 }
 
 fn code() -> SiteCode {
@@ -139,6 +140,30 @@ pub fn records_are_what_was_written_last(open: Open<'_>) {
     let said = other.records_of(RecordKind::Message, "a/").expect("is read");
     assert_eq!(said, written[3..4]);
     assert_eq!(other.records_of(RecordKind::Message, "").expect("is read").len(), 2);
+    let mut loaded = Vec::new();
+    assert_eq!(other.load(&mut |some| loaded.extend_from_slice(some)).expect("is read"), second);
+    let own = [&written[0], &changed[1], &written[6]];
+    let mine = loaded.iter().filter(|one| own.contains(one)).collect::<Vec<_>>();
+    assert_eq!(mine, own, "in their order, and nothing that is gone: {loaded:?}");
+    assert!(loaded.iter().all(|one| one.kind != RecordKind::Message && one.body.is_some()));
+}
+
+/// Of what there is very much of, all is loaded, a part at a time.
+pub fn very_many_records_are_loaded_in_parts(open: Open<'_>) {
+    let (mut one, mut other) = (open(), open());
+    let before = one.records(u64::MAX).expect("is read").number;
+    let name = |number: u32| format!("{number:08}");
+    let all = (0..2_500).map(|number| record(RecordKind::Inventory, &name(number), Some("x")));
+    one.record(before, &all.collect::<Vec<_>>()).expect("writes");
+    let (mut names, mut most) = (std::collections::BTreeSet::new(), 0);
+    let read = other.load(&mut |some| {
+        most = most.max(some.len());
+        let of_kind = some.iter().filter(|one| one.kind == RecordKind::Inventory);
+        names.extend(of_kind.map(|one| one.name.clone()));
+    });
+    read.expect("is read");
+    assert!((0..2_500).all(|number| names.contains(&name(number))), "{} names", names.len());
+    assert!(most <= 1_000, "{most} at once");
 }
 
 /// Two that decide by the same records cannot both write; who was too late leaves no trace.

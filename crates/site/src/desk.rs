@@ -350,6 +350,10 @@ mod tests {
             self.0.records(since)
         }
 
+        fn load(&mut self, each: &mut dyn FnMut(&[Record])) -> Result<u64, StorageError> {
+            self.0.load(each)
+        }
+
         fn records_of(
             &mut self,
             kind: RecordKind,

@@ -367,6 +367,35 @@ impl Storage for Postgres {
         Ok(Records { number, records: records.collect() })
     }
 
+    fn load(&mut self, each: &mut dyn FnMut(&[Record])) -> Result<u64, StorageError> {
+        let doing = "reading its records";
+        let client = self.client()?;
+        let mut reading = client
+            .build_transaction()
+            .read_only(true)
+            .isolation_level(postgres::IsolationLevel::RepeatableRead)
+            .start()
+            .map_err(failed(doing))?;
+        let row = reading.query_one("SELECT number FROM records", &[]).map_err(failed(doing))?;
+        let number = u64::try_from(row.get::<_, i64>(0)).unwrap_or_default();
+        let sql = "SELECT name, body FROM record WHERE kind = $1 AND body IS NOT NULL";
+        let statement = reading.prepare(sql).map_err(failed(doing))?;
+        for kind in RecordKind::LOADED {
+            let mut rows = reading.query_raw(&statement, [kind.word()]).map_err(failed(doing))?;
+            let mut batch = Vec::new();
+            while let Some(row) = rows.next().map_err(failed(doing))? {
+                batch.push(Record { kind, name: row.get(0), body: row.get(1) });
+                if batch.len() >= kind.at_once() {
+                    each(&batch);
+                    batch.clear();
+                }
+            }
+            each(&batch);
+        }
+        reading.commit().map_err(failed(doing))?;
+        Ok(number)
+    }
+
     fn records_of(&mut self, kind: RecordKind, prefix: &str) -> Result<Vec<Record>, StorageError> {
         let doing = "reading its records";
         let sql = "SELECT name, body FROM record WHERE kind = $1 AND name >= $2 AND starts_with(name, $2) ORDER BY name";

@@ -340,6 +340,31 @@ impl Storage for Sqlite {
         Ok(Records { number, records: records.into_iter().flatten().collect() })
     }
 
+    fn load(&mut self, each: &mut dyn FnMut(&[Record])) -> Result<u64, StorageError> {
+        let doing = "reading its records";
+        let reading = self.connection.transaction().map_err(failed(doing))?;
+        let number: i64 = reading
+            .query_row("SELECT number FROM records", [], |row| row.get(0))
+            .map_err(failed(doing))?;
+        let sql = "SELECT name, body FROM record WHERE kind = ?1 AND body IS NOT NULL";
+        let mut statement = reading.prepare_cached(sql).map_err(failed(doing))?;
+        for kind in RecordKind::LOADED {
+            let mut rows = statement.query(params![kind.word()]).map_err(failed(doing))?;
+            let mut batch = Vec::new();
+            while let Some(row) = rows.next().map_err(failed(doing))? {
+                let name = row.get(0).map_err(failed(doing))?;
+                let body = row.get(1).map_err(failed(doing))?;
+                batch.push(Record { kind, name, body });
+                if batch.len() >= kind.at_once() {
+                    each(&batch);
+                    batch.clear();
+                }
+            }
+            each(&batch);
+        }
+        Ok(number.try_into().unwrap_or_default())
+    }
+
     fn records_of(&mut self, kind: RecordKind, prefix: &str) -> Result<Vec<Record>, StorageError> {
         let doing = "reading its records";
         let sql = "SELECT name, body FROM record WHERE kind = ?1 AND name >= ?2 AND substr(name, 1, length(?2)) = ?2

@@ -106,6 +106,30 @@ impl RecordKind {
         Self::Message,
     ];
 
+    /// Those that are loaded, in an order in which each comes after what it is about.
+    pub(crate) const LOADED: [Self; 12] = [
+        Self::Collection,
+        Self::Inventory,
+        Self::Client,
+        Self::Deployment,
+        Self::Rollout,
+        Self::Window,
+        Self::Settings,
+        Self::Seen,
+        Self::Process,
+        Self::Token,
+        Self::Request,
+        Self::Offer,
+    ];
+
+    /// How many of a kind are loaded at once: of what there may be very much, a part.
+    pub(crate) fn at_once(self) -> usize {
+        match self {
+            Self::Inventory | Self::Client | Self::Offer => 1_000,
+            _ => usize::MAX,
+        }
+    }
+
     /// As the database has it.
     pub fn word(self) -> &'static str {
         match self {
@@ -187,6 +211,9 @@ pub trait Storage: Send {
     /// Records that were written after the transaction `since`, those that are gone included; all but messages. Outside of
     /// transactions.
     fn records(&mut self, since: u64) -> Result<Records, StorageError>;
+    /// Reads all records that are there, but for messages: of one moment, kind by kind in an order in which each comes after what
+    /// it is about, of what there may be very much a part at a time. Gives the number up to which these are all.
+    fn load(&mut self, each: &mut dyn FnMut(&[Record])) -> Result<u64, StorageError>;
     /// Records of a kind whose names begin so, in the order of their names. Outside of transactions.
     fn records_of(&mut self, kind: RecordKind, prefix: &str) -> Result<Vec<Record>, StorageError>;
     /// Writes records in a transaction of their own, durable when this returns: all of them or none. If somebody wrote records

@@ -1,6 +1,6 @@
 //! Collections as people ask about them: why somebody is in, and what a rule would catch.
 
-use std::fmt;
+use std::{borrow::Borrow, fmt};
 
 use serde::Serialize;
 
@@ -81,16 +81,16 @@ impl Collections {
 
 impl Rule {
     /// What the rule would catch among `clients`; at most `most` of each kind are named.
-    pub fn preview<'i>(
+    pub fn preview<I: Borrow<Inventory>>(
         &self,
-        clients: impl IntoIterator<Item = (ClientId, &'i Inventory)>,
+        clients: impl IntoIterator<Item = (ClientId, I)>,
         most: usize,
     ) -> Preview {
         let mut preview =
             Preview { size: Size::default(), clients: 0, sample: Vec::new(), unknown: Vec::new() };
         for (client, inventory) in clients {
             preview.clients += 1;
-            match self.ask(inventory) {
+            match self.ask(inventory.borrow()) {
                 Truth::Yes => {
                     preview.size.members += 1;
                     if preview.sample.len() < most {

@@ -405,9 +405,8 @@ impl Server {
     pub fn preview(&self, rule: &str) -> Result<Preview, SiteError> {
         let rule = Rule::new(rule).map_err(said)?;
         let fleet = self.clients().fleet();
-        let none = deployment::Inventory::default();
         let living = fleet.clients.iter().filter(|(_, row)| row.revoked.is_none());
-        let clients = living.map(|(id, _)| (*id, fleet.inventories.get(id).unwrap_or(&none)));
+        let clients = fleet.inventories.for_rules(rule.reads(), living.map(|(id, _)| *id));
         Ok(rule.preview(clients, NAMED))
     }
 
@@ -419,11 +418,10 @@ impl Server {
                 "there is no client {client}: `packhorse site client list`"
             )));
         }
-        let none = deployment::Inventory::default();
-        let inventory = fleet.inventories.get(&client).unwrap_or(&none);
+        let inventory = fleet.inventories.of(client).unwrap_or_default();
         fleet
             .collections
-            .why(client, inventory, collection)
+            .why(client, &inventory, collection)
             .ok_or_else(|| no_collection(collection))
     }
 }

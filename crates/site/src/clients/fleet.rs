@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use deployment::{
     ClientId, ClientResult, ClientSettings, Collections, Decided, Deployment, DeploymentId, Gate,
-    GateCause, Inventory, Membership, PolicyDocument, Rollout, RolloutEffect,
+    GateCause, Inventories, Membership, PolicyDocument, Rollout, RolloutEffect, Rule,
 };
 use jiff::Timestamp;
 use policy::{Moment, SiteCode, Stamp};
@@ -25,7 +25,7 @@ pub(crate) struct Fleet {
     /// Clients, those that were revoked included.
     pub(crate) clients: BTreeMap<ClientId, ClientRow>,
     /// What they reported of themselves.
-    pub(crate) inventories: BTreeMap<ClientId, Inventory>,
+    pub(crate) inventories: Inventories,
     /// What is deployed.
     pub(crate) deployments: BTreeMap<DeploymentId, DeploymentRow>,
     /// How each of these reaches its clients.
@@ -64,13 +64,13 @@ pub(crate) struct Making<'a> {
 impl Fleet {
     /// Takes in what was written, by whomever.
     pub(crate) fn take(&mut self, records: &[Record]) {
-        let (mut collections, mut offers) = (Vec::new(), Vec::new());
+        let (mut collections, mut all, mut offers) = (Vec::new(), Vec::new(), Vec::new());
         for record in records {
             match Change::of(record) {
                 Ok(change @ Change::Collection(..)) => collections.push(change),
                 // What is known of a rollout follows the rollout.
                 Ok(change @ Change::Offer(..)) => offers.push(change),
-                Ok(change) => self.apply(change),
+                Ok(change) => all.push(change),
                 Err(why) => {
                     if record.kind == RecordKind::Window {
                         let target = Target { everybody: true, ..Target::default() };
@@ -82,9 +82,10 @@ impl Fleet {
                 }
             }
         }
+        // Before the clients: each of these is then asked all rules at once.
         self.take_collections(collections);
-        for offer in offers {
-            self.apply(offer);
+        for change in all.into_iter().chain(offers) {
+            self.apply(change);
         }
     }
 
@@ -113,11 +114,11 @@ impl Fleet {
         let Change::Collection(name, spec) = &change else { return Ok(()) };
         let applied = match spec {
             Some(spec) => {
-                let clients = self.clients.keys();
-                let none = Inventory::default();
-                let known = clients.map(|id| (*id, self.inventories.get(id).unwrap_or(&none)));
+                let rule = spec.rule.as_deref().and_then(|text| Rule::new(text).ok());
+                let reads = rule.as_ref().map(Rule::reads).unwrap_or_default();
+                let known = self.inventories.for_rules(reads, self.clients.keys().copied());
                 self.collections
-                    .save((**spec).clone(), known.collect::<Vec<_>>())
+                    .save((**spec).clone(), known)
                     .map(drop)
                     .map_err(|error| error.to_string())
             }
@@ -134,17 +135,21 @@ impl Fleet {
             Change::Client(id, row) => {
                 let is_new = self.clients.insert(id, *row).is_none();
                 if is_new {
-                    let inventory = self.inventories.get(&id).cloned().unwrap_or_default();
-                    self.collections.report(id, None, &inventory);
+                    let known =
+                        if self.collections.is_empty() { None } else { self.inventories.of(id) };
+                    self.collections.report(id, None, &known.unwrap_or_default());
                     self.policies += 1;
                 }
             }
             Change::Inventory(id, inventory) => {
-                let before = self.inventories.get(&id);
-                if !self.collections.report(id, before, &inventory).is_empty() {
-                    self.policies += 1;
+                // Of who is no client yet all is asked when it is one.
+                if self.clients.contains_key(&id) {
+                    let before = self.inventories.of(id);
+                    if !self.collections.report(id, before.as_ref(), &inventory).is_empty() {
+                        self.policies += 1;
+                    }
                 }
-                self.inventories.insert(id, *inventory);
+                self.inventories.take(id, &inventory);
             }
             Change::Deployment(id, row) => {
                 match row {

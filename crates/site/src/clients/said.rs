@@ -3,8 +3,7 @@
 use std::collections::BTreeMap;
 
 use deployment::{
-    ClientId, ClientResult, DeploymentId, Inventory, InventoryReport, InventoryTaken, RolloutEvent,
-    Taken,
+    ClientId, ClientResult, DeploymentId, InventoryReport, InventoryTaken, RolloutEvent, Taken,
 };
 use running::{Message, Parcel, Unreadable, Word};
 use serde_json::json;
@@ -154,17 +153,16 @@ impl Clients {
         report: &InventoryReport,
     ) -> Result<InventoryTaken, SiteError> {
         let taken = self.write(|fleet| {
-            let held = fleet.inventories.get(&client);
+            let held = fleet.inventories.of(client);
             let inventory = match report {
                 InventoryReport::Whole(inventory) => inventory.clone(),
                 InventoryReport::Delta(delta) => {
-                    let Ok(newer) = held.unwrap_or(&Inventory::default()).apply(delta) else {
-                        return Ok((false, Vec::new()));
-                    };
+                    let base = held.clone().unwrap_or_default();
+                    let Ok(newer) = base.apply(delta) else { return Ok((false, Vec::new())) };
                     newer
                 }
             };
-            if held == Some(&inventory) {
+            if held.as_ref() == Some(&inventory) {
                 return Ok((true, Vec::new()));
             }
             Ok((true, vec![Change::Inventory(client, Box::new(inventory))]))

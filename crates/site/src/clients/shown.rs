@@ -357,7 +357,7 @@ impl Server {
             })?;
             let mine = fleet.deployments.values().filter(|one| fleet.is_for(&one.target, client));
             let mut inventory = BTreeMap::new();
-            if let Some(held) = fleet.inventories.get(&client) {
+            if let Some(held) = fleet.inventories.of(client) {
                 for (key, value) in held.values() {
                     let name = match key {
                         deployment::InventoryKey::Machine(field) => serde_json::to_value(field)

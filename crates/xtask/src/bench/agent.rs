@@ -109,7 +109,7 @@ fn collections(args: &Args) -> Result<Row> {
     let images: Vec<Inventory> = (0..IMAGES.min(args.clients)).map(image).collect();
     let mut collections = Collections::default();
     for number in 0..args.collections {
-        collections.save(spec(number), [])?;
+        collections.save::<Inventory>(spec(number), [])?;
     }
     let begun = Instant::now();
     for (number, image) in (0..).zip(&images) {
