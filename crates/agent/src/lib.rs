@@ -24,6 +24,7 @@ mod inventory;
 mod journal;
 mod launch;
 mod lock;
+mod nearest;
 mod notify;
 mod order;
 mod orphans;

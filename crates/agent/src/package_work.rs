@@ -14,7 +14,11 @@ use operate::{Exit, InstallSettings, Report, Show, Target};
 use package::{Header, PackageReader, Record};
 use store::{Cache, FetchOptions, Installed, Point, Ready, TrustSettings, Wanted};
 
-use crate::{by_hand::ANY, content::Watched};
+use crate::{
+    by_hand::ANY,
+    content::Watched,
+    nearest::{Distance, nearest},
+};
 
 /// What is to be done with a package.
 #[derive(clap::Args)]
@@ -47,13 +51,19 @@ pub(crate) fn run(work: &PackageWork) -> Report {
     report.with_recovered(&target.recovered)
 }
 
-/// From the first point that has it. What one point cannot give, the next is asked for.
+/// From the nearest point that has it. What one point cannot give, the next is asked for.
 fn install(target: &mut Target, work: &PackageWork, show: &mut Show) -> Report {
     let mut last = Report::new(Exit::Failed, "no distribution point is known");
     let mut notes = Vec::new();
-    for location in &work.point {
-        match from_point(target, work, location, show) {
+    for (location, distance) in nearest(&work.point) {
+        match from_point(target, work, &location, show) {
             Ok(mut report) => {
+                notes.push(match distance {
+                    Distance::Away(time) => {
+                        format!("from `{location}`, {:.1} ms away", time.as_secs_f64() * 1e3)
+                    }
+                    Distance::Silent | Distance::Unknown => format!("from `{location}`"),
+                });
                 report.notes.splice(0..0, notes);
                 return report;
             }

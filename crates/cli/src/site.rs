@@ -394,6 +394,21 @@ enum Dp {
         /// Where it is.
         #[arg(value_name = "URL-OR-DIR")]
         location: String,
+        /// Where clients read it: `http(s)://…` of a web server that serves it, `s3://…`, a folder; in the same place, if nothing
+        /// is said.
+        #[arg(long, value_name = "URL-OR-DIR")]
+        read_at: Option<String>,
+    },
+    /// Say where clients read one; where the site writes it, if nothing is said.
+    #[command(
+        after_help = "Example:\n  packhorse site dp read-at berlin http://files.berlin.example.org/packages"
+    )]
+    ReadAt {
+        /// Its name.
+        name: String,
+        /// Where: `http(s)://…`, `s3://…`, a folder.
+        #[arg(value_name = "URL-OR-DIR")]
+        location: Option<String>,
     },
     /// Clean one and forget it.
     #[command(after_help = "Example:\n  packhorse site dp remove berlin")]
@@ -654,9 +669,14 @@ fn token_answer(code: &str, path: &Path) -> Answer {
 
 fn point(folder: &Folder, command: &Dp) -> Result<Answer, SiteError> {
     Ok(match command {
-        Dp::Add { name, location } => {
-            Client::local(folder)?.add_point(name, location)?;
+        Dp::Add { name, location, read_at } => {
+            Client::local(folder)?.add_point_read_at(name, location, read_at.as_deref())?;
             done(format!("{name}: {location}\n"))
+        }
+        Dp::ReadAt { name, location } => {
+            Client::local(folder)?.read_point_at(name, location.as_deref())?;
+            let at = location.as_deref().unwrap_or("where the site writes it");
+            done(format!("{name} is read at {at}\n"))
         }
         Dp::Remove { name, force } => {
             Client::local(folder)?.remove_point(name, *force)?;
@@ -664,7 +684,10 @@ fn point(folder: &Folder, command: &Dp) -> Result<Answer, SiteError> {
         }
         Dp::List => {
             let points = current(folder)?.points;
-            let text = points.iter().map(|point| format!("{} {}\n", point.name, point.location));
+            let text = points.iter().map(|point| {
+                let read = point.read_at.as_ref().map(|at| format!(", read at {at}"));
+                format!("{} {}{}\n", point.name, point.location, read.unwrap_or_default())
+            });
             Answer { exit: Exit::Done, text: text.collect(), json: json!(points) }
         }
     })

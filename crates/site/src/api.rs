@@ -28,10 +28,22 @@ use crate::{AddressSettings, Server, SiteError, Status, Token, Trip};
 
 /// A point to be added.
 #[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
-#[serde(deny_unknown_fields)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case")]
 pub(crate) struct NewPoint {
     pub(crate) name: String,
+    /// Where the site writes it: a folder, `s3://…`.
     pub(crate) location: String,
+    /// Where clients read it: `http(s)://…`, `s3://…`, a folder; where the site writes it, if unsaid.
+    #[serde(default)]
+    pub(crate) read_at: Option<String>,
+}
+
+/// Where clients read a point.
+#[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case")]
+pub(crate) struct ReadAt {
+    /// `http(s)://…`, `s3://…`, a folder; where the site writes it, if null.
+    pub(crate) read_at: Option<String>,
 }
 
 /// Points that are to hold a package, or not.
@@ -192,7 +204,7 @@ fn routes() -> (Router<App>, Router<App>, OpenApi) {
         .routes(routes!(metrics));
     let guarded = OpenApiRouter::new()
         .routes(routes!(add_point))
-        .routes(routes!(remove_point))
+        .routes(routes!(remove_point, read_point_at))
         .routes(routes!(publish))
         .routes(routes!(retire))
         .routes(routes!(assign))
@@ -316,7 +328,29 @@ async fn add_point(
     State(server): State<App>,
     Json(point): Json<NewPoint>,
 ) -> Result<Json<Done>, Refusal> {
-    blocking(move || server.add_point(&point.name, &point.location)).await?;
+    blocking(move || {
+        let NewPoint { name, location, read_at } = &point;
+        server.add_point_read_at(name, location, read_at.as_deref())
+    })
+    .await?;
+    Ok(Json(Done { done: true }))
+}
+
+/// Says where clients read a point.
+#[utoipa::path(
+    put,
+    path = "/v1/points/{name}",
+    params(("name" = String, Path, description = "The point's name")),
+    request_body = ReadAt,
+    responses((status = 200, body = Done, description = "Done"), Refused),
+    security(("token" = [])),
+)]
+async fn read_point_at(
+    State(server): State<App>,
+    Path(name): Path<String>,
+    Json(ReadAt { read_at }): Json<ReadAt>,
+) -> Result<Json<Done>, Refusal> {
+    blocking(move || server.read_point_at(&name, read_at.as_deref())).await?;
     Ok(Json(Done { done: true }))
 }
 

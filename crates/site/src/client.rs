@@ -7,7 +7,7 @@ use serde_json::Value;
 
 use crate::{
     AddressSettings, Folder, SiteError, Status, Token, Trip,
-    api::{Assignment, Medium, NewChild, NewPoint, Retry},
+    api::{Assignment, Medium, NewChild, NewPoint, ReadAt, Retry},
     process::Process,
 };
 
@@ -118,8 +118,26 @@ impl Client {
 
     /// Adds a point.
     pub fn add_point(&self, name: &str, location: &str) -> Result<(), SiteError> {
-        let point = NewPoint { name: name.to_owned(), location: location.to_owned() };
+        self.add_point_read_at(name, location, None)
+    }
+
+    /// Adds a point that clients read somewhere else than where the site writes it.
+    pub fn add_point_read_at(
+        &self,
+        name: &str,
+        location: &str,
+        read_at: Option<&str>,
+    ) -> Result<(), SiteError> {
+        let (name, location) = (name.to_owned(), location.to_owned());
+        let point = NewPoint { name, location, read_at: read_at.map(str::to_owned) };
         self.send::<Value>(self.http.post(self.url("points")).json(&point)).map(drop)
+    }
+
+    /// Says where clients read a point; where the site writes it, if nothing is said.
+    pub fn read_point_at(&self, name: &str, location: Option<&str>) -> Result<(), SiteError> {
+        let read_at = ReadAt { read_at: location.map(str::to_owned) };
+        let url = self.url(&format!("points/{name}"));
+        self.send::<Value>(self.http.put(url).json(&read_at)).map(drop)
     }
 
     /// Removes a point: cleaned first, or forgotten as it is.

@@ -504,6 +504,17 @@ impl Server {
 
     /// Adds a distribution point, or says why a folder cannot be one.
     pub fn add_point(self: &Arc<Self>, name: &str, location: &str) -> Result<(), SiteError> {
+        self.add_point_read_at(name, location, None)
+    }
+
+    /// The same; clients read it at `read_at`, where that is said.
+    pub fn add_point_read_at(
+        self: &Arc<Self>,
+        name: &str,
+        location: &str,
+        read_at: Option<&str>,
+    ) -> Result<(), SiteError> {
+        check_readable(read_at)?;
         let fact = format!("point:{name}");
         {
             let desk = self.desk();
@@ -529,11 +540,26 @@ impl Server {
         // Made once, here: later, a folder that is not there is one that cannot be reached.
         drop(Point::open(location, std::env::vars())?);
         let event = Event::AddPoint { name: name.into(), features: Features(u64::MAX) };
-        self.event_with(event, vec![(fact, Some(location.to_owned()))])?;
+        // Where one of this name was read before is nothing to it.
+        let read_at = read_at.map(str::to_owned);
+        let facts = vec![(fact, Some(location.to_owned())), (read_fact(name), read_at)];
+        self.event_with(event, facts)?;
         let place = self.desk().site().point_id(name);
         if let Some(place) = place {
             self.measure(place);
         }
+        self.settle_client_settings()
+    }
+
+    /// Where clients read a point; where the site writes it, if nothing is said.
+    pub fn read_point_at(&self, name: &str, location: Option<&str>) -> Result<(), SiteError> {
+        check_readable(location)?;
+        self.desk().keep_after(|desk| {
+            if desk.site().point_id(name).is_none() {
+                return Err(policy::Refused::NoPlace(name.to_owned()).into());
+            }
+            Ok(((), vec![(read_fact(name), location.map(str::to_owned))]))
+        })?;
         self.settle_client_settings()
     }
 
@@ -635,4 +661,23 @@ fn package_name(file: &Path) -> Result<PackageName, SiteError> {
 /// A line of the log, on standard error.
 pub(crate) fn log(event: &str, more: &serde_json::Value) {
     eprintln!("{}", json!({ "event": event, "more": more }));
+}
+
+/// The name of the fact where clients read a point.
+pub(crate) fn read_fact(point: &str) -> String {
+    format!("read:{point}")
+}
+
+/// Refuses what no client can read.
+fn check_readable(location: Option<&str>) -> Result<(), SiteError> {
+    let is_url =
+        |text: &str| ["http://", "https://", "s3://"].iter().any(|one| text.starts_with(one));
+    match location {
+        Some(location) if !is_url(location) && !location.starts_with('/') => {
+            let reason =
+                "clients read from `http://…`, `https://…`, `s3://…` or a folder".to_owned();
+            Err(SiteError::Location { location: location.to_owned(), reason })
+        }
+        _ => Ok(()),
+    }
 }

@@ -5,7 +5,7 @@ use policy::{JobKind, Moment, Observed, PlaceId, PlaceKind, Site, SiteCode, Tall
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
-use crate::{AddressSettings, Server, TrustStatus};
+use crate::{AddressSettings, Server, TrustStatus, server::read_fact};
 
 /// Where everything is, and why not elsewhere.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, ToSchema)]
@@ -151,6 +151,9 @@ pub struct PointStatus {
     pub name: String,
     /// Where it is.
     pub location: String,
+    /// Where clients read it, if that is somewhere else.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub read_at: Option<String>,
     /// Whether it answered last time.
     pub answers: bool,
     /// Whether it is being cleaned and then forgotten.
@@ -210,6 +213,7 @@ impl Status {
             Some(PointStatus {
                 name: name.name.to_string(),
                 location: fact(&format!("point:{}", name.name)).unwrap_or_default().to_owned(),
+                read_at: fact(&read_fact(&name.name)).map(str::to_owned),
                 answers: place.breaker.is_closed(),
                 leaving: place.leaving,
                 free: place.free,
@@ -375,7 +379,9 @@ impl Status {
         for point in &self.points {
             let silent = if point.answers { "" } else { ", does not answer" };
             let leaving = if point.leaving { ", being removed" } else { "" };
-            text += &format!("  {} ({}){silent}{leaving}\n", point.name, point.location);
+            let read =
+                point.read_at.as_ref().map(|at| format!(", read at {at}")).unwrap_or_default();
+            text += &format!("  {} ({}{read}){silent}{leaving}\n", point.name, point.location);
             for copy in &point.copies {
                 text += &line(copy, copy.package.as_str());
             }

@@ -59,6 +59,8 @@ enum Prove {
     Store(prove::store::Args),
     /// A tree of sites under trouble.
     Sites(prove::sites::Args),
+    /// Agents on booted machines under trouble.
+    Agent(prove::agent::Args),
     /// As .deb and .rpm, by the real apt-get and dnf, from signed repositories.
     Exports(prove::exports::Args),
     /// NSIS's installers in Wine prefixes: captured, compiled, installed elsewhere, killed, taken off.
@@ -92,6 +94,7 @@ fn main() -> ExitCode {
         Chore::Simulate(args) => simulate::run(&args),
         Chore::Prove(Prove::Store(args)) => prove::store::run(&args),
         Chore::Prove(Prove::Sites(args)) => prove::sites::run(&args),
+        Chore::Prove(Prove::Agent(args)) => prove::agent::run(&args),
         Chore::Prove(Prove::Exports(args)) => prove::exports::run(&args),
         Chore::Prove(Prove::Windows(args)) => prove_windows::prove(&args),
         Chore::Bench(Bench::Capture(args)) => bench::run(&args),

@@ -1,5 +1,6 @@
 //! Real programs through the whole journey, each on a fresh root of the distribution.
 
+pub(crate) mod agent;
 mod expected;
 pub(crate) mod exports;
 mod garage;

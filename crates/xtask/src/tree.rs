@@ -59,7 +59,19 @@ pub(crate) struct Tree {
 impl Tree {
     /// Hosts without anything on them, and a wire from each to its parent.
     pub(crate) fn new(program: &Path, home: &Path, plans: Vec<Plan>, wire: Wire) -> Result<Self> {
-        let network = Network::of(plans.len()).context("namespaces")?;
+        let hosts = plans.len();
+        Self::among(program, home, plans, hosts, wire)
+    }
+
+    /// The same, and more hosts, which nothing connects.
+    pub(crate) fn among(
+        program: &Path,
+        home: &Path,
+        plans: Vec<Plan>,
+        hosts: usize,
+        wire: Wire,
+    ) -> Result<Self> {
+        let network = Network::of(hosts).context("namespaces")?;
         for (number, plan) in plans.iter().enumerate() {
             if let Some(parent) = plan.parent {
                 network.connect(parent, number, Wire { seed: wire.seed + number as u64, ..wire });

@@ -248,6 +248,26 @@ fn a_token_that_was_spent_brings_nobody_back() {
 }
 
 #[test]
+fn clients_hear_where_points_are_read() {
+    let world = World::new("TOP");
+    let (client, _) = world.enrol("web7");
+    let folder = world.home.path().join("point").to_string_lossy().into_owned();
+    let told = || {
+        let document = world.clients().fleet().document(client, &world.clients().making());
+        document.settings.points.unwrap()
+    };
+    let read_at = "http://files.example.org/packages";
+    let refused = world.server.add_point_read_at("near", &folder, Some("ftp://files"));
+    assert!(refused.unwrap_err().to_string().contains("clients read from"));
+    world.server.add_point_read_at("near", &folder, Some(read_at)).unwrap();
+    assert_eq!(told(), [read_at]);
+    world.server.read_point_at("near", None).unwrap();
+    assert_eq!(told(), [&*folder]);
+    let nowhere = world.server.read_point_at("far", Some(read_at)).unwrap_err().to_string();
+    assert!(nowhere.contains("far"), "{nowhere}");
+}
+
+#[test]
 fn nobody_passes_for_somebody_else() {
     let (world, foreign) = (World::new("TOP"), World::new("OTHER"));
     let (client, own) = world.enrol("web7");

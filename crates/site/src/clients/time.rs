@@ -15,7 +15,10 @@ use super::{
     fleet::Fleet,
     row::{Change, ProcessRow, SeenRow},
 };
-use crate::{Desk, Server, SiteError, server::log};
+use crate::{
+    Desk, Server, SiteError,
+    server::{log, read_fact},
+};
 
 /// Between two looks.
 const EVERY: Duration = Duration::from_secs(5);
@@ -60,7 +63,7 @@ impl Server {
                 _ => None,
             });
             let location = |name: Box<str>| {
-                let read = desk.fact(&format!("read:{name}"));
+                let read = desk.fact(&read_fact(&name));
                 read.or_else(|| desk.fact(&format!("point:{name}"))).map(str::to_owned)
             };
             names.filter_map(location).collect::<Vec<_>>()

@@ -180,6 +180,11 @@ pub(crate) fn network_files() -> Vec<(PathBuf, PathBuf)> {
 pub(crate) struct Mounted(PathBuf);
 
 impl Mounted {
+    /// What is mounted there already.
+    pub(super) fn at(folder: PathBuf) -> Self {
+        Self(folder)
+    }
+
     /// The view an installer had of its root at the end of a captured run, to be looked at.
     pub(crate) fn session(session: &Path, root: &Path) -> Result<Self> {
         let layer = session.join("layers/0");

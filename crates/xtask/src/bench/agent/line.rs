@@ -145,8 +145,8 @@ impl Stage {
         let token = client.client_token(None, None, Some(&self.link.to_string()))?;
         let file = self.path("token");
         fs::write(&file, serde_json::to_vec(&token)?)?;
-        let mut enroll = self.agent(&["enroll", "--token"]);
-        run_quietly(enroll.arg(file).arg("--root").arg(self.path("root")))
+        let mut enroll = self.agent(&["enroll"]);
+        run_quietly(enroll.arg("--token").arg(file).arg("--root").arg(self.path("root")))
     }
 
     /// Has the guardian start the agent, and waits until it has said what there is to say.
