@@ -4,6 +4,7 @@ mod choose;
 mod document;
 mod hands;
 mod report;
+mod restarts;
 mod room;
 mod speak;
 mod wait;
@@ -108,6 +109,7 @@ enum Answer {
     Seen(RunId, u64, Seen),
     Truth(Question, Truth),
     Free(Result<(), String>),
+    Restart(Result<(), String>),
     Site(SiteAnswer),
 }
 
@@ -169,6 +171,7 @@ pub struct Agent {
     /// The disk is full, and nothing is decided.
     full: Option<room::Full>,
     agenda: choose::Agenda,
+    restarts: restarts::Restarts,
     timer: Timer,
     /// Windows and starts are by clocks: what was decided by another time is decided again.
     clock_set: Timer,
@@ -243,6 +246,7 @@ impl Agent {
             not_before: 0,
             full: None,
             agenda: choose::Agenda::default(),
+            restarts: restarts::Restarts::default(),
             timer: Timer::sleepless().map_err(machine("making a timer"))?,
             clock_set: Timer::clock_was_set().map_err(machine("watching the clock"))?,
             watch,
@@ -314,6 +318,7 @@ impl Agent {
             }
             self.speak()?;
             self.choose()?;
+            self.restart();
             if self.events.is_empty() {
                 break;
             }

@@ -31,6 +31,7 @@ mod orphans;
 mod others;
 mod package_work;
 mod process;
+mod restart;
 mod runner;
 mod services;
 mod sessions;

@@ -26,6 +26,7 @@ pub(crate) struct Here<'a> {
     /// Variables that reaching a distribution point needs.
     pub(crate) reach: &'a [(String, String)],
     pub(crate) cache: u64,
+    pub(crate) rate: Option<u64>,
     /// The user it runs for, and the account of that name.
     pub(crate) user: Option<&'a str>,
     pub(crate) account: &'a Result<Option<Account>, String>,
@@ -51,6 +52,7 @@ pub(crate) fn order(deployment: &Deployment, action: &Action, id: RunId) -> Orde
             attempts: deployment.retry.attempts,
         },
         round: deployment.retry_round,
+        restart_after: matches!(program.restart, RestartRule::Always { .. }),
         id,
     }
 }
@@ -196,6 +198,9 @@ fn package(deployment: &Deployment, what: PackageAction, here: &Here<'_>) -> Vec
         "--cache-limit".to_owned(),
         here.cache.to_string(),
     ];
+    if let Some(rate) = here.rate.filter(|rate| *rate > 0) {
+        command.extend(["--rate".to_owned(), rate.to_string()]);
+    }
     for point in here.points {
         command.extend(["--point".to_owned(), point.clone()]);
     }

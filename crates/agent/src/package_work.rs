@@ -3,6 +3,7 @@
 use std::{
     error::Error,
     fs::File,
+    num::NonZero,
     path::{Path, PathBuf},
 };
 
@@ -34,6 +35,9 @@ pub(crate) struct PackageWork {
     point: Vec<String>,
     #[arg(long)]
     cache_limit: u64,
+    /// Bytes per second.
+    #[arg(long)]
+    rate: Option<NonZero<u64>>,
 }
 
 /// Does it, and says what came of it.
@@ -106,7 +110,7 @@ fn from_point(
         let text = format!("the distribution point `{location}` is not there");
         return Err(Box::new(Report::new(Exit::Failed, text)));
     }
-    let point = Point::open(location, std::env::vars()).map_err(failed)?;
+    let point = Point::open(location, std::env::vars()).map_err(failed)?.with_rate(work.rate);
     let folder = target.machine.root().join(Cache::FOLDER);
     let cache = Cache::open(&folder, work.cache_limit).map_err(failed)?;
     let options = FetchOptions {

@@ -1,6 +1,7 @@
 //! `packhorse site`: a site made, run, asked and looked after.
 
 mod clients;
+mod points;
 mod windows;
 
 use std::{
@@ -204,7 +205,9 @@ Exit codes: 0 done, 1 failed, 4 a key is lacking, 5 damaged package, 9 it was th
         package: PackageName,
     },
     /// Say which points are to hold a package.
-    #[command(after_help = "Example:\n  packhorse site assign redis --dp berlin paris")]
+    #[command(
+        after_help = "Example:\n  packhorse site assign redis --dp berlin paris\n  packhorse site assign redis --group europe"
+    )]
     Assign(Assignment),
     /// Say which points are to hold it no longer.
     #[command(after_help = "Example:\n  packhorse site unassign redis --dp paris")]
@@ -262,7 +265,7 @@ packhorse site deploy --id motd --everybody -- /usr/local/bin/motd --new"
     #[command(after_help = "Example:\n  packhorse site dp add berlin /srv/packages")]
     Dp {
         #[command(subcommand)]
-        command: Dp,
+        command: points::Dp,
     },
 }
 
@@ -297,8 +300,18 @@ struct Assignment {
     /// The package.
     package: PackageName,
     /// The points.
-    #[arg(long, value_name = "NAME", num_args = 1.., required = true)]
+    #[arg(long, value_name = "NAME", num_args = 1.., required_unless_present = "group")]
     dp: Vec<String>,
+    /// All points of these groups, now and later.
+    #[arg(long, value_name = "NAME", num_args = 1..)]
+    group: Vec<String>,
+}
+
+impl Assignment {
+    fn places(&self) -> String {
+        let groups = self.group.iter().map(|group| format!("all of {group}"));
+        self.dp.iter().cloned().chain(groups).collect::<Vec<_>>().join(", ")
+    }
 }
 
 #[derive(Clone, clap::Args)]
@@ -382,46 +395,6 @@ impl Address {
         let Self { rate, streams, hours, call, zone } = self.clone();
         AddressSettings { rate, streams, hours, call, zone }
     }
-}
-
-#[derive(clap::Subcommand)]
-enum Dp {
-    /// Add one: an empty folder, or `s3://BUCKET/FOLDER`.
-    #[command(after_help = "Example:\n  packhorse site dp add berlin /srv/packages")]
-    Add {
-        /// Its name.
-        name: String,
-        /// Where it is.
-        #[arg(value_name = "URL-OR-DIR")]
-        location: String,
-        /// Where clients read it: `http(s)://…` of a web server that serves it, `s3://…`, a folder; in the same place, if nothing
-        /// is said.
-        #[arg(long, value_name = "URL-OR-DIR")]
-        read_at: Option<String>,
-    },
-    /// Say where clients read one; where the site writes it, if nothing is said.
-    #[command(
-        after_help = "Example:\n  packhorse site dp read-at berlin http://files.berlin.example.org/packages"
-    )]
-    ReadAt {
-        /// Its name.
-        name: String,
-        /// Where: `http(s)://…`, `s3://…`, a folder.
-        #[arg(value_name = "URL-OR-DIR")]
-        location: Option<String>,
-    },
-    /// Clean one and forget it.
-    #[command(after_help = "Example:\n  packhorse site dp remove berlin")]
-    Remove {
-        /// Its name.
-        name: String,
-        /// Forget it as it is: nothing there is cleaned.
-        #[arg(long)]
-        force: bool,
-    },
-    /// List them.
-    #[command(after_help = "Example:\n  packhorse site dp list")]
-    List,
 }
 
 /// Runs `site`.
@@ -557,13 +530,13 @@ fn answer(args: &Args) -> Result<Answer, Failure> {
             client()?.retire(package)?;
             done(format!("`{package}` is being removed everywhere\n"))
         }
-        Command::Assign(Assignment { package, dp }) => {
-            client()?.assign(package, dp, true)?;
-            done(format!("`{package}` is to be at {}\n", dp.join(", ")))
+        Command::Assign(told @ Assignment { package, dp, group }) => {
+            client()?.assign_with_groups(package, dp, group, true)?;
+            done(format!("`{package}` is to be at {}\n", told.places()))
         }
-        Command::Unassign(Assignment { package, dp }) => {
-            client()?.assign(package, dp, false)?;
-            done(format!("`{package}` is to be no longer at {}\n", dp.join(", ")))
+        Command::Unassign(told @ Assignment { package, dp, group }) => {
+            client()?.assign_with_groups(package, dp, group, false)?;
+            done(format!("`{package}` is to be no longer at {}\n", told.places()))
         }
         Command::Retry { dp, package } => {
             client()?.retry(dp.as_deref(), package.as_ref())?;
@@ -578,7 +551,7 @@ fn answer(args: &Args) -> Result<Answer, Failure> {
         Command::Deployment { command } => clients::deployment(&folder, command)?,
         Command::Collection { command } => clients::collection(&folder, command)?,
         Command::Window { command } => windows::window(&folder, command)?,
-        Command::Dp { command } => point(&folder, command)?,
+        Command::Dp { command } => points::run(&folder, command)?,
     })
 }
 
@@ -665,32 +638,6 @@ fn token_answer(code: &str, path: &Path) -> Answer {
         path.display()
     );
     Answer { exit: Exit::Done, json: json!({ "token": path }), text }
-}
-
-fn point(folder: &Folder, command: &Dp) -> Result<Answer, SiteError> {
-    Ok(match command {
-        Dp::Add { name, location, read_at } => {
-            Client::local(folder)?.add_point_read_at(name, location, read_at.as_deref())?;
-            done(format!("{name}: {location}\n"))
-        }
-        Dp::ReadAt { name, location } => {
-            Client::local(folder)?.read_point_at(name, location.as_deref())?;
-            let at = location.as_deref().unwrap_or("where the site writes it");
-            done(format!("{name} is read at {at}\n"))
-        }
-        Dp::Remove { name, force } => {
-            Client::local(folder)?.remove_point(name, *force)?;
-            done(format!("{name} is being removed\n"))
-        }
-        Dp::List => {
-            let points = current(folder)?.points;
-            let text = points.iter().map(|point| {
-                let read = point.read_at.as_ref().map(|at| format!(", read at {at}"));
-                format!("{} {}{}\n", point.name, point.location, read.unwrap_or_default())
-            });
-            Answer { exit: Exit::Done, text: text.collect(), json: json!(points) }
-        }
-    })
 }
 
 /// What the site says of itself; if it does not run, what its tables say.

@@ -25,6 +25,7 @@ mod exit;
 mod facts;
 mod graph;
 mod history;
+#[cfg(feature = "collections")]
 mod inventories;
 mod inventory;
 mod line;
@@ -58,6 +59,7 @@ pub use due::{Agenda, Item, Question, RestartOwed, decide};
 pub use exit::{ExitFamily, ExitMap, Meaning, Said};
 pub use facts::{ClientFacts, Memory, Remembered, Session, Truth, remember};
 pub use history::{History, Lost, RunKey, RunKind, RunOutcome, RunRecord};
+#[cfg(feature = "collections")]
 pub use inventories::Inventories;
 pub use inventory::{
     INVENTORY_FORMAT, Inventory, InventoryDelta, InventoryKey, InventoryPart, InventoryReport,

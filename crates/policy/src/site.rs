@@ -354,6 +354,17 @@ impl Site {
         VersionNumber { epoch: self.epoch, count: last.count.saturating_add(1) }
     }
 
+    /// Groups: their names, their points, what is to be at these.
+    pub fn groups(
+        &self,
+    ) -> impl Iterator<Item = (&GroupName, &BTreeSet<PointName>, &BTreeSet<PackageId>)> {
+        let all = self.groups.iter().filter(|(_, Group { points, packages })| {
+            // What has neither is not there after the next start.
+            !(points.is_empty() && packages.is_empty())
+        });
+        all.map(|(name, group)| (name, &group.points, &group.packages))
+    }
+
     /// All packages, tombstones too.
     pub fn packages(&self) -> impl Iterator<Item = (PackageId, &Package)> {
         self.packages.iter().map(|(id, package)| (*id, package))

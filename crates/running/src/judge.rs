@@ -9,8 +9,10 @@ const BUSY: u64 = 30_000;
 
 pub(crate) fn judge(run: Run, end: End, seen: Seen, now: Now, dice: u64) -> (Run, Vec<Effect>) {
     let is_owed = matches!(end, End::Exit { meaning: ExitMeaning::Restart, .. });
-    let restart = is_owed.then_some(now.boot);
-    let done = Outcome::Done { restart };
+    // What is done before the machine has restarted owes that, however it was found out.
+    let after = run.order.restart_after;
+    let done = Outcome::Done { restart: (is_owed || after).then_some(now.boot) };
+    let found = Outcome::Done { restart: after.then_some(now.boot) };
     let again = (run.interrupted > 0).then_some(Label::RanAgain);
     match (&end, seen) {
         (End::Interrupted { .. }, seen) => interrupted(run, end, seen, now, dice),
@@ -42,7 +44,7 @@ pub(crate) fn judge(run: Run, end: End, seen: Seen, now: Now, dice: u64) -> (Run
         ) => run.again_later(Cause::Unclear(why), now, dice),
         (_, Seen::Yes) => {
             let evidence = end.to_string();
-            run.finish(Outcome::Done { restart: None }, Some(Label::ExitOverruled), &evidence)
+            run.finish(found, Some(Label::ExitOverruled), &evidence)
         }
         (_, Seen::No | Seen::NoRule | Seen::Unclear(_)) => {
             run.again_later(Cause::Ended(end), now, dice)
@@ -52,11 +54,14 @@ pub(crate) fn judge(run: Run, end: End, seen: Seen, now: Now, dice: u64) -> (Run
 
 /// It began, and nobody knows how it ended.
 fn interrupted(run: Run, end: End, seen: Seen, now: Now, dice: u64) -> (Run, Vec<Effect>) {
-    let as_said = run.order.restarts && matches!(end, End::Interrupted { restarted: true });
+    let restarted = matches!(end, End::Interrupted { restarted: true });
+    let after = run.order.restart_after && !restarted;
+    let found = Outcome::Done { restart: after.then_some(now.boot) };
+    let as_said = run.order.restarts && restarted;
     match seen {
         Seen::Yes => {
             let label = if as_said { Label::RestartedAsSaid } else { Label::Recovered };
-            run.finish(Outcome::Done { restart: None }, Some(label), "its detection rule finds it")
+            run.finish(found, Some(label), "its detection rule finds it")
         }
         Seen::NoRule if as_said => {
             run.finish(Outcome::Done { restart: None }, Some(Label::RestartedAsSaid), "")

@@ -33,6 +33,11 @@ pub struct Order {
     /// Rises when the site wants it tried again.
     #[n(6)]
     pub round: u32,
+    /// Whether the machine restarts when it is done, whatever its exit code says.
+    #[n(7)]
+    #[cbor(default)]
+    #[serde(default)]
+    pub restart_after: bool,
 }
 
 /// What became of an order so far.

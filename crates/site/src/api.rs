@@ -51,7 +51,18 @@ pub(crate) struct ReadAt {
 #[serde(deny_unknown_fields)]
 pub(crate) struct Assignment {
     pub(crate) points: Vec<String>,
+    /// All their points, now and later.
+    #[serde(default)]
+    pub(crate) groups: Vec<String>,
     pub(crate) wanted: bool,
+}
+
+/// Points that belong to a group, or not any longer.
+#[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Members {
+    pub(crate) points: Vec<String>,
+    pub(crate) belong: bool,
 }
 
 /// A child to be added, and how it may be sent to.
@@ -208,6 +219,7 @@ fn routes() -> (Router<App>, Router<App>, OpenApi) {
         .routes(routes!(publish))
         .routes(routes!(retire))
         .routes(routes!(assign))
+        .routes(routes!(group))
         .routes(routes!(prioritise))
         .routes(routes!(add_child))
         .routes(routes!(remove_child))
@@ -408,7 +420,30 @@ async fn assign(
     Json(assignment): Json<Assignment>,
 ) -> Result<Json<Done>, Refusal> {
     let name = package_name(&name)?;
-    blocking(move || server.assign(name, &assignment.points, assignment.wanted)).await?;
+    blocking(move || {
+        let Assignment { points, groups, wanted } = &assignment;
+        server.assign_groups(&name, groups, *wanted)?;
+        server.assign(name, points, *wanted)
+    })
+    .await?;
+    Ok(Json(Done { done: true }))
+}
+
+/// Says which points belong to a group; the first ones make it, with the last ones and what is assigned to it it goes.
+#[utoipa::path(
+    post,
+    path = "/v1/groups/{name}/points",
+    request_body = Members,
+    params(("name" = String, Path, description = "The group's name")),
+    responses((status = 200, body = Done, description = "Done"), Refused),
+    security(("token" = [])),
+)]
+async fn group(
+    State(server): State<App>,
+    Path(name): Path<String>,
+    Json(members): Json<Members>,
+) -> Result<Json<Done>, Refusal> {
+    blocking(move || server.group(&name, &members.points, members.belong)).await?;
     Ok(Json(Done { done: true }))
 }
 

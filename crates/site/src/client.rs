@@ -1,13 +1,16 @@
 use std::{fs::File, path::Path};
 
 use model::PackageName;
-use reqwest::blocking::{Body, Client as Http, RequestBuilder};
+use reqwest::{
+    Url,
+    blocking::{Body, Client as Http, RequestBuilder},
+};
 use serde::de::DeserializeOwned;
 use serde_json::Value;
 
 use crate::{
     AddressSettings, Folder, SiteError, Status, Token, Trip,
-    api::{Assignment, Medium, NewChild, NewPoint, ReadAt, Retry},
+    api::{Assignment, Medium, Members, NewChild, NewPoint, ReadAt, Retry},
     process::Process,
 };
 
@@ -111,9 +114,32 @@ impl Client {
         points: &[String],
         wanted: bool,
     ) -> Result<(), SiteError> {
-        let assignment = Assignment { points: points.to_vec(), wanted };
+        self.assign_with_groups(package, points, &[], wanted)
+    }
+
+    /// The same, and all points of groups, now and later.
+    pub fn assign_with_groups(
+        &self,
+        package: &PackageName,
+        points: &[String],
+        groups: &[String],
+        wanted: bool,
+    ) -> Result<(), SiteError> {
+        let (points, groups) = (points.to_vec(), groups.to_vec());
         let url = self.url(&format!("packages/{package}/assignment"));
+        let assignment = Assignment { points, groups, wanted };
         self.send::<Value>(self.http.post(url).json(&assignment)).map(drop)
+    }
+
+    /// Says which points belong to a group, or not any longer.
+    pub fn group(&self, name: &str, points: &[String], belong: bool) -> Result<(), SiteError> {
+        let mut url =
+            Url::parse(&self.url("groups")).map_err(|_| SiteError::GroupName(name.to_owned()))?;
+        if let Ok(mut parts) = url.path_segments_mut() {
+            parts.extend([name, "points"]);
+        }
+        let members = Members { points: points.to_vec(), belong };
+        self.send::<Value>(self.http.post(url).json(&members)).map(drop)
     }
 
     /// Adds a point.

@@ -63,6 +63,9 @@ pub(crate) struct Clients {
     began: (u64, Instant),
     /// Seconds between check-ins.
     check_in: u32,
+    /// The most bytes per second they fetch with, and the most bytes they keep.
+    rate: Option<u64>,
+    cache: Option<u64>,
     /// Seconds a certificate counts.
     life: i64,
     /// The name of this process.
@@ -122,6 +125,8 @@ impl Clients {
             live: Mutex::default(),
             began: (moment.0, Instant::now()),
             check_in: settings.client_check_in(),
+            rate: settings.client_rate,
+            cache: settings.client_cache,
             life: settings.client_certificate(),
             process: chance::hex(&chance::random::<8>()?),
             since,

@@ -93,6 +93,12 @@ pub enum SiteError {
         /// Why not.
         reason: String,
     },
+    /// Nobody has made this group.
+    #[error("there is no group `{0}`: `packhorse site dp join {0} POINT…` makes it")]
+    NoGroup(String),
+    /// What no group can be called.
+    #[error("`{0}` cannot be the name of a group: it has 1 to 64 bytes, and no `/`")]
+    GroupName(String),
     /// Nobody can call it there.
     #[error("listening at `{address}` stopped: give it another address, or end who has this one")]
     Listen {

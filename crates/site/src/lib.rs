@@ -76,7 +76,8 @@ pub use server::Server;
 pub use settings::SiteSettings;
 pub use sqlite::Sqlite;
 pub use status::{
-    ChildStatus, CopyStatus, PackageStatus, ParentStatus, PointStatus, Status, StoreStatus,
+    ChildStatus, CopyStatus, GroupStatus, PackageStatus, ParentStatus, PointStatus, Status,
+    StoreStatus,
 };
 pub use storage::{
     Change, Hearing, Record, RecordKind, Records, Storage, StorageError, Tables, Turn,

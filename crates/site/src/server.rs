@@ -569,40 +569,90 @@ impl Server {
         self.event(Event::RemovePoint { name: name.into(), force })
     }
 
-    /// The package's name at this site's points, assigned or not.
+    /// What these names mean: points here, or `SITE/POINT` below.
+    fn named(&self, points: &[String]) -> Result<Vec<policy::PointName>, SiteError> {
+        let desk = self.desk();
+        let site = desk.site().code().clone();
+        let named = |name: &String| {
+            let unknown = || policy::Refused::NoPlace(name.clone());
+            let (code, point) = match name.split_once('/') {
+                None => (site.clone(), name.as_str()),
+                Some((code, point)) => (policy::SiteCode::new(code).map_err(|_| unknown())?, point),
+            };
+            // Of sites below it is known that they are there; their points are theirs to know.
+            let is_known = if code == site {
+                desk.site().point_id(point).is_some()
+            } else {
+                desk.site().child_id(&code).is_some() && !point.is_empty()
+            };
+            let point = policy::PointName { site: code, name: point.into() };
+            if is_known { Ok(point) } else { Err(unknown().into()) }
+        };
+        points.iter().map(named).collect()
+    }
+
+    /// The package is to be at these points, or not any longer.
     pub fn assign(
         self: &Arc<Self>,
         package: PackageName,
         points: &[String],
         wanted: bool,
     ) -> Result<(), SiteError> {
-        let points = {
-            let desk = self.desk();
-            let site = desk.site().code().clone();
-            let named = |name: &String| {
-                let unknown = || policy::Refused::NoPlace(name.clone());
-                let (code, point) = match name.split_once('/') {
-                    None => (site.clone(), name.as_str()),
-                    Some((code, point)) => {
-                        (policy::SiteCode::new(code).map_err(|_| unknown())?, point)
-                    }
-                };
-                // Of sites below it is known that they are there; their points are theirs to know.
-                let is_known = if code == site {
-                    desk.site().point_id(point).is_some()
-                } else {
-                    desk.site().child_id(&code).is_some() && !point.is_empty()
-                };
-                let point = policy::PointName { site: code, name: point.into() };
-                if is_known { Ok(point) } else { Err(unknown()) }
-            };
-            points.iter().map(named).collect::<Result<Vec<_>, _>>()?
-        };
+        let points = self.named(points)?;
         self.event(if wanted {
             Event::Assign { package, points }
         } else {
             Event::Unassign { package, points }
         })
+    }
+
+    /// The package is to be at all points of these groups, now and later, or not any longer.
+    pub fn assign_groups(
+        self: &Arc<Self>,
+        package: &PackageName,
+        groups: &[String],
+        wanted: bool,
+    ) -> Result<(), SiteError> {
+        groups.iter().try_for_each(|group| self.has_group(group))?;
+        for group in groups {
+            let (package, group) = (package.clone(), group.as_str().into());
+            self.event(if wanted {
+                Event::AssignGroup { package, group }
+            } else {
+                Event::UnassignGroup { package, group }
+            })?;
+        }
+        Ok(())
+    }
+
+    fn has_group(&self, name: &str) -> Result<(), SiteError> {
+        let is_there = self.desk().site().groups().any(|(group, ..)| &**group == name);
+        if is_there { Ok(()) } else { Err(SiteError::NoGroup(name.to_owned())) }
+    }
+
+    /// Points that belong to a group from now on, or no longer. A group is there as long as it has points or packages.
+    pub fn group(
+        self: &Arc<Self>,
+        name: &str,
+        points: &[String],
+        belong: bool,
+    ) -> Result<(), SiteError> {
+        if belong {
+            let is_name = (1..=64).contains(&name.len())
+                && !name.chars().any(|one| one.is_control() || one == '/');
+            is_name.then_some(()).ok_or_else(|| SiteError::GroupName(name.to_owned()))?;
+        } else {
+            self.has_group(name)?;
+        }
+        for point in self.named(points)? {
+            let group = name.into();
+            self.event(if belong {
+                Event::Join { group, point }
+            } else {
+                Event::Leave { group, point }
+            })?;
+        }
+        Ok(())
     }
 
     /// Tries again at once: one job, those of a point, or all.

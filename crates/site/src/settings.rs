@@ -56,6 +56,12 @@ pub struct SiteSettings {
     /// Seconds between check-ins of clients. At least 10.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub client_check_in: Option<u32>,
+    /// The most bytes per second a client fetches content with. At least 1,000.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub client_rate: Option<u64>,
+    /// The most bytes of content a client keeps for later.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub client_cache: Option<u64>,
     /// For how many seconds the certificate of a client counts; it is renewed at two thirds of that. At least 6.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub client_certificate: Option<u32>,
@@ -68,6 +74,8 @@ const SHORTEST_LEASE: u64 = 15;
 const SHORTEST_CHECK_IN: u32 = 10;
 /// Clients check in every so many seconds unless somebody says otherwise.
 const CHECK_IN: u32 = 300;
+/// With less, nothing would ever come.
+const LEAST_RATE: u64 = 1_000;
 /// The shortest life of a certificate, in seconds.
 const SHORTEST_LIFE: u32 = 6;
 /// A certificate of a client counts so many seconds unless somebody says otherwise: 90 days.
@@ -107,6 +115,9 @@ impl SiteSettings {
             return Err(wrong(format!(
                 "`client-check-in` is at least {SHORTEST_CHECK_IN} seconds"
             )));
+        }
+        if settings.client_rate.is_some_and(|rate| rate < LEAST_RATE) {
+            return Err(wrong(format!("`client-rate` is at least {LEAST_RATE} bytes per second")));
         }
         if settings.client_certificate.is_some_and(|life| life < SHORTEST_LIFE) {
             return Err(wrong(format!("`client-certificate` is at least {SHORTEST_LIFE} seconds")));
@@ -182,6 +193,7 @@ mod tests {
     fn what_means_nothing_is_named() {
         assert!(parse("leese = 30").unwrap_err().contains("leese"));
         assert!(parse("lease = 3").unwrap_err().contains("at least 15"));
+        assert!(parse("client-rate = 0").unwrap_err().contains("at least 1000"));
         assert!(parse("listen = \"here\"").unwrap_err().contains("listen"));
         for store in ["/srv/store", "http://x/y", "file:///srv", "s3://"] {
             assert!(parse(&format!("store = \"{store}\"")).unwrap_err().contains("is a bucket"));

@@ -34,8 +34,24 @@ pub struct Status {
     pub packages: Vec<PackageStatus>,
     /// By point.
     pub points: Vec<PointStatus>,
+    /// Groups of points, if there are any.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub groups: Vec<GroupStatus>,
     /// By child.
     pub children: Vec<ChildStatus>,
+}
+
+/// A group of points.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "kebab-case")]
+pub struct GroupStatus {
+    /// Its name.
+    pub name: String,
+    /// Its points: here, or `SITE/POINT` below.
+    pub points: Vec<String>,
+    /// What all of them are to hold.
+    #[schema(value_type = Vec<String>)]
+    pub packages: Vec<PackageName>,
 }
 
 /// A bucket with a site's own copies.
@@ -220,6 +236,20 @@ impl Status {
                 copies: copies.collect(),
             })
         });
+        let groups = site.groups().map(|(name, points, packages)| GroupStatus {
+            name: name.to_string(),
+            points: points
+                .iter()
+                .map(|point| match &point.site {
+                    code if code == site.code() => point.name.to_string(),
+                    code => format!("{code}/{}", point.name),
+                })
+                .collect(),
+            packages: packages
+                .iter()
+                .filter_map(|id| Some(site.package(*id)?.name.clone()))
+                .collect(),
+        });
         let children = site.places().filter_map(|(id, place)| {
             let PlaceKind::Child { code, .. } = &place.kind else { return None };
             let copies = place.cells().filter_map(|(package, _)| {
@@ -266,6 +296,7 @@ impl Status {
             parent,
             packages,
             points: points.collect(),
+            groups: groups.collect(),
             children: children.collect(),
         }
     }
@@ -385,6 +416,12 @@ impl Status {
             for copy in &point.copies {
                 text += &line(copy, copy.package.as_str());
             }
+        }
+        for GroupStatus { name, points, packages } in &self.groups {
+            let packages: Vec<&str> = packages.iter().map(PackageName::as_str).collect();
+            let holds =
+                if packages.is_empty() { "nothing".to_owned() } else { packages.join(", ") };
+            text += &format!("  group {name} ({}): {holds}\n", points.join(", "));
         }
         for child in &self.children {
             let state = match (child.enrolled, child.connected, child.heard) {

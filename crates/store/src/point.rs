@@ -1,9 +1,11 @@
 mod authority;
 mod limited;
+mod throttle;
 
 use std::{
     fs::File,
     io::{Read, Write},
+    num::NonZero,
     path::{Path, PathBuf},
     sync::{
         Arc,
@@ -20,6 +22,7 @@ use object_store::{
 };
 use tokio::runtime::Runtime;
 
+use self::throttle::Throttle;
 use crate::{OpenPointError, PointError};
 
 /// A request for no more than this is one object in memory.
@@ -43,6 +46,7 @@ pub struct Point {
     runtime: Runtime,
     requests: AtomicU64,
     received: AtomicU64,
+    throttle: Option<Throttle>,
 }
 
 /// Something a distribution point has.
@@ -96,7 +100,13 @@ impl Point {
             .build()
             .map_err(OpenPointError::Runtime)?;
         let (requests, received) = (AtomicU64::new(0), AtomicU64::new(0));
-        Ok(Self { store, root, folder, runtime, requests, received })
+        Ok(Self { store, root, folder, runtime, requests, received, throttle: None })
+    }
+
+    /// Content is read with no more than so many bytes per second, all readers of this point together.
+    pub fn with_rate(mut self, rate: Option<NonZero<u64>>) -> Self {
+        self.throttle = rate.map(Throttle::new);
+        self
     }
 
     /// The folder it is, if it is one.
@@ -186,6 +196,9 @@ impl Point {
                 };
                 came += piece.len() as u64;
                 self.receive(piece.len());
+                if let Some(throttle) = &self.throttle {
+                    throttle.wait(piece.len()).await;
+                }
                 // §1.5: never more than was promised, whatever a server sends.
                 if came > expected {
                     return Ok(Err(length(path, expected)));

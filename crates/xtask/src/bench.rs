@@ -116,9 +116,7 @@ fn in_release(args: &Args) -> Result<()> {
 
 /// A program of the release profile.
 fn built(name: &str) -> PathBuf {
-    let target = std::env::var_os("CARGO_TARGET_DIR")
-        .map_or_else(|| workspace::root().join("target"), PathBuf::from);
-    target.join("release").join(name)
+    workspace::target().join("release").join(name)
 }
 
 fn rows(args: &Args, bench: &Bench) -> Result<Vec<Row>> {

@@ -14,6 +14,7 @@ mod command;
 mod debian;
 mod prove;
 mod prove_windows;
+mod shipped;
 mod simulate;
 mod test;
 mod tidy;
@@ -42,6 +43,8 @@ enum Chore {
     /// Take real programs through the whole journey.
     #[command(subcommand)]
     Prove(Prove),
+    /// Build the agent's programs as machines get them, and print where they are.
+    Shipped,
     /// Build the program in front of Windows installers, to be embedded in the next build.
     Windows,
     /// Histories of a tree of sites with faults, or of one site's clients: many, or one in words.
@@ -89,6 +92,7 @@ fn main() -> ExitCode {
     let done = match Arguments::parse().chore {
         Chore::Tidy(args) => tidy::run(&args),
         Chore::Test(args) => test::run(&args),
+        Chore::Shipped => shipped::build().map(|folder| println!("{}", folder.display())),
         Chore::Windows => windows::stub().map(|stub| println!("{}", stub.display())),
         Chore::Prove(Prove::Capture(args)) => prove::run(&args),
         Chore::Simulate(args) => simulate::run(&args),

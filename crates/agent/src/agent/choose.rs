@@ -6,8 +6,8 @@ use std::{
 };
 
 use deployment::{
-    Action, ClientFacts, DeploymentId, DoneBy, History, Item, Question, RunKey, RunKind,
-    RunOutcome, RunRecord, Standing, Truth, Zones, decide,
+    Action, ClientFacts, DeploymentId, DoneBy, History, Item, Question, RestartOwed, RunKey,
+    RunKind, RunOutcome, RunRecord, Standing, Truth, Zones, decide,
 };
 use jiff::{SignedDuration, Timestamp, tz::TimeZone};
 use running::{Event, Now, Outcome, Rerun, Run, RunId, Stage};
@@ -27,6 +27,8 @@ pub(super) struct Agenda {
     pub(super) next: Option<u64>,
     /// Everything deployed, and in what state it is.
     pub(super) items: Vec<Item>,
+    /// The restart of the machine that is owed.
+    pub(super) restart: Option<RestartOwed>,
     /// What people asked for.
     pub(super) requested: BTreeSet<(DeploymentId, Option<Box<str>>)>,
     detected: Detected,
@@ -196,6 +198,7 @@ impl Agent {
             now.at.saturating_add(left).saturating_add(1)
         });
         self.agenda.items = agenda.items;
+        self.agenda.restart = agenda.restart;
         self.ask(&agenda.questions);
         self.tell_detected()
     }

@@ -161,7 +161,8 @@ impl Agent {
         let reach = reach();
         // The runner is of the version we are, whatever has its name by now.
         let program = launch::own_name().unwrap_or_else(|| launch::OWN.into());
-        let told = self.document.as_ref().and_then(|document| document.settings.points.as_deref());
+        let settings = self.document.as_ref().map(|document| &document.settings);
+        let told = settings.and_then(|settings| settings.points.as_deref());
         let account = id.user.as_deref().map_or(Ok(None), |user| {
             Account::named(&self.root, user).map_err(|error| error.to_string())
         });
@@ -172,11 +173,8 @@ impl Agent {
             program: &program,
             points: told.unwrap_or(&self.points),
             reach: &reach,
-            cache: self
-                .document
-                .as_ref()
-                .and_then(|document| document.settings.cache)
-                .unwrap_or(store::Cache::LIMIT),
+            cache: settings.and_then(|settings| settings.cache).unwrap_or(store::Cache::LIMIT),
+            rate: settings.and_then(|settings| settings.rate),
         };
         let work = match self.deployment(&id).zip(self.action(run)) {
             Some((deployment, action)) => order::work(deployment, &action, &here),

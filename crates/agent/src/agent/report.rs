@@ -38,6 +38,9 @@ pub struct Status {
     pub waits_for: Option<(String, u64)>,
     /// Why nothing is decided: the disk is full, since so many seconds.
     pub full: Option<(String, u64)>,
+    /// The restart of the machine that is owed: for what, and when it happens.
+    #[serde(default)]
+    pub restart: Option<String>,
     /// What was run, is run, and waits.
     pub runs: Vec<Listed>,
     /// What is deployed here and neither runs nor is done.
@@ -180,6 +183,9 @@ impl Status {
         if let Some((who, seconds)) = &self.waits_for {
             let _ = writeln!(text, "waits for {}: {who}; goes on when it ends", span(*seconds));
         }
+        if let Some(restart) = &self.restart {
+            let _ = writeln!(text, "{restart}");
+        }
         for run in &self.runs {
             let _ = write!(text, "  {:28} {}", run.id.to_string(), run.state);
             if run.attempt > 1 {
@@ -236,6 +242,7 @@ impl Agent {
             policy: self.document.as_ref().map(|document| document.stamp.to_string()),
             full: self.full.as_ref().map(|full| (full.why.clone(), ago(full.since))),
             waits_for: self.blocked.as_ref().map(|(busy, since)| (busy.sentence(), ago(since.at))),
+            restart: self.agenda.restart.as_ref().map(super::restarts::sentence),
             runs: self.book.runs().map(Listed::of).collect(),
             deployed: self
                 .agenda

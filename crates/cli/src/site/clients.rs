@@ -8,7 +8,7 @@ use std::{
 use ::site::{Client, Folder, NewDeployment, SiteError, Target};
 use deployment::{
     Cadence, ClientId, CollectionSpec, CommandLine, DeploymentId, HaltRule, Meaning, PackageAction,
-    Recurrence, Share, Wave, WaveGate, When, Zone,
+    Recurrence, RestartRule, Share, Wave, WaveGate, When, Zone,
 };
 use model::{Condition, PackageName};
 use operate::Exit;
@@ -199,6 +199,13 @@ pub(super) struct Deploy {
     /// What an exit code means: `3=done`, `restart`, `restarting`, `busy`, `retry`, `not-applicable`, `failed`.
     #[arg(long, value_name = "CODE=MEANING", value_parser = exit_code)]
     exit: Vec<(i32, Meaning)>,
+    /// Restart the machine: where an exit code asks for it, always when it is done, or the command does it itself. Otherwise a
+    /// restart that is asked for is owed, and shown.
+    #[arg(long, value_name = "WHEN")]
+    restart: Option<RestartWhen>,
+    /// Seconds between its end and the restart; who is logged on is told.
+    #[arg(long, value_name = "SECONDS", requires = "restart", default_value = "300")]
+    countdown: u32,
     /// Seconds until a program is ended.
     #[arg(long, value_name = "SECONDS")]
     limit: Option<u32>,
@@ -220,6 +227,24 @@ pub(super) struct Deploy {
     /// A command and its arguments, instead of a package.
     #[arg(last = true, value_name = "COMMAND", conflicts_with_all = ["package", "shell"])]
     command: Vec<String>,
+}
+
+/// When a machine restarts for a deployment.
+#[derive(Clone, Copy, clap::ValueEnum)]
+enum RestartWhen {
+    IfAsked,
+    Always,
+    ByItself,
+}
+
+impl RestartWhen {
+    fn rule(self, countdown: u32) -> RestartRule {
+        match self {
+            Self::IfAsked => RestartRule::IfAsked { countdown },
+            Self::Always => RestartRule::Always { countdown },
+            Self::ByItself => RestartRule::ByItself,
+        }
+    }
 }
 
 #[derive(clap::Subcommand)]
@@ -452,6 +477,7 @@ impl Deploy {
             detection: self.detect.clone(),
             requirement: self.require.clone(),
             estimate: self.estimate,
+            restart: self.restart.map(|when| when.rule(self.countdown)),
             exit_codes: self.exit.iter().copied().collect(),
             limit: self.limit,
             rerunnable: self.rerunnable,

@@ -15,6 +15,7 @@ fn order(number: u32) -> Order {
         detects: true,
         pauses: Pauses::default(),
         round: 0,
+        restart_after: false,
     }
 }
 

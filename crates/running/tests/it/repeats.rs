@@ -159,6 +159,7 @@ fn q140389_a_run_that_waits_all_day_is_told_six_times_an_hour_and_its_end_once()
         detects: true,
         pauses: Pauses::default(),
         round: 0,
+        restart_after: false,
     };
     let id = order.id.clone();
     let mut client = Client::new();

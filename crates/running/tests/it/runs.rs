@@ -20,6 +20,7 @@ fn order() -> Order {
         detects: true,
         pauses: Pauses { first: 1000, longest: 8000, attempts: 2 },
         round: 0,
+        restart_after: false,
     }
 }
 

@@ -72,6 +72,7 @@ fn some_program(number: u64, dice: &mut Dice) -> Program {
             attempts: 1 + u32::try_from(dice.below(3)).unwrap_or(0),
         },
         round: 0,
+        restart_after: false,
     };
     let behaviours = (0..=dice.below(3)).map(|_| some_behaviour(restarts, dice)).collect();
     Program {

@@ -5,8 +5,8 @@ use std::collections::BTreeMap;
 use deployment::{
     Action, Audience, ClientId, CollectionSpec, CommandLine, Deployment, DeploymentId, ExitFamily,
     ExitMap, HaltRule, Meaning, PackageAction, PackageRef, Preview, Program, Purpose, Recurrence,
-    RetryLimits, RetryWhom, Rollout, RolloutEffect, RolloutEvent, RolloutPlan, Rule, RunAs,
-    Supersedence, Wave, When, Why, WindowRule, Withdrawal, normal,
+    RestartRule, RetryLimits, RetryWhom, Rollout, RolloutEffect, RolloutEvent, RolloutPlan, Rule,
+    RunAs, Supersedence, Wave, When, Why, WindowRule, Withdrawal, normal,
 };
 use model::{Condition, Hash, PackageName, Version};
 use serde::{Deserialize, Serialize};
@@ -90,6 +90,9 @@ pub struct NewDeployment {
     /// What exit codes mean, where it is not as usual: `done`, `restart`, `restarting`, `busy`, `retry`, `not-applicable`, `failed`.
     #[schema(value_type = Object)]
     pub exit_codes: BTreeMap<i32, Meaning>,
+    /// What becomes of a restart of the machine: `leave`, `by-itself`, `{"if-asked": {"countdown": SECONDS}}`, `{"always": …}`.
+    #[schema(value_type = Option<Object>)]
+    pub restart: Option<RestartRule>,
     /// Seconds until a program is ended.
     pub limit: Option<u32>,
     /// A command that was cut off may simply be run again.
@@ -146,6 +149,7 @@ impl NewDeployment {
             exit_codes: ExitMap { family, own: self.exit_codes.clone() },
             limit: self.limit,
             estimate: self.estimate,
+            restart: self.restart.unwrap_or(RestartRule::Leave),
             detection: self.detection.clone(),
             requirement: self.requirement.clone(),
             rerunnable: self.rerunnable || !is_command,

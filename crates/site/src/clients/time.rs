@@ -70,6 +70,8 @@ impl Server {
         };
         let settings = ClientSettings {
             check_in: self.clients().check_in,
+            rate: self.clients().rate,
+            cache: self.clients().cache,
             long_poll: true,
             points: (!points.is_empty()).then_some(points),
             ..ClientSettings::default()

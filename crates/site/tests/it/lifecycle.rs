@@ -28,6 +28,40 @@ fn a_published_package_gets_to_its_points_and_status_says_so() {
 }
 
 #[test]
+fn points_of_a_group_hold_what_it_holds_whenever_they_join() {
+    let world = World::new();
+    let (berlin, paris) = (world.add("berlin"), world.add("paris"));
+    let group = |points: &[&str], belong| {
+        let points: Vec<String> = points.iter().map(|name| (*name).to_owned()).collect();
+        world.server.group("europe", &points, belong)
+    };
+    let europe = ["europe".to_owned()];
+    world.publish("redis", "1");
+    let nobody = world.server.assign_groups(&name("redis"), &europe, true).unwrap_err();
+    assert!(nobody.to_string().contains("there is no group `europe`"), "{nobody}");
+    group(&["berlin"], true).unwrap();
+    world.server.assign_groups(&name("redis"), &europe, true).unwrap();
+    world.settled();
+    let holds = |folder| sound(held(folder, "redis").0);
+    assert_eq!((holds(&berlin), holds(&paris)), (true, false));
+    group(&["paris"], true).unwrap();
+    let status = world.settled();
+    assert_eq!((holds(&berlin), holds(&paris)), (true, true));
+    assert_eq!(status.groups[0].points, ["berlin", "paris"]);
+    assert!(status.to_text().contains("group europe (berlin, paris): redis"));
+    // What is named itself stays when the group goes.
+    world.assign("redis", &["berlin"]);
+    group(&["berlin", "paris"], false).unwrap();
+    world.settled();
+    assert_eq!((holds(&berlin), holds(&paris)), (true, false));
+    world.server.assign_groups(&name("redis"), &europe, false).unwrap();
+    assert_eq!(world.settled().groups, []);
+    assert!(group(&["berlin"], false).unwrap_err().to_string().contains("europe"));
+    assert!(world.server.group("a/b", &[], true).is_err());
+    assert!(group(&["moon"], true).unwrap_err().to_string().contains("moon"));
+}
+
+#[test]
 fn a_removed_package_is_seen_to_be_gone() {
     let world = World::new();
     let berlin = world.add("berlin");

@@ -1,4 +1,7 @@
-use std::time::Duration;
+use std::{
+    num::NonZero,
+    time::{Duration, Instant},
+};
 
 use store::{Found, Point, PublishError, PublishOptions, collect, mend_indexes, repair, verify};
 
@@ -237,4 +240,21 @@ fn renamed_bundles_are_found_by_their_content() {
     let fetched = place.fetch(&[&place.path("1.package")], &bundles(2));
     assert_eq!(fetched.routes, ["delta"]);
     assert!(fetched.received < 60_000, "{} bytes for 600,000 hardly changed", fetched.received);
+}
+
+#[test]
+fn a_rate_is_kept_to() {
+    let place = place();
+    let sample = program("1");
+    place.publish(&sample);
+    let location = place.path("dp").to_string_lossy().into_owned();
+    let rate = 2_000_000;
+    let point = Point::open(&location, []).unwrap().with_rate(NonZero::new(rate));
+    let began = Instant::now();
+    fetch_to(&point, &[], &place.path("slow.package"));
+    // What is small and may change is not slowed down.
+    let (_, received) = point.counted();
+    let least = Duration::from_secs_f64((received - 50_000) as f64 / rate as f64);
+    assert!(began.elapsed() >= least, "{received} bytes in {:?}", began.elapsed());
+    assert!(received > 900_000);
 }

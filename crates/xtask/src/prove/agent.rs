@@ -103,18 +103,20 @@ pub(crate) fn run(args: &Args) -> Result<()> {
     let workshop = Workshop::open()?;
     let home = workshop.runs().join("agents");
     fs::create_dir_all(&home)?;
+    machine::make_room(args.agents)?;
     let mut stage = stage(&workshop, &home, args.agents)?;
     println!("{} machines are up; trouble for {} s", args.agents, args.seconds);
     let told = Trouble::new(args.seed).make(&mut stage, Duration::from_secs(args.seconds))?;
     let began = Instant::now();
     let decisions = stage.settle()?;
     let settled = began.elapsed();
+    stage.restart()?;
     let runs = stage.verify()?;
     let mut text = String::from("| what | how often |\n|---|---|\n");
     for (what, count) in &told {
         text.push_str(&format!("| {what} | {count} |\n"));
     }
-    text.push_str(&format!("| ends nobody saw, decided by a person | {decisions} |\n"));
+    text.push_str(&format!("| failures that a person had tried again | {decisions} |\n"));
     text.push_str(&format!("| runs, each reported once | {runs} |\n"));
     let head = format!(
         "{} machines, {} s of trouble, seed {}: {:.0} s after its end every client had exactly what was deployed, nothing had run twice.",
@@ -134,9 +136,7 @@ pub(crate) fn run(args: &Args) -> Result<()> {
 }
 
 fn built(name: &str) -> PathBuf {
-    let target = std::env::var_os("CARGO_TARGET_DIR")
-        .map_or_else(|| workspace::root().join("target"), PathBuf::from);
-    target.join("debug").join(name)
+    workspace::target().join("debug").join(name)
 }
 
 /// A real installer, captured on a fresh root.
@@ -286,8 +286,9 @@ impl Stage {
     /// Deploys one more command that must not run twice; whether the site took it.
     fn deploy_command(&mut self) -> Result<bool> {
         let id = format!("c{:03}", self.commands.len());
+        // On a full disk it fails, and has done nothing.
         let line = format!(
-            "mkdir /var/ran/{id} || {{ echo {id} >> /var/ran/twice; exit 1; }}; sleep {}",
+            "if [ -e /var/ran/{id} ]; then echo {id} >> /var/ran/twice; exit 1; fi; mkdir /var/ran/{id} && sleep {}",
             self.commands.len() % 4
         );
         let found = format!("exists(\"/var/ran/{id}\")");
@@ -300,6 +301,34 @@ impl Stage {
             self.commands.push(id);
         }
         Ok(is_taken)
+    }
+
+    /// Deploys a command after which every machine restarts by itself, once.
+    fn restart(&mut self) -> Result<()> {
+        let id = "restart".to_owned();
+        let before: Vec<usize> = self.machines.iter().map(|machine| machine.starts).collect();
+        let line = format!("mkdir /var/ran/{id} || exit 1; exit 9");
+        let words = ["deploy", "--id", &id, "--everybody", "--exit", "9=restart"];
+        let more = ["--restart", "if-asked", "--countdown", "2", "--shell", &line];
+        self.tree.must(SITE, &[&words[..], &more].concat())?;
+        self.commands.push(id);
+        let began = Instant::now();
+        let restarted = |stage: &Self| -> Vec<usize> {
+            let machines = stage.machines.iter().zip(&before);
+            machines.map(|(machine, before)| machine.starts - before).collect()
+        };
+        while restarted(self).contains(&0) {
+            ensure!(began.elapsed() < PATIENCE, "not restarted: {:?}", restarted(self));
+            self.go_on()?;
+            std::thread::park_timeout(Duration::from_millis(100));
+        }
+        for machine in &mut self.machines {
+            machine.wait_for_agent(&self.tree.network)?;
+        }
+        self.settle()?;
+        // Who restarts because the tables say so does it once.
+        ensure!(restarted(self).iter().all(|times| *times == 1), "{:?}", restarted(self));
+        Ok(())
     }
 
     /// Everything that was deployed, and how it goes.
@@ -352,7 +381,10 @@ impl Stage {
             for one in open.iter().filter(|one| one["failed"] != 0) {
                 let id = one["deployment"].as_str().context("no id")?;
                 decisions += one["failed"].as_u64().unwrap_or(0);
-                self.tree.must(SITE, &["deployment", "resume", id])?;
+                // What went on in spite of it is not halted.
+                let said = self.tree.say(SITE, &["deployment", "resume", id])?;
+                let is_on = said.status.success() || tail(&said).contains("nothing to resume");
+                ensure!(is_on, "{id}: {}", tail(&said));
                 self.tree.must(SITE, &["deployment", "retry", id])?;
             }
             std::thread::park_timeout(LOOKS);

@@ -46,6 +46,11 @@ const AT_ONCE: u32 = 2_000;
 /// Seconds between check-ins, as sites have it unless told otherwise.
 const BETWEEN: f64 = 300.0;
 
+/// One of the agent's programs, as machines get it.
+fn shipped(name: &str) -> PathBuf {
+    crate::shipped::folder().join(name)
+}
+
 /// A process that ends with us.
 struct Process(Child);
 
@@ -125,7 +130,7 @@ impl Stage {
 
     /// Words of the agent, where its root and its state are.
     fn agent(&self, words: &[&str]) -> Command {
-        let mut agent = command(&built("packhorse-agent").to_string_lossy(), words);
+        let mut agent = command(&shipped("packhorse-agent").to_string_lossy(), words);
         agent.arg("--state").arg(self.path("state"));
         agent
     }
@@ -153,9 +158,9 @@ impl Stage {
     fn run_agent(&mut self) -> Result<()> {
         let version = self.path("home/versions/1");
         fs::create_dir_all(&version)?;
-        fs::copy(built("packhorse-agent"), version.join("packhorse-agent"))?;
+        fs::copy(shipped("packhorse-agent"), version.join("packhorse-agent"))?;
         std::os::unix::fs::symlink("versions/1", self.path("home/current"))?;
-        let mut guardian = command(&built("packhorse-guardian").to_string_lossy(), ["--"; 0]);
+        let mut guardian = command(&shipped("packhorse-guardian").to_string_lossy(), ["--"; 0]);
         guardian.arg(self.path("home")).args(["run", "--root"]).arg(self.path("root"));
         guardian.arg("--state").arg(self.path("state")).stderr(Stdio::null());
         self.agent = Some(Process::start(&mut guardian)?);
@@ -237,9 +242,9 @@ fn processor_time(pid: u32) -> Result<Duration> {
 /// All rows.
 pub(super) fn rows(clients: u32) -> Result<Vec<Row>> {
     debian::ensure(&NEEDS)?;
-    let packages = ["--package", "cli", "--package", "agent", "--package", "guardian"];
-    let build = ["build", "--quiet", "--release"];
-    run(command(&workspace::cargo(), build.iter().chain(&packages)).current_dir(workspace::root()))?;
+    let site = ["build", "--quiet", "--release", "--package", "cli"];
+    run(command(&workspace::cargo(), site).current_dir(workspace::root()))?;
+    crate::shipped::build()?;
     let mut stage = Stage::new()?;
     let client = stage.serve()?;
     stage.enrol(&client)?;
@@ -286,7 +291,7 @@ fn idle(stage: &Stage) -> Result<Vec<Row>> {
         proportional += memory(pid, "Pss:")?;
         most = most.max(memory(pid, "Anonymous:")?);
     }
-    let size = fs::metadata(built("packhorse-agent"))?.len() as f64 / 1e6;
+    let size = fs::metadata(shipped("packhorse-agent"))?.len() as f64 / 1e6;
     Ok(vec![
         Row {
             what: "memory of an idle agent and its guardian",

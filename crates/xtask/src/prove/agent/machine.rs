@@ -7,7 +7,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use anyhow::{Context as _, Result, ensure};
+use anyhow::{Context as _, Result, bail, ensure};
 use testkit::Network;
 
 use crate::{
@@ -19,8 +19,23 @@ use crate::{
 const DISK: u64 = 300;
 /// Where the agent's clock is told how wrong it is: faketime(1).
 const CLOCK: &str = "etc/faketimerc";
+/// How a container ends that wants to be started again.
+const RESTARTS: i32 = 133;
+/// Each booted system needs some of these.
+const WATCHES: (&str, u32) = ("/proc/sys/fs/inotify/max_user_instances", 64);
 /// A machine is up by then.
 const PATIENCE: Duration = Duration::from_mins(3);
+
+/// Has the kernel let so many machines watch files.
+pub(super) fn make_room(machines: usize) -> Result<()> {
+    let (limit, each) = WATCHES;
+    let (now, wanted) = (fs::read_to_string(limit)?, each * u32::try_from(machines)?);
+    if now.trim().parse::<u32>()? < wanted {
+        println!("{limit} is {} now, it was {}", wanted, now.trim());
+        fs::write(limit, wanted.to_string())?;
+    }
+    Ok(())
+}
 
 /// A machine.
 pub(super) struct Machine {
@@ -32,7 +47,7 @@ pub(super) struct Machine {
     _disk: Mounted,
     process: Option<Child>,
     /// How often it was started.
-    starts: usize,
+    pub(super) starts: usize,
 }
 
 impl Machine {
@@ -120,12 +135,12 @@ impl Machine {
 
     /// Starts it again, if it went down to be restarted: who looks after it ends then (systemd-nspawn(1), `--keep-unit`).
     pub(super) fn go_on(&mut self, network: &Network) -> Result<()> {
-        if let Some(process) = &mut self.process
-            && process.try_wait()?.is_some()
-        {
-            self.start(network)?;
+        let ended = self.process.as_mut().map(Child::try_wait).transpose()?.flatten();
+        match ended {
+            None => Ok(()),
+            Some(status) if status.code() == Some(RESTARTS) => self.start(network),
+            Some(status) => bail!("{} went down by itself: {status}\n{}", self.name, self.told()),
         }
-        Ok(())
     }
 
     /// Runs something inside; nothing, where it does not run.
@@ -152,7 +167,7 @@ impl Machine {
             if began.elapsed() > PATIENCE {
                 let said = self.run(&["systemctl", "status", "packhorse-agent.service"])?;
                 let said = said.map(|said| tail(&said)).unwrap_or_default();
-                anyhow::bail!("the agent of {} is not up: {said}\n{}", self.name, self.told());
+                bail!("the agent of {} is not up: {said}\n{}", self.name, self.told());
             }
             std::thread::park_timeout(Duration::from_millis(200));
         }
