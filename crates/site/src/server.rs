@@ -79,6 +79,8 @@ pub struct Server {
     pub(crate) store_trouble: Mutex<Option<String>>,
     /// Bytes hashed per second when nobody asks.
     scrub: u64,
+    /// Where else objects may be found, besides points.
+    mend_from: Vec<String>,
     components: Mutex<Components>,
 }
 
@@ -143,6 +145,7 @@ impl Server {
             database: Mutex::default(),
             store_trouble: Mutex::default(),
             scrub: settings.scrub.unwrap_or(SCRUB),
+            mend_from: settings.mend_from.clone(),
             components: Mutex::default(),
         });
         server.set_addresses();

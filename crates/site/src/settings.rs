@@ -53,6 +53,10 @@ pub struct SiteSettings {
     /// Bytes of copies hashed per second when nobody asks.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub scrub: Option<u64>,
+    /// Where damaged own copies may be mended from besides the site's points: folders, `http(s)://…`, `s3://…`. Nobody has to trust
+    /// them: objects are known by their hash.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub mend_from: Vec<String>,
     /// Seconds between check-ins of clients. At least 10.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub client_check_in: Option<u32>,

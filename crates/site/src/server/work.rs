@@ -12,7 +12,7 @@ use std::{
 use model::{Hash, PackageName};
 use policy::{Cause, Event, JobKind, Observed, Outcome, PlaceId, VersionNumber, Work};
 use serde_json::json;
-use store::Point;
+use store::{Finding, Found, Point};
 
 use super::{GRACE, PROGRESS, Server, log};
 use crate::{
@@ -180,23 +180,15 @@ impl Server {
         let comes_from_above =
             self.desk().site().package(work.package).is_some_and(|package| !package.ours);
         if comes_from_above {
+            if self.mend_release(name, content.1).map_err(of_own)? {
+                return self.received(name, content);
+            }
             self.receive(work, name, content.1, go_on)?;
             // Readers of what was there before have a week.
             let _ = store::collect(self.store(), GRACE);
             return self.received(name, content);
         }
-        let locations: Vec<String> = {
-            let desk = self.desk();
-            let places = desk.site().places().filter(|(id, _)| *id != PlaceId::OWN);
-            places.filter_map(|(id, _)| self.location(&desk, id)).collect()
-        };
-        let there =
-            |location: &&String| locations::folder(location).is_none_or(|path| path.is_dir());
-        let sources: Vec<Point> = locations
-            .iter()
-            .filter(there)
-            .filter_map(|location| Point::open(location, std::env::vars()).ok())
-            .collect();
+        let sources = self.sources();
         let findings = store::verify(self.store(), &mut |_, _, _| {}).map_err(of_own)?;
         store::repair(self.store(), &findings, &sources, &mut |_, _, _| {}).map_err(of_own)?;
         if self.holds(name, content.1).map_err(of_own)? {
@@ -205,6 +197,39 @@ impl Server {
             let why = format!("no point has it whole: publish `{name}` again");
             Err(Stopped::Failed(Cause::Gone, why))
         }
+    }
+
+    /// Where objects may be found again, each by its hash: the site's points, and what its settings name.
+    fn sources(&self) -> Vec<Point> {
+        let points: Vec<String> = {
+            let desk = self.desk();
+            let places = desk.site().places().filter(|(id, _)| *id != PlaceId::OWN);
+            places.filter_map(|(id, _)| self.location(&desk, id)).collect()
+        };
+        let there =
+            |location: &&String| locations::folder(location).is_none_or(|path| path.is_dir());
+        let all = points.iter().chain(&self.mend_from).filter(there);
+        all.filter_map(|location| Point::open(location, std::env::vars()).ok()).collect()
+    }
+
+    /// Finds again what is damaged or lost of a release the own store once had whole. Whether it is whole now: otherwise all that
+    /// was not found has to come over the line.
+    fn mend_release(&self, name: &PackageName, identity: Hash) -> Result<bool, store::PointError> {
+        let index = store::releases(self.store(), name)?;
+        let release =
+            index.and_then(|index| index.releases.into_iter().find(|one| one.identity == identity));
+        let Some(release) = release else { return Ok(false) };
+        let mut lost = Vec::new();
+        for object in release.objects() {
+            if !self.master.has_whole(&object)? {
+                let (found, path) = (Found::Damaged, object.path());
+                lost.push(Finding { found, path, object: Some(object) });
+            }
+        }
+        if !lost.is_empty() {
+            store::repair(self.store(), &lost, &self.sources(), &mut |_, _, _| {})?;
+        }
+        self.holds(name, identity)
     }
 
     /// What the own store holds after a transfer; the version's name is known from then on.

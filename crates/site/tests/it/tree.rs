@@ -400,6 +400,29 @@ fn an_update_travels_as_a_delta_and_damage_falls_back_to_all() {
 }
 
 #[test]
+fn a_damaged_copy_of_a_child_is_mended_from_its_point_and_not_over_the_line() {
+    let temp = tempfile::tempdir().unwrap();
+    let home = temp.path();
+    let mut top = Member::new(home, "TOP");
+    top.start();
+    let mut leaf = top.child(home, "LEAF", rate(4_000_000));
+    let office = home.join("office");
+    leaf.start().add_point("office", &office.to_string_lossy()).unwrap();
+    top.client().publish(&touched(home, 1), false).unwrap();
+    assign(&top.client(), "redis", "LEAF/office");
+    wait("it arrives", || is_there(&office, "redis", "1").then_some(()));
+    wait("it is told", || done(&top.client(), "redis"));
+    let sent = || top.client().status().unwrap().children[0].sent;
+    let (before, store) = (sent(), leaf.folder.store());
+    let sound = of_packs(&store);
+    let first = store.join(sound.keys().next().unwrap());
+    std::fs::write(&first, b"rot").unwrap();
+    leaf.client().verify().unwrap();
+    wait("it is mended", || (of_packs(&store) == sound).then_some(()));
+    assert!(sent() - before < 50_000, "{} bytes came over the line", sent() - before);
+}
+
+#[test]
 fn an_address_somebody_has_for_a_moment_is_waited_for() {
     let temp = tempfile::tempdir().unwrap();
     let mut top = Member::new(temp.path(), "TOP");
