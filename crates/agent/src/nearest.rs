@@ -124,9 +124,7 @@ mod tests {
     fn who_answers_is_asked_before_who_does_not() {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let there = format!("http://{}", listener.local_addr().unwrap());
-        let gone = TcpListener::bind("127.0.0.1:0").unwrap();
-        let not_there = format!("http://{}/packages", gone.local_addr().unwrap());
-        drop(gone);
+        let not_there = format!("http://{}/packages", testkit::free_address());
         let found = measured(&[not_there.clone(), there.clone(), "/srv/packages".to_owned()]);
         assert_eq!((found[0], found[2]), (Distance::Silent, Distance::Unknown));
         assert!(matches!(found[1], Distance::Away(_)), "{found:?}");

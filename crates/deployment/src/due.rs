@@ -73,6 +73,8 @@ pub struct RestartOwed {
     pub since: Timestamp,
     /// When the machine restarts by itself; never where unsaid: somebody must do it.
     pub at: Option<Timestamp>,
+    /// When the agent has it restart, unless what was run does it.
+    pub asked: Option<Timestamp>,
 }
 
 /// Decides for one client. Equal arguments, equal answers; nothing is started here.
@@ -285,11 +287,15 @@ impl<'a> Deciding<'a> {
             if **boot != *self.facts.boot {
                 continue;
             }
-            let at = self.known(&key.deployment).and_then(|one| self.restart_at(one, record.at));
-            let owed = owed.get_or_insert(RestartOwed { of: Vec::new(), since: record.at, at });
+            let one = self.known(&key.deployment);
+            let at = one.and_then(|one| self.restart_at(one, record.at));
+            let is_ours = one.is_some_and(|one| one.program.restart != RestartRule::ByItself);
+            let none = RestartOwed { of: Vec::new(), since: record.at, at: None, asked: None };
+            let owed = owed.get_or_insert(none);
             owed.of.push(key.deployment.clone());
             owed.since = owed.since.min(record.at);
             owed.at = owed.at.into_iter().chain(at).min();
+            owed.asked = owed.asked.into_iter().chain(at.filter(|_| is_ours)).min();
         }
         if let Some(at) = owed.as_ref().and_then(|owed| owed.at) {
             self.look_at(at);
@@ -302,6 +308,7 @@ impl<'a> Deciding<'a> {
         let countdown = match one.program.restart {
             RestartRule::Leave => return None,
             RestartRule::ByItself => 0,
+            _ if !self.facts.can_restart => return None,
             RestartRule::IfAsked { countdown } | RestartRule::Always { countdown } => countdown,
         };
         // A clock that was set back must not put it off.

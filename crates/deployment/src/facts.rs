@@ -74,6 +74,8 @@ pub struct ClientFacts<'a> {
     pub cached: &'a BTreeSet<DeploymentId>,
     /// Whether the machine is going down.
     pub shutting_down: bool,
+    /// Whether the agent can have the machine restart; not where nobody can, or where somebody called it off.
+    pub can_restart: bool,
 }
 
 /// Takes note of what a document names; called once for each document that takes force.

@@ -175,22 +175,34 @@ impl Answering {
     /// Answers on one connection until its end.
     pub(crate) async fn answer(self, stream: TcpStream) {
         let _ = stream.set_nodelay(true);
+        let _ = keep_alive(&stream);
         let Ok(Ok(stream)) = tokio::time::timeout(GREETING, self.acceptor.accept(stream)).await
         else {
             return;
         };
         let certificate = stream.get_ref().1.peer_certificates().and_then(<[_]>::first);
         let (caller, client) = (certificate.and_then(peer), certificate.and_then(clients::caller));
+        // A client has nothing to do most of the time, and is not woken to say that it is there: its kernel says so.
+        let is_asked = client.is_none().then_some(Duration::from_secs(20));
         let app = self.app.layer(Extension(caller)).layer(Extension(client));
         let service = TowerToHyperService::new(app);
         let mut builder = Builder::new(TokioExecutor::new()).http2_only();
         builder
             .http2()
             .timer(TokioTimer::new())
-            .keep_alive_interval(Duration::from_secs(20))
+            .keep_alive_interval(is_asked)
             .keep_alive_timeout(Duration::from_secs(20));
         let _ = builder.serve_connection(TokioIo::new(stream), service).await;
     }
+}
+
+/// Has the kernel find out whether the other side is still there: after two minutes of silence, asked four times.
+fn keep_alive(stream: &TcpStream) -> rustix::io::Result<()> {
+    use rustix::net::sockopt;
+    sockopt::set_tcp_keepidle(stream, Duration::from_mins(2))?;
+    sockopt::set_tcp_keepintvl(stream, Duration::from_secs(30))?;
+    sockopt::set_tcp_keepcnt(stream, 4)?;
+    sockopt::set_socket_keepalive(stream, true)
 }
 
 /// Listens for children until the task ends.

@@ -189,6 +189,7 @@ impl Agent {
             link: None,
             cached: &BTreeSet::new(),
             shutting_down: false,
+            can_restart: self.can_restart(),
         };
         let zones = Zones { database: jiff::tz::db(), client: &TimeZone::system() };
         let agenda = decide(document, &facts, zones);

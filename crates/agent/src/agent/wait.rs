@@ -70,8 +70,7 @@ impl Agent {
             next.extend(self.inventory_in());
         }
         next.extend(Some(self.not_before.saturating_sub(now.at)).filter(|left| *left > 0));
-        let restart = self.restarts.not_before;
-        next.extend(Some(restart.saturating_sub(now.at)).filter(|left| *left > 0));
+        next.extend(self.restarts.next(now.at).map(|at| at.saturating_sub(now.at)));
         // What is past and did not begin a moment ago does not begin at once: nobody spins.
         let later = |left: u64, later: u64| if left == 0 { later } else { left };
         next.extend(self.agenda.next.map(|next| later(next.saturating_sub(now.at), 1000)));

@@ -42,6 +42,7 @@ pub(crate) struct Client {
     pub(crate) link: Option<u64>,
     pub(crate) cached: BTreeSet<DeploymentId>,
     pub(crate) shutting_down: bool,
+    pub(crate) can_restart: bool,
     pub(crate) zone: TimeZone,
     pub(crate) acts: BTreeMap<DeploymentId, Act>,
     /// What ran, when.
@@ -80,6 +81,7 @@ impl Client {
             link: None,
             cached: BTreeSet::new(),
             shutting_down: false,
+            can_restart: true,
             zone: TimeZone::UTC,
             acts: BTreeMap::new(),
             ran: Vec::new(),
@@ -117,6 +119,7 @@ impl Client {
             link: self.link,
             cached: &self.cached,
             shutting_down: self.shutting_down,
+            can_restart: self.can_restart,
         };
         decide(&self.document, &facts, Zones { database: database(), client: &self.zone })
     }

@@ -204,6 +204,7 @@ fn q240921_an_unknown_list_of_users_is_a_wait_of_its_own() {
         link: None,
         cached: &client.cached,
         shutting_down: false,
+        can_restart: true,
     };
     let zones = deployment::Zones { database: database(), client: &client.zone };
     let agenda = deployment::decide(&client.document, &facts, zones);
@@ -339,6 +340,13 @@ fn q261254_a_restart_in_a_chain_happens_once() {
     insta::assert_snapshot!(client.said("C"), @"waits for `B`, on which it depends: waits for the restart `B` needs, since 2026-06-01T07:00:00Z, until 2026-06-01T07:10:00Z");
     client.shutting_down = true;
     insta::assert_snapshot!(client.said("OTHER1"), @"waits for the machine to start again: it is going down");
+    // Where nobody can have it restart, or somebody called that off, it is owed and shown, and nobody else waits for it.
+    (client.shutting_down, client.can_restart) = (false, false);
+    client.settle();
+    assert_eq!(client.names()[..3], ["A", "B", "OTHER1"]);
+    let owed = client.agenda().restart.unwrap();
+    assert_eq!((owed.at, owed.asked), (None, None));
+    assert_eq!(client.restarts, 0);
 }
 
 /// Q171070: a restart that is owed is shown with its reason; nothing counts as complete before the machine restarted.

@@ -161,6 +161,7 @@ impl Site {
                     link: None,
                     cached: &BTreeSet::new(),
                     shutting_down: false,
+                    can_restart: true,
                 };
                 let zones = Zones { database: &self.zones, client: const { &TimeZone::UTC } };
                 decide(&document, &facts, zones).start

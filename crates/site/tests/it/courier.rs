@@ -164,10 +164,14 @@ fn what_was_damaged_on_the_way_harms_itself_only() {
     assert_eq!(journey.down().objects, 1);
     assert_eq!(journey.import().objects, 1);
     journey.child.until(|status| arrived(status) == 2 && status.is_settled());
-    // A copy that rots at the child is missed in its report, and goes along again.
+    // What rots at the child and at its point is missed in its report, and goes along again.
     journey.back();
-    let pack = find(&home.join("CHILD/store"), "packs");
-    std::fs::write(&pack, b"rot").unwrap();
+    let store = home.join("CHILD/store");
+    let pack = find(&store, "packs");
+    let at_the_point = home.join("office").join(pack.strip_prefix(&store).unwrap());
+    for pack in [&pack, &at_the_point] {
+        std::fs::write(pack, b"rot").unwrap();
+    }
     journey.child.0.verify_all();
     journey.back();
     let trip = journey.down();
