@@ -177,6 +177,8 @@ impl IntoResponse for Refusal {
             SiteError::Refused(_)
             | SiteError::Code(_)
             | SiteError::Location { .. }
+            | SiteError::NoGroup(_)
+            | SiteError::GroupName(_)
             | SiteError::Publish(_)
             | SiteError::Said { conflict: true, .. } => StatusCode::CONFLICT,
             _ => StatusCode::INTERNAL_SERVER_ERROR,
