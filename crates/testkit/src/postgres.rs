@@ -117,8 +117,13 @@ impl PostgresServer {
         command
     }
 
-    /// Starts it again, after [`PostgresServer::kill`].
+    /// Starts it again, after [`PostgresServer::kill`]. One that runs goes on: it would end where its lock is taken away.
     pub fn go_on(&mut self) -> io::Result<()> {
+        if let Some(process) = &mut self.process
+            && process.try_wait()?.is_none()
+        {
+            return Ok(());
+        }
         let data = self.data();
         // What a killed one left behind.
         let _ = std::fs::remove_file(data.join("postmaster.pid"));
