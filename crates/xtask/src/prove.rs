@@ -7,6 +7,7 @@ mod garage;
 mod journey;
 mod kill;
 mod programs;
+mod random;
 mod roots;
 mod services;
 mod simulated;

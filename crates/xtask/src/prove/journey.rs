@@ -15,6 +15,7 @@ use super::{
     expected::{Announced, changed, outside_of_state, without_mount_points},
     kill::run_until,
     programs::{Program, SUPPLIES},
+    random::Random,
     roots::{Mounted, Workshop, copy, network_files, network_settings, remove},
     services,
     tree::{Difference, Known, Tree, listed},
@@ -244,13 +245,13 @@ impl Journey<'_> {
         let uninstalling = run_until(&mut self.uninstalling(expected.installer), None)?;
         ensure!(uninstalling.code == Some(0), "uninstall, traced: {:?}", uninstalling.code);
         self.outcome.calls = installing.calls + uninstalling.calls;
-        let mut random = Random(self.settings.seed);
+        let mut random = Random::new(self.settings.seed);
         for round in 0..self.settings.kills {
             let (act, calls) = match round % 2 {
                 0 => (Act::Install, installing.calls),
                 _ => (Act::Uninstall, uninstalling.calls),
             };
-            let kill_at = 1 + random.next() % calls;
+            let kill_at = 1 + random.below(calls);
             self.kill_once(act, kill_at, expected)
                 .with_context(|| format!("{act:?} killed at call {kill_at} of {calls}"))?;
         }
@@ -331,17 +332,4 @@ fn only_times(differences: &mut Vec<Difference>) -> BTreeSet<OsString> {
         differences.drain(..).partition(|one| one.what == ["time"]);
     *differences = others;
     times.into_iter().map(|one| one.path).collect()
-}
-
-/// Numbers that look random and are the same for the same seed (`SplitMix64`).
-struct Random(u64);
-
-impl Random {
-    fn next(&mut self) -> u64 {
-        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let mut mixed = self.0;
-        mixed = (mixed ^ (mixed >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        mixed ^ (mixed >> 31)
-    }
 }

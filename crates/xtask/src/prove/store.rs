@@ -9,7 +9,7 @@ use std::{
 
 use anyhow::{Result, bail, ensure};
 
-use super::garage::Garage;
+use super::{garage::Garage, random::Random};
 use crate::{
     bench::store::data::{self, Series, package, series},
     command::{captured, command, run_quietly, tail},
@@ -36,12 +36,21 @@ pub(crate) struct Args {
     /// Buckets of a garage server instead of folders; what needs to reach into them is left out.
     #[arg(long)]
     garage: bool,
+    /// With optimised programs: the large ones take hours otherwise.
+    #[arg(long)]
+    release: bool,
 }
 
 impl Args {
     /// What every test run proves: one series, few kills.
     pub(crate) fn short() -> Self {
-        Self { only: Some("typescript".to_owned()), kills: 4, seed: 1, garage: false }
+        Self {
+            only: Some("typescript".to_owned()),
+            kills: 4,
+            seed: 1,
+            garage: false,
+            release: false,
+        }
     }
 }
 
@@ -53,15 +62,16 @@ struct Stage {
     first: PathBuf,
     old: PathBuf,
     new: PathBuf,
-    seed: u64,
+    random: Random,
     garage: Option<Garage>,
 }
 
 /// Runs the proof.
 pub(crate) fn run(args: &Args) -> Result<()> {
     debian::ensure(&NEEDS)?;
-    let build = ["build", "--quiet", "--package", "cli"];
-    crate::command::run(command(&workspace::cargo(), build).current_dir(workspace::root()))?;
+    let mut build = command(&workspace::cargo(), ["build", "--quiet", "--package", "cli"]);
+    build.args(args.release.then_some("--release")).current_dir(workspace::root());
+    crate::command::run(&mut build)?;
     let folder = data::folder()?;
     let all = series(&folder, args.only.as_deref())?;
     ensure!(!all.is_empty(), "there is no software of that name");
@@ -91,7 +101,8 @@ pub(crate) fn run(args: &Args) -> Result<()> {
 }
 
 fn stage(series: &Series, folder: &Path, args: &Args) -> Result<Stage> {
-    let program = workspace::root().join("target/debug/packhorse");
+    let profile = if args.release { "release" } else { "debug" };
+    let program = workspace::root().join("target").join(profile).join("packhorse");
     let run = tempfile::tempdir_in(folder)?;
     let made = |number: usize| -> Result<PathBuf> {
         Ok(package(&program, &series.versions[number], &(number + 1).to_string(), run.path())?.0)
@@ -99,7 +110,7 @@ fn stage(series: &Series, folder: &Path, args: &Args) -> Result<Stage> {
     let (first, old, new) = (made(0)?, made(1)?, made(2)?);
     let garage = args.garage.then(Garage::start).transpose()?;
     fs::create_dir(run.path().join("scratch"))?;
-    Ok(Stage { program, run, first, old, new, seed: args.seed, garage })
+    Ok(Stage { program, run, first, old, new, random: Random::new(args.seed), garage })
 }
 
 impl Stage {
@@ -132,11 +143,6 @@ impl Stage {
             Some(0 | 9) => Ok(()),
             _ => bail!("packhorse {}: {}\n{}", words.join(" "), output.status, tail(&output)),
         }
-    }
-
-    fn random(&mut self, below: u64) -> u64 {
-        self.seed = self.seed.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695);
-        (self.seed >> 33) % below.max(1)
     }
 
     fn publish(&self, file: &Path) -> Result<()> {
@@ -219,7 +225,7 @@ impl Stage {
         self.older_installed(&plain)?;
         let mut killed = 0;
         for _ in 0..count {
-            let after = Duration::from_micros(self.random(400_000));
+            let after = Duration::from_micros(self.random.below(400_000));
             killed += u64::from(self.killed(&words, after)?);
         }
         self.must(&words)?;
@@ -259,7 +265,7 @@ impl Stage {
         let dp = self.point("dp");
         let words = ["fetch", "bench", "--from", &dp, "-o", "cut"];
         for _ in 0..count {
-            let after = Duration::from_micros(self.random(400_000));
+            let after = Duration::from_micros(self.random.below(400_000));
             cut += u64::from(self.killed(&words, after)?);
             if to.exists() {
                 self.compare(&to, &self.new)?;
@@ -281,7 +287,7 @@ impl Stage {
         for object in &objects {
             let whole = fs::read(object)?;
             let mut bytes = whole.clone();
-            let at = usize::try_from(self.random(bytes.len() as u64))?;
+            let at = usize::try_from(self.random.below(bytes.len() as u64))?;
             bytes[at] ^= 0x10;
             fs::write(object, bytes)?;
             let found = captured(&mut self.packhorse(&["dp", "verify", "dp"]))?;
@@ -301,9 +307,9 @@ impl Stage {
         for round in 0..count {
             fs::remove_dir_all(self.run.path().join("dp"))?;
             self.publish(&self.old)?;
-            let after = Duration::from_micros(self.random(1_500_000));
+            let after = Duration::from_micros(self.random.below(1_500_000));
             killed += u64::from(self.killed(&["publish", &new, "--to", "dp"], after)?);
-            let after = Duration::from_micros(self.random(30_000));
+            let after = Duration::from_micros(self.random.below(30_000));
             killed += u64::from(self.killed(&["dp", "collect", "dp", "--grace", "0"], after)?);
             self.must(&["dp", "collect", "dp", "--grace", "0"])?;
             self.must(&["dp", "verify", "dp"])?;

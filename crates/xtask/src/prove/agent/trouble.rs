@@ -11,6 +11,7 @@ use std::{
 use anyhow::Result;
 
 use super::{POINTS, SITE, Stage, WIRE};
+use crate::prove::random::Random;
 
 /// Between two faults, in milliseconds.
 const PAUSE: (u64, u64) = (200, 1_500);
@@ -30,23 +31,14 @@ enum End {
 
 /// Faults at random, and how many there were.
 pub(super) struct Trouble {
-    seed: u64,
+    random: Random,
     ends: Vec<(Instant, End)>,
     told: BTreeMap<&'static str, u32>,
 }
 
 impl Trouble {
     pub(super) fn new(seed: u64) -> Self {
-        Self { seed, ends: Vec::new(), told: BTreeMap::new() }
-    }
-
-    fn random(&mut self, below: u64) -> u64 {
-        self.seed = self.seed.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695);
-        (self.seed >> 33) % below.max(1)
-    }
-
-    fn between(&mut self, (least, most): (u64, u64)) -> Duration {
-        Duration::from_millis(least + self.random(most - least))
+        Self { random: Random::new(seed), ends: Vec::new(), told: BTreeMap::new() }
     }
 
     /// Makes trouble for so long, then ends all of it. What was done, and how often.
@@ -62,7 +54,7 @@ impl Trouble {
                 deployed = Instant::now();
                 *self.told.entry("commands deployed").or_default() += 1;
             }
-            let pause = Instant::now() + self.between(PAUSE);
+            let pause = Instant::now() + self.random.between(PAUSE);
             while Instant::now() < pause {
                 self.end(stage, Instant::now())?;
                 stage.go_on()?;
@@ -93,10 +85,10 @@ impl Trouble {
     }
 
     fn one(&mut self, stage: &mut Stage) -> Result<&'static str> {
-        let until = Instant::now() + self.between(LASTS);
-        let machine = usize::try_from(self.random(stage.machines.len() as u64)).unwrap_or(0);
+        let until = Instant::now() + self.random.between(LASTS);
+        let machine = self.random.index(stage.machines.len());
         let host = stage.machines[machine].host;
-        Ok(match self.random(12) {
+        Ok(match self.random.below(12) {
             0 | 1 => {
                 for other in [SITE].into_iter().chain(POINTS) {
                     stage.tree.network.cut(other, host);
@@ -115,7 +107,7 @@ impl Trouble {
             3..=5 => {
                 // The guardian, the agent, or both.
                 let whom = ["--kill-whom=main", "--kill-whom=all", "--kill-whom=all"];
-                let whom = whom[usize::try_from(self.random(3)).unwrap_or(0)];
+                let whom = whom[self.random.index(3)];
                 let unit = "packhorse-agent.service";
                 stage.machines[machine].run(&["systemctl", "kill", "-s", "KILL", whom, unit])?;
                 "agents killed"
@@ -144,7 +136,7 @@ impl Trouble {
                 "disks filled"
             }
             _ => {
-                let years = i32::try_from(self.random(11)).unwrap_or(0) - 5;
+                let years = i32::try_from(self.random.below(11)).unwrap_or(0) - 5;
                 stage.machines[machine].set_clock(years)?;
                 self.ends.push((until, End::Clock(machine)));
                 "clocks moved by years"

@@ -12,6 +12,7 @@ use anyhow::{Context as _, Result};
 use testkit::Wire;
 
 use super::{SITES, Stage, WIRE};
+use crate::prove::random::Random;
 
 /// Between two faults, in milliseconds.
 const PAUSE: (u64, u64) = (400, 2_000);
@@ -29,27 +30,14 @@ enum End {
 
 /// Where faults come from, and how many there were.
 pub(super) struct Trouble {
-    seed: u64,
+    random: Random,
     ends: Vec<(Instant, End)>,
     told: BTreeMap<&'static str, u32>,
 }
 
 impl Trouble {
     pub(super) fn new(seed: u64) -> Self {
-        Self { seed, ends: Vec::new(), told: BTreeMap::new() }
-    }
-
-    fn random(&mut self, below: u64) -> u64 {
-        self.seed = self.seed.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695);
-        (self.seed >> 33) % below.max(1)
-    }
-
-    fn between(&mut self, (least, most): (u64, u64)) -> Duration {
-        Duration::from_millis(least + self.random(most - least))
-    }
-
-    fn index(&mut self, count: usize) -> usize {
-        usize::try_from(self.random(count as u64)).unwrap_or(0)
+        Self { random: Random::new(seed), ends: Vec::new(), told: BTreeMap::new() }
     }
 
     /// Makes trouble for so long, then ends all of it. What was done, and how often.
@@ -62,7 +50,7 @@ impl Trouble {
         self.publish(stage, 0)?;
         let mut round = 0_usize;
         while Instant::now() < until {
-            let pause = self.between(PAUSE);
+            let pause = self.random.between(PAUSE);
             self.wait(stage, Instant::now() + pause)?;
             round += 1;
             let what = self.one(stage, round)?;
@@ -98,10 +86,10 @@ impl Trouble {
             self.publish(stage, round)?;
             return Ok("published");
         }
-        let until = Instant::now() + self.between(LASTS);
-        Ok(match self.random(11) {
+        let until = Instant::now() + self.random.between(LASTS);
+        Ok(match self.random.below(11) {
             0 | 1 => {
-                let site = 1 + self.index(SITES.len() - 1);
+                let site = 1 + self.random.index(SITES.len() - 1);
                 if let Some(parent) = stage.tree.parent(site) {
                     stage.tree.network.cut(parent, site);
                 }
@@ -109,7 +97,7 @@ impl Trouble {
                 "a wire cut"
             }
             2 => {
-                let site = 1 + self.index(SITES.len() - 1);
+                let site = 1 + self.random.index(SITES.len() - 1);
                 if let Some(parent) = stage.tree.parent(site) {
                     let slow = Wire { rate: 1_000_000, loss: 0.02, ..WIRE };
                     stage.tree.network.connect(parent, site, slow);
@@ -118,18 +106,18 @@ impl Trouble {
                 "a wire made slow and lossy"
             }
             3..=5 => {
-                let site = self.index(stage.tree.sites());
-                let process = self.index(stage.tree.processes(site));
+                let site = self.random.index(stage.tree.sites());
+                let process = self.random.index(stage.tree.processes(site));
                 if stage.tree.kill(site, process)? {
                     self.ends.push((until, End::Process(site, process)));
                 }
                 "a process killed"
             }
             6 => {
-                let site = self.index(SITES.len());
+                let site = self.random.index(SITES.len());
                 // The central site is on two machines.
                 let parts = ["", "-points", "-1"];
-                let part = parts[self.index(if site == 0 { 3 } else { 2 })];
+                let part = parts[self.random.index(if site == 0 { 3 } else { 2 })];
                 let ballast = stage.home.join(format!("{}{part}/ballast", SITES[site].0));
                 fill(&ballast);
                 self.ends.push((until, End::Disk(ballast)));
@@ -141,13 +129,13 @@ impl Trouble {
                 "the database killed"
             }
             8 => {
-                let server = self.index(stage.servers.len());
+                let server = self.random.index(stage.servers.len());
                 stage.servers[server].set_silent(true);
                 self.ends.push((until, End::Bucket(server)));
                 "a bucket made silent"
             }
             _ => {
-                let point = self.index(stage.points.len());
+                let point = self.random.index(stage.points.len());
                 let folder = stage.points[point].folder.clone();
                 match self.victim(&folder) {
                     Some(file) => self.damage(&file)?,
@@ -198,13 +186,13 @@ impl Trouble {
             }
         }
         files.sort();
-        let chosen = self.index(files.len());
+        let chosen = self.random.index(files.len());
         files.into_iter().nth(chosen)
     }
 
     fn damage(&mut self, file: &Path) -> Result<()> {
         // It may be gone by now, which is no less of a fault.
-        if self.random(3) == 0 {
+        if self.random.below(3) == 0 {
             let _ = fs::remove_file(file);
             return Ok(());
         }
@@ -212,7 +200,7 @@ impl Trouble {
             return Ok(());
         };
         let length = file.metadata()?.len();
-        let at = self.random(length);
+        let at = self.random.below(length);
         let mut byte = [0];
         file.seek(SeekFrom::Start(at))?;
         if file.read(&mut byte)? == 1 {
