@@ -424,8 +424,7 @@ async fn assign(
     let name = package_name(&name)?;
     blocking(move || {
         let Assignment { points, groups, wanted } = &assignment;
-        server.assign_groups(&name, groups, *wanted)?;
-        server.assign(name, points, *wanted)
+        server.assign(&name, points, groups, *wanted)
     })
     .await?;
     Ok(Json(Done { done: true }))

@@ -421,9 +421,9 @@ impl Server {
         let Some((name, newest, Some(location))) = found else { return };
         let seen = if place == PlaceId::OWN {
             let Some(newest) = newest else { return };
-            match self.holds(&name, newest.manifest) {
-                Ok(true) => Observed::Holds(newest.number),
-                Ok(false) => Observed::Damaged(newest.number),
+            match self.holds(&name, newest.manifest, &mut |_| true) {
+                Ok(Some(true)) => Observed::Holds(newest.number),
+                Ok(_) => Observed::Damaged(newest.number),
                 // Unknown is not empty.
                 Err(error) => {
                     if self.master.is_bucket() {
@@ -574,6 +574,15 @@ impl Server {
 
     /// What these names mean: points here, or `SITE/POINT` below.
     fn named(&self, points: &[String]) -> Result<Vec<policy::PointName>, SiteError> {
+        self.named_or(points, |_| false)
+    }
+
+    /// The same; points somebody still knows by their names need not be there any longer.
+    fn named_or(
+        &self,
+        points: &[String],
+        is_remembered: impl Fn(&policy::PointName) -> bool,
+    ) -> Result<Vec<policy::PointName>, SiteError> {
         let desk = self.desk();
         let site = desk.site().code().clone();
         let named = |name: &String| {
@@ -589,48 +598,48 @@ impl Server {
                 desk.site().child_id(&code).is_some() && !point.is_empty()
             };
             let point = policy::PointName { site: code, name: point.into() };
-            if is_known { Ok(point) } else { Err(unknown().into()) }
+            if is_known || is_remembered(&point) { Ok(point) } else { Err(unknown().into()) }
         };
         points.iter().map(named).collect()
     }
 
-    /// The package is to be at these points, or not any longer.
+    /// The package is to be at these points and at all points of these groups, now and later, or not any longer. Where one of them
+    /// is unknown nothing is changed.
     pub fn assign(
         self: &Arc<Self>,
-        package: PackageName,
-        points: &[String],
-        wanted: bool,
-    ) -> Result<(), SiteError> {
-        let points = self.named(points)?;
-        self.event(if wanted {
-            Event::Assign { package, points }
-        } else {
-            Event::Unassign { package, points }
-        })
-    }
-
-    /// The package is to be at all points of these groups, now and later, or not any longer.
-    pub fn assign_groups(
-        self: &Arc<Self>,
         package: &PackageName,
+        points: &[String],
         groups: &[String],
         wanted: bool,
     ) -> Result<(), SiteError> {
+        let points = self.named(points)?;
         groups.iter().try_for_each(|group| self.has_group(group))?;
+        let package = || package.clone();
+        self.event(if wanted {
+            Event::Assign { package: package(), points }
+        } else {
+            Event::Unassign { package: package(), points }
+        })?;
         for group in groups {
-            let (package, group) = (package.clone(), group.as_str().into());
+            let group = group.as_str().into();
             self.event(if wanted {
-                Event::AssignGroup { package, group }
+                Event::AssignGroup { package: package(), group }
             } else {
-                Event::UnassignGroup { package, group }
+                Event::UnassignGroup { package: package(), group }
             })?;
         }
         Ok(())
     }
 
     fn has_group(&self, name: &str) -> Result<(), SiteError> {
-        let is_there = self.desk().site().groups().any(|(group, ..)| &**group == name);
-        if is_there { Ok(()) } else { Err(SiteError::NoGroup(name.to_owned())) }
+        self.members(name).map(drop)
+    }
+
+    fn members(&self, group: &str) -> Result<Vec<policy::PointName>, SiteError> {
+        let desk = self.desk();
+        let found = desk.site().groups().find(|(name, ..)| &***name == group);
+        let (_, points, _) = found.ok_or_else(|| SiteError::NoGroup(group.to_owned()))?;
+        Ok(points.iter().cloned().collect())
     }
 
     /// Points that belong to a group from now on, or no longer. A group is there as long as it has points or packages.
@@ -644,10 +653,9 @@ impl Server {
             let is_name = (1..=64).contains(&name.len())
                 && !name.chars().any(|one| one.is_control() || one == '/');
             is_name.then_some(()).ok_or_else(|| SiteError::GroupName(name.to_owned()))?;
-        } else {
-            self.has_group(name)?;
         }
-        for point in self.named(points)? {
+        let members = if belong { Vec::new() } else { self.members(name)? };
+        for point in self.named_or(points, |point| members.contains(point))? {
             let group = name.into();
             self.event(if belong {
                 Event::Join { group, point }

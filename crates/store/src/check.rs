@@ -165,11 +165,12 @@ pub fn repair(
     progress: Progress<'_>,
 ) -> Result<Repaired, PointError> {
     let mut repaired = Repaired::default();
+    let mut sources: Vec<&Point> = sources.iter().collect();
     for (number, finding) in findings.iter().enumerate() {
         progress("repairing", number as u64, findings.len() as u64);
         let mended = match (finding.found, finding.object) {
             (Found::Surplus, _) => continue,
-            (_, Some(object)) => mend(point, &object, sources)?,
+            (_, Some(object)) => mend(point, &object, &mut sources, &mut |_| {})?,
             (_, None) => {
                 let name = finding.path.rsplit('/').next().unwrap_or_default();
                 match model::PackageName::new(name) {
@@ -188,15 +189,27 @@ pub fn repair(
     Ok(repaired)
 }
 
-fn mend(point: &Point, object: &Object, sources: &[Point]) -> Result<bool, PointError> {
+/// Brings an object to a point from the first source that has it whole; whether one had. A service that does not answer is no
+/// source any longer: nobody waits for it once more with the next object. `progress` gets the bytes that came and went.
+pub fn mend(
+    point: &Point,
+    object: &Object,
+    sources: &mut Vec<&Point>,
+    progress: &mut dyn FnMut(u64),
+) -> Result<bool, PointError> {
     let scratch = Waiting::scratch()?;
-    for source in sources {
-        // A source that has it not, or not whole, is no reason not to ask the next.
-        if let Ok(path) =
-            crate::partial::fetch_object(source, object, scratch.folder(), &mut |_| {})
-        {
-            point.write_object(object, &path, &mut |_| {})?;
-            return Ok(true);
+    let mut at = 0;
+    while let Some(source) = sources.get(at) {
+        match crate::partial::fetch_object(source, object, scratch.folder(), progress) {
+            Ok(path) => {
+                point.write_object(object, &path, progress)?;
+                return Ok(true);
+            }
+            Err(error) if error.is_silence() && source.as_folder().is_none() => {
+                sources.remove(at);
+            }
+            // A source that has it not, or not whole, is no reason not to ask the next.
+            Err(_) => at += 1,
         }
     }
     Ok(false)

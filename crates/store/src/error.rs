@@ -124,6 +124,11 @@ impl PointError {
         )
     }
 
+    /// Whether nobody answered, as far as that can be told from an answer that is no use.
+    pub fn is_silence(&self) -> bool {
+        matches!(self, Self::Request { source: object_store::Error::Generic { .. }, .. })
+    }
+
     /// Whether what is there is not what it should be, as far as it answers.
     pub fn is_of_content(&self) -> bool {
         matches!(self, Self::Missing { .. } | Self::Damaged { .. } | Self::Index { .. })

@@ -34,12 +34,12 @@ mod waiting;
 
 pub use assembly::{AssembleError, Assembly};
 pub use cache::Cache;
-pub use check::{Finding, Found, Repaired, mend_indexes, repair, verify};
+pub use check::{Finding, Found, Repaired, mend, mend_indexes, repair, verify};
 pub use collect::{Collected, collect, spare};
 pub use error::{FetchError, OpenPointError, PointError, PublishError};
 pub use fetch::{FetchOptions, Fetched, Installed, Ready, Wanted, wanted};
 pub use follow::FollowError;
-pub use point::{Listed, Point};
+pub use point::{Listed, Point, Reader, Trouble, is_folder};
 pub use publish::{PublishOptions, Published, package_name, publish};
 pub use rebuild::{PackPart, Rebuild, RebuildError};
 pub use releases::{names, releases};

@@ -1,10 +1,11 @@
 mod authority;
 mod limited;
+mod reader;
 mod throttle;
 
 use std::{
     fs::File,
-    io::{Read, Write},
+    io::{Read as _, Write as _},
     num::NonZero,
     path::{Path, PathBuf},
     sync::{
@@ -24,6 +25,7 @@ use tokio::runtime::Runtime;
 
 use self::throttle::Throttle;
 use crate::{OpenPointError, PointError};
+pub use reader::{Reader, Trouble};
 
 /// A request for no more than this is one object in memory.
 const PART: usize = 8 << 20;
@@ -31,7 +33,7 @@ const PART: usize = 8 << 20;
 const PARTS: usize = 4;
 
 /// Whether a location is a folder, and no URL of a service.
-fn is_folder(location: &str) -> bool {
+pub fn is_folder(location: &str) -> bool {
     !location.contains("://") || location.starts_with("file://")
 }
 
@@ -40,13 +42,20 @@ fn is_folder(location: &str) -> bool {
 /// Calls block; many threads may call at once.
 #[derive(Debug)]
 pub struct Point {
-    store: Arc<dyn ObjectStore>,
+    access: Access,
     root: Key,
     folder: Option<PathBuf>,
     runtime: Runtime,
     requests: AtomicU64,
     received: AtomicU64,
     throttle: Option<Throttle>,
+}
+
+/// Who speaks with it.
+#[derive(Debug)]
+enum Access {
+    Own(Arc<dyn ObjectStore>),
+    Others(Box<dyn Reader>),
 }
 
 /// Something a distribution point has.
@@ -100,7 +109,25 @@ impl Point {
             .build()
             .map_err(OpenPointError::Runtime)?;
         let (requests, received) = (AtomicU64::new(0), AtomicU64::new(0));
-        Ok(Self { store, root, folder, runtime, requests, received, throttle: None })
+        let access = Access::Own(store);
+        Ok(Self { access, root, folder, runtime, requests, received, throttle: None })
+    }
+
+    /// A point somebody else reads for us; nothing can be written there.
+    pub fn read_by(reader: Box<dyn Reader>) -> Result<Self, OpenPointError> {
+        let nothing: Arc<dyn ObjectStore> = Arc::new(object_store::memory::InMemory::new());
+        Ok(Self { access: Access::Others(reader), ..Self::new(nothing, Key::default(), None)? })
+    }
+
+    /// The store we speak with ourselves.
+    fn store(&self, doing: &'static str, path: &str) -> Result<&Arc<dyn ObjectStore>, PointError> {
+        match &self.access {
+            Access::Own(store) => Ok(store),
+            Access::Others(_) => {
+                let source = "somebody else reads it for us, and nobody writes".into();
+                Err(request(doing, path, Error::NotSupported { source }))
+            }
+        }
     }
 
     /// Content is read with no more than so many bytes per second, all readers of this point together.
@@ -122,8 +149,16 @@ impl Point {
     /// All bytes of something small that may change, `None` if it is not there.
     pub fn read_small(&self, path: &str) -> Result<Option<Vec<u8>>, PointError> {
         self.request();
+        let store = match &self.access {
+            Access::Own(store) => store,
+            Access::Others(reader) => {
+                let read = reader.read_small(path, None)?;
+                self.receive(read.as_ref().map_or(0, Vec::len));
+                return Ok(read);
+            }
+        };
         let key = self.key(path);
-        let result = self.runtime.block_on(async { self.store.get(&key).await?.bytes().await });
+        let result = self.runtime.block_on(async { store.get(&key).await?.bytes().await });
         match result {
             Ok(bytes) => {
                 self.receive(bytes.len());
@@ -177,46 +212,60 @@ impl Point {
         take: &mut dyn FnMut(&[u8]) -> Result<(), PointError>,
     ) -> Result<(), PointError> {
         self.request();
-        let key = self.key(path);
         let expected = range.end - range.start;
         let mut came = 0;
-        let result = self.runtime.block_on(async {
+        let mut piece = |bytes: &[u8]| {
+            came += bytes.len() as u64;
+            self.receive(bytes.len());
+            // §1.5: never more than was promised, whatever a server sends.
+            if came > expected { Err(length(path, expected)) } else { take(bytes) }
+        };
+        match &self.access {
+            Access::Own(store) => self.read_own(store, path, range, whole, &mut piece)?,
+            Access::Others(reader) => reader.read_part(path, range, whole, &mut |bytes| {
+                if let Some(throttle) = &self.throttle {
+                    self.runtime.block_on(throttle.wait(bytes.len()));
+                }
+                piece(bytes)
+            })?,
+        }
+        if came == expected { Ok(()) } else { Err(length(path, expected)) }
+    }
+
+    fn read_own(
+        &self,
+        store: &Arc<dyn ObjectStore>,
+        path: &str,
+        range: std::ops::Range<u64>,
+        whole: bool,
+        take: &mut dyn FnMut(&[u8]) -> Result<(), PointError>,
+    ) -> Result<(), PointError> {
+        let key = self.key(path);
+        self.runtime.block_on(async {
             let options = GetOptions {
-                range: (!whole).then(|| GetRange::Bounded(range.clone())),
+                range: (!whole).then_some(GetRange::Bounded(range)),
                 ..GetOptions::default()
             };
-            let mut stream = match self.store.get_opts(&key, options).await {
-                Ok(result) => result.into_stream(),
-                Err(source) => return Ok(Err(missing_or("reading", path, source))),
-            };
+            let answer = store.get_opts(&key, options).await;
+            let mut stream =
+                answer.map_err(|source| missing_or("reading", path, source))?.into_stream();
             while let Some(piece) = stream.next().await {
-                let piece = match piece {
-                    Ok(piece) => piece,
-                    Err(source) => return Ok(Err(request("reading", path, source))),
-                };
-                came += piece.len() as u64;
-                self.receive(piece.len());
+                let piece = piece.map_err(|source| request("reading", path, source))?;
                 if let Some(throttle) = &self.throttle {
                     throttle.wait(piece.len()).await;
                 }
-                // §1.5: never more than was promised, whatever a server sends.
-                if came > expected {
-                    return Ok(Err(length(path, expected)));
-                }
                 take(&piece)?;
             }
-            Ok(Ok(()))
-        });
-        result.and_then(|inner| inner)?;
-        if came == expected { Ok(()) } else { Err(length(path, expected)) }
+            Ok(())
+        })
     }
 
     /// Writes something small: afterwards it is there whole, or as it was.
     pub fn write_small(&self, path: &str, bytes: Vec<u8>) -> Result<(), PointError> {
         self.request();
-        let key = self.key(path);
+        let (key, store) = (self.key(path), self.store("writing", path)?);
         self.runtime
-            .block_on(self.store.put(&key, PutPayload::from(bytes)))
+            .block_on(store.put(&key, PutPayload::from(bytes)))
             .map(drop)
             .map_err(|source| request("writing", path, source))
     }
@@ -241,7 +290,7 @@ impl Point {
         self.request();
         let upload = self
             .runtime
-            .block_on(self.store.put_multipart(&key))
+            .block_on(self.store("writing", &path)?.put_multipart(&key))
             .map_err(|source| request("writing", &path, source))?;
         let _inside = self.runtime.enter();
         let mut upload = WriteMultipart::new_with_chunk_size(upload, PART);
@@ -287,10 +336,14 @@ impl Point {
     /// What is there under a folder, in no order.
     pub fn list(&self, folder: &str) -> Result<Vec<Listed>, PointError> {
         self.request();
+        let store = match &self.access {
+            Access::Own(store) => store,
+            Access::Others(reader) => return reader.list(folder),
+        };
         let key = self.key(folder);
         let metas: Vec<_> = self
             .runtime
-            .block_on(self.store.list(Some(&key)).try_collect())
+            .block_on(store.list(Some(&key)).try_collect())
             .map_err(|source| request("listing", folder, source))?;
         let below = |key: &Key| {
             let parts: Option<Vec<_>> = key
@@ -310,7 +363,11 @@ impl Point {
     /// The length of an object, or that it is not there.
     pub fn length(&self, path: &str) -> Result<Option<u64>, PointError> {
         self.request();
-        match self.runtime.block_on(self.store.head(&self.key(path))) {
+        let store = match &self.access {
+            Access::Own(store) => store,
+            Access::Others(reader) => return reader.length(path),
+        };
+        match self.runtime.block_on(store.head(&self.key(path))) {
             Ok(meta) => Ok(Some(meta.size)),
             Err(Error::NotFound { .. }) => Ok(None),
             Err(source) => Err(request("looking at", path, source)),
@@ -320,7 +377,8 @@ impl Point {
     /// Takes something away; it need not be there.
     pub fn delete(&self, path: &str) -> Result<(), PointError> {
         self.request();
-        match self.runtime.block_on(self.store.delete(&self.key(path))) {
+        let store = self.store("deleting", path)?;
+        match self.runtime.block_on(store.delete(&self.key(path))) {
             Ok(()) | Err(Error::NotFound { .. }) => Ok(()),
             Err(source) => Err(request("deleting", path, source)),
         }

@@ -9,10 +9,11 @@ use std::{
     time::Instant,
 };
 
+use content::Release;
 use model::{Hash, PackageName};
 use policy::{Cause, Event, JobKind, Observed, Outcome, PlaceId, VersionNumber, Work};
 use serde_json::json;
-use store::{Finding, Found, Point};
+use store::{Point, PointError};
 
 use super::{GRACE, PROGRESS, Server, log};
 use crate::{
@@ -179,27 +180,30 @@ impl Server {
         let Some(content) = content else { return Err(Stopped::Cancelled) };
         let comes_from_above =
             self.desk().site().package(work.package).is_some_and(|package| !package.ours);
-        if comes_from_above {
-            if self.mend_release(name, content.1).map_err(of_own)? {
-                return self.received(name, content);
-            }
+        if !comes_from_above {
+            store::mend_indexes(self.store()).map_err(of_own)?;
+            return if self.mend_release(name, content.1, go_on)? {
+                Ok(Observed::Holds(content.0))
+            } else {
+                let why = format!("no point has it whole: publish `{name}` again");
+                Err(Stopped::Failed(Cause::Gone, why))
+            };
+        }
+        if !self.mend_release(name, content.1, go_on)? {
             self.receive(work, name, content.1, go_on)?;
             // Readers of what was there before have a week.
             let _ = store::collect(self.store(), GRACE);
-            return self.received(name, content);
+            match self.holds(name, content.1, go_on).map_err(of_own)? {
+                None => return Err(Stopped::Cancelled),
+                Some(false) => return Ok(Observed::Damaged(content.0)),
+                Some(true) => {}
+            }
         }
-        let sources = self.sources();
-        let findings = store::verify(self.store(), &mut |_, _, _| {}).map_err(of_own)?;
-        store::repair(self.store(), &findings, &sources, &mut |_, _, _| {}).map_err(of_own)?;
-        if self.holds(name, content.1).map_err(of_own)? {
-            Ok(Observed::Holds(content.0))
-        } else {
-            let why = format!("no point has it whole: publish `{name}` again");
-            Err(Stopped::Failed(Cause::Gone, why))
-        }
+        self.note_version(name, content.1);
+        Ok(Observed::Holds(content.0))
     }
 
-    /// Where objects may be found again, each by its hash: the site's points, and what its settings name.
+    /// Where objects may be found again, each by its hash: the site's points, and what its settings name; folders first.
     fn sources(&self) -> Vec<Point> {
         let points: Vec<String> = {
             let desk = self.desk();
@@ -208,67 +212,84 @@ impl Server {
         };
         let there =
             |location: &&String| locations::folder(location).is_none_or(|path| path.is_dir());
-        let all = points.iter().chain(&self.mend_from).filter(there);
-        all.filter_map(|location| Point::open(location, std::env::vars()).ok()).collect()
+        let mut all: Vec<_> = points.iter().chain(&self.mend_from).filter(there).collect();
+        all.sort_by_key(|location| locations::folder(location).is_none());
+        all.into_iter()
+            .filter_map(|location| Point::open(location, std::env::vars()).ok())
+            .collect()
     }
 
     /// Finds again what is damaged or lost of a release the own store once had whole. Whether it is whole now: otherwise all that
     /// was not found has to come over the line.
-    fn mend_release(&self, name: &PackageName, identity: Hash) -> Result<bool, store::PointError> {
-        let index = store::releases(self.store(), name)?;
-        let release =
-            index.and_then(|index| index.releases.into_iter().find(|one| one.identity == identity));
-        let Some(release) = release else { return Ok(false) };
-        let mut lost = Vec::new();
-        for object in release.objects() {
-            if !self.master.has_whole(&object)? {
-                let (found, path) = (Found::Damaged, object.path());
-                lost.push(Finding { found, path, object: Some(object) });
-            }
-        }
-        if !lost.is_empty() {
-            store::repair(self.store(), &lost, &self.sources(), &mut |_, _, _| {})?;
-        }
-        self.holds(name, identity)
-    }
-
-    /// What the own store holds after a transfer; the version's name is known from then on.
-    fn received(
+    fn mend_release(
         &self,
         name: &PackageName,
-        (number, identity): (VersionNumber, Hash),
-    ) -> Result<Observed, Stopped> {
-        if !self.holds(name, identity).map_err(of_own)? {
-            return Ok(Observed::Damaged(number));
+        identity: Hash,
+        go_on: GoOn<'_>,
+    ) -> Result<bool, Stopped> {
+        let Some(release) = self.release(name, identity).map_err(of_own)? else {
+            return Ok(false);
+        };
+        let mut lost = Vec::new();
+        for object in release.objects() {
+            if !go_on(object.length) {
+                return Err(Stopped::Cancelled);
+            }
+            if !self.master.has_whole(&object).map_err(of_own)? {
+                lost.push(object);
+            }
         }
-        let version = store::releases(self.store(), name)
-            .map_err(of_own)?
-            .and_then(|index| index.releases.into_iter().find(|one| one.identity == identity))
-            .map(|release| release.version.as_str().to_owned());
+        let opened = if lost.is_empty() { Vec::new() } else { self.sources() };
+        let mut sources: Vec<&Point> = opened.iter().collect();
+        let mut is_whole = true;
+        for object in &lost {
+            let mut goes_on = true;
+            let mut beat = |bytes| goes_on = goes_on && go_on(bytes);
+            let mended = store::mend(self.store(), object, &mut sources, &mut beat);
+            let mended = mended.map_err(of_own)?;
+            if !goes_on {
+                return Err(Stopped::Cancelled);
+            }
+            is_whole &= mended && self.master.has_whole(object).map_err(of_own)?;
+        }
+        Ok(is_whole)
+    }
+
+    /// What people call a release that came over the line.
+    fn note_version(&self, name: &PackageName, identity: Hash) {
+        let release = self.release(name, identity).ok().flatten();
+        let version = release.map(|release| release.version.as_str().to_owned());
         if let Err(error) = self.desk().keep(vec![(format!("version:{identity}"), version)]) {
             log("failed", &json!({ "error": model::with_causes(&error) }));
         }
-        Ok(Observed::Holds(number))
     }
 
-    /// Whether the own store has a release whole.
+    /// A release of the own store, by its identity. An index nobody can read names none.
+    fn release(&self, name: &PackageName, identity: Hash) -> Result<Option<Release>, PointError> {
+        let index = match store::releases(self.store(), name) {
+            Err(PointError::Index { .. }) => None,
+            index => index?,
+        };
+        Ok(index.and_then(|index| index.releases.into_iter().find(|one| one.identity == identity)))
+    }
+
+    /// Whether the own store has a release whole; nothing if it was stopped.
     pub(super) fn holds(
         &self,
         name: &PackageName,
         identity: Hash,
-    ) -> Result<bool, store::PointError> {
-        let index = store::releases(self.store(), name)?;
-        let Some(release) =
-            index.and_then(|index| index.releases.into_iter().find(|one| one.identity == identity))
-        else {
-            return Ok(false);
-        };
+        go_on: GoOn<'_>,
+    ) -> Result<Option<bool>, PointError> {
+        let Some(release) = self.release(name, identity)? else { return Ok(Some(false)) };
         for object in release.objects() {
+            if !go_on(object.length) {
+                return Ok(None);
+            }
             if !self.master.has_whole(&object)? {
-                return Ok(false);
+                return Ok(Some(false));
             }
         }
-        Ok(true)
+        Ok(Some(true))
     }
 
     pub(super) fn measure(self: &Arc<Self>, place: PlaceId) {

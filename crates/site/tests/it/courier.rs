@@ -21,7 +21,7 @@ struct Site(Arc<Server>);
 impl Site {
     fn publish(&self, home: &Path, package: &str, version: &str) {
         self.0.publish(&package_file(home, package, version, 300_000), false).unwrap();
-        self.0.assign(name(package), &["CHILD/office".to_owned()], true).unwrap();
+        self.0.assign(&name(package), &["CHILD/office".to_owned()], &[], true).unwrap();
     }
 
     fn until(&self, is_so: impl Fn(&Status) -> bool) -> Status {
@@ -238,7 +238,7 @@ fn trust_travels_by_courier_both_ways() {
     let own = package_file(home, "child-tool", "1", 1_000);
     sign(&child, &own, "child", &[TEAM]);
     journey.child.0.publish(&own, false).unwrap();
-    journey.child.0.assign(name("child-tool"), &["office".to_owned()], true).unwrap();
+    journey.child.0.assign(&name("child-tool"), &["office".to_owned()], &[], true).unwrap();
     journey.back();
     journey
         .top

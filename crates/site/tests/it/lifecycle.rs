@@ -37,10 +37,17 @@ fn points_of_a_group_hold_what_it_holds_whenever_they_join() {
     };
     let europe = ["europe".to_owned()];
     world.publish("redis", "1");
-    let nobody = world.server.assign_groups(&name("redis"), &europe, true).unwrap_err();
+    let assign = |points: &[String], groups: &[String], wanted| {
+        world.server.assign(&name("redis"), points, groups, wanted)
+    };
+    let nobody = assign(&[], &europe, true).unwrap_err();
     assert!(nobody.to_string().contains("there is no group `europe`"), "{nobody}");
     group(&["berlin"], true).unwrap();
-    world.server.assign_groups(&name("redis"), &europe, true).unwrap();
+    // Nothing of what holds a name nobody knows.
+    assert!(assign(&["moon".to_owned()], &europe, true).unwrap_err().to_string().contains("moon"));
+    assert!(assign(&["berlin".to_owned()], &["moon".to_owned()], true).is_err());
+    assert!(world.settled().groups[0].packages.is_empty());
+    assign(&[], &europe, true).unwrap();
     world.settled();
     let holds = |folder| sound(held(folder, "redis").0);
     assert_eq!((holds(&berlin), holds(&paris)), (true, false));
@@ -54,7 +61,12 @@ fn points_of_a_group_hold_what_it_holds_whenever_they_join() {
     group(&["berlin", "paris"], false).unwrap();
     world.settled();
     assert_eq!((holds(&berlin), holds(&paris)), (true, false));
-    world.server.assign_groups(&name("redis"), &europe, false).unwrap();
+    // A point that is gone can still leave.
+    group(&["paris"], true).unwrap();
+    world.server.remove_point("paris", true).unwrap();
+    assert!(group(&["rome"], false).is_err());
+    let _ = group(&["paris"], false);
+    assign(&[], &europe, false).unwrap();
     assert_eq!(world.settled().groups, []);
     assert!(group(&["berlin"], false).unwrap_err().to_string().contains("europe"));
     assert!(world.server.group("a/b", &[], true).is_err());

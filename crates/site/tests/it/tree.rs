@@ -420,6 +420,12 @@ fn a_damaged_copy_of_a_child_is_mended_from_its_point_and_not_over_the_line() {
     leaf.client().verify().unwrap();
     wait("it is mended", || (of_packs(&store) == sound).then_some(()));
     assert!(sent() - before < 50_000, "{} bytes came over the line", sent() - before);
+    // An index nobody can read comes anew.
+    let index = store.join("names/redis");
+    let whole = std::fs::read(&index).unwrap();
+    std::fs::write(&index, b"rot").unwrap();
+    leaf.client().verify().unwrap();
+    wait("the index is mended", || (std::fs::read(&index).ok()? == whole).then_some(()));
 }
 
 #[test]

@@ -42,7 +42,7 @@ impl World {
 
     pub(crate) fn assign(&self, package: &str, points: &[&str]) {
         let points: Vec<String> = points.iter().map(|name| (*name).to_owned()).collect();
-        self.server.assign(name(package), &points, true).unwrap();
+        self.server.assign(&name(package), &points, &[], true).unwrap();
     }
 
     /// Waits until nothing is left to do, and says how it is then.

@@ -1,5 +1,11 @@
 use std::{
+    io::{Read as _, Write as _},
+    net::TcpListener,
     num::NonZero,
+    sync::{
+        Arc,
+        atomic::{AtomicU32, Ordering},
+    },
     time::{Duration, Instant},
 };
 
@@ -122,6 +128,33 @@ fn a_sick_source_mends_nothing_and_harms_nothing() {
     let repaired = repair(&place.point, &findings, &sources, &mut |_, _, _| {}).unwrap();
     assert_eq!((repaired.mended.len(), repaired.left.len()), (0, 1));
     assert!(!objects[0].exists());
+}
+
+#[test]
+fn a_source_that_does_not_answer_is_not_asked_for_every_object() {
+    let (place, healthy) = (published(&["1", "2"]), published(&["1", "2"]));
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = listener.local_addr().unwrap();
+    let asked = Arc::new(AtomicU32::new(0));
+    let count = Arc::clone(&asked);
+    std::thread::spawn(move || {
+        for mut line in listener.incoming().flatten() {
+            count.fetch_add(1, Ordering::SeqCst);
+            let _ = line.read(&mut [0; 4096]);
+            let _ = line.write_all(b"HTTP/1.1 400 Bad Request\r\nConnection: close\r\n\r\n");
+        }
+    });
+    let objects = place.objects();
+    assert!(objects.len() > 2);
+    for object in &objects {
+        std::fs::remove_file(object).unwrap();
+    }
+    let findings = verify(&place.point, &mut |_, _, _| {}).unwrap();
+    let open = |location: &str| Point::open(location, []).unwrap();
+    let sources = [open(&format!("http://{address}")), open(healthy.path("dp").to_str().unwrap())];
+    let repaired = repair(&place.point, &findings, &sources, &mut |_, _, _| {}).unwrap();
+    assert_eq!((repaired.mended.len(), repaired.left.len()), (objects.len(), 0));
+    assert_eq!(asked.load(Ordering::SeqCst), 1);
 }
 
 #[test]
