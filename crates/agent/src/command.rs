@@ -13,8 +13,8 @@ use serde_json::Value;
 
 use crate::{
     AdoptError, Agent, AgentError, Attempt, FolderSite, Journal, Keeper, OpenSiteError, Request,
-    ServerSite, Settings, Site, StateFolder, Status, TakeError, ask, enrol, identity, journal,
-    launch, package_work, runner, upgrade::Home,
+    ServerSite, Settings, Site, StateFolder, Status, TakeError, ask, caller, enrol, identity,
+    journal, launch, package_work, runner, upgrade::Home,
 };
 
 /// Runs on a machine what is deployed to it, once, and says what happened.
@@ -83,6 +83,10 @@ enum Command {
     Runner { folder: PathBuf },
     #[command(name = "__detach", hide = true)]
     Detach { folder: PathBuf },
+    #[command(name = "__line", hide = true)]
+    Line,
+    #[command(name = "__content", hide = true)]
+    Content,
     #[command(name = "__package", hide = true)]
     Package(package_work::PackageWork),
 }
@@ -191,6 +195,8 @@ pub fn main() -> ExitCode {
         Command::SelfTest => self_test(),
         Command::Runner { folder } => hidden(runner::run(&Attempt::at(folder))),
         Command::Detach { folder } => hidden(launch::detach(&Attempt::at(folder))),
+        Command::Line => hidden(caller::call()),
+        Command::Content => hidden(caller::read_for_others()),
         Command::Package(work) => {
             let report = package_work::run(&work);
             print(&report.lines());
@@ -353,6 +359,8 @@ fn self_test() -> ExitCode {
             return Err("a history is read otherwise than it was written".into());
         }
         crate::detect::answer(Path::new("/"), &model::Condition::Constant(true))?;
+        // Whoever has no rights has to be able to start it too.
+        caller::Caller::start("__line", &[])?;
         Ok(())
     };
     let result = tested();

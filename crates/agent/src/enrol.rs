@@ -151,8 +151,8 @@ pub(crate) fn enrol(
         name: name(root),
     };
     let mut is_said = false;
-    let answer = enroll(place.clone(), token.authority.clone(), &asked, &mut |waiting| {
-        if waits && !is_said {
+    let answer = enroll(&place, token.authority.clone(), &asked, waits, &mut |waiting| {
+        if !is_said {
             is_said = true;
             eprintln!(
                 "packhorse-agent: waiting until somebody approves this machine: `packhorse site client approve {}` at site {}",
@@ -160,7 +160,6 @@ pub(crate) fn enrol(
                 waiting.site
             );
         }
-        waits
     })?;
     let enrolled = match answer {
         EnrolmentAnswer::Enrolled(enrolled) => enrolled,

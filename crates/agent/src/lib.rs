@@ -4,7 +4,7 @@
 //! - a [`Journal`] makes every decision durable, twice, before anything is done by it;
 //! - an [`Attempt`] is a folder in which a program is allowed to begin, begins, and leaves word of its end, whatever becomes of the
 //!   agent meanwhile;
-//! - a [`Site`] is all the agent knows of the world outside.
+//! - a [`Site`] is all the agent knows of the world outside; who calls one, or reads a distribution point, is a process without rights.
 //!
 //! **Invariant:** nothing ticks. An agent with nothing to do is not woken before its one timer.
 
@@ -12,6 +12,7 @@ mod agent;
 mod attempt;
 mod bell;
 mod by_hand;
+mod caller;
 mod clock;
 mod command;
 mod content;

@@ -8,6 +8,7 @@ use std::{
 };
 
 use reqwest::Url;
+use serde::{Deserialize, Serialize};
 
 /// What does not answer within this is asked last.
 const PATIENCE: Duration = Duration::from_secs(3);
@@ -15,7 +16,7 @@ const PATIENCE: Duration = Duration::from_secs(3);
 const PROXIES: [&str; 3] = ["http_proxy", "https_proxy", "all_proxy"];
 
 /// How far a point is.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) enum Distance {
     /// A connection takes so long.
     Away(Duration),
@@ -35,23 +36,22 @@ impl Distance {
     }
 }
 
-/// Points in the order in which they are to be asked.
-pub(crate) fn nearest(points: &[String]) -> Vec<(String, Distance)> {
+/// How far each is.
+pub(crate) fn measured(points: &[String]) -> Vec<Distance> {
     let is_set = |name: &str| {
         [name.to_owned(), name.to_uppercase()]
             .iter()
             .any(|name| std::env::var_os(name).is_some_and(|value| !value.is_empty()))
     };
-    let distances = if points.len() < 2 || PROXIES.iter().any(|name| is_set(name)) {
+    if PROXIES.iter().any(|name| is_set(name)) {
         vec![Distance::Unknown; points.len()]
     } else {
-        measured(points)
-    };
-    ordered(points, &distances)
+        connected(points)
+    }
 }
 
 /// Those that could be measured are put in order; the others keep their places.
-fn ordered(points: &[String], distances: &[Distance]) -> Vec<(String, Distance)> {
+pub(crate) fn ordered(points: &[String], distances: &[Distance]) -> Vec<(String, Distance)> {
     let all = || points.iter().cloned().zip(distances.iter().copied());
     let mut known: Vec<_> = all().filter(|(_, distance)| *distance != Distance::Unknown).collect();
     known.sort_by_key(|(_, distance)| distance.rank());
@@ -61,7 +61,7 @@ fn ordered(points: &[String], distances: &[Distance]) -> Vec<(String, Distance)>
         .collect()
 }
 
-fn measured(points: &[String]) -> Vec<Distance> {
+fn connected(points: &[String]) -> Vec<Distance> {
     let (sender, answers) = mpsc::channel();
     let mut distances = vec![Distance::Unknown; points.len()];
     let mut open = 0;
@@ -125,7 +125,7 @@ mod tests {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let there = format!("http://{}", listener.local_addr().unwrap());
         let not_there = format!("http://{}/packages", testkit::free_address());
-        let found = measured(&[not_there.clone(), there.clone(), "/srv/packages".to_owned()]);
+        let found = connected(&[not_there.clone(), there.clone(), "/srv/packages".to_owned()]);
         assert_eq!((found[0], found[2]), (Distance::Silent, Distance::Unknown));
         assert!(matches!(found[1], Distance::Away(_)), "{found:?}");
     }

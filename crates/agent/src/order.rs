@@ -32,6 +32,18 @@ pub(crate) struct Here<'a> {
     pub(crate) account: &'a Result<Option<Account>, String>,
 }
 
+/// Variables of our own environment that say how distribution points are reached: accounts, proxies, authorities.
+pub(crate) fn reach() -> Vec<(String, String)> {
+    const NAMES: [&str; 5] =
+        ["HTTP_PROXY", "HTTPS_PROXY", "NO_PROXY", "SSL_CERT_FILE", "SSL_CERT_DIR"];
+    let is_one =
+        |name: &str| name.starts_with("AWS_") || NAMES.contains(&&*name.to_ascii_uppercase());
+    // One that is no text is none of these.
+    let all = std::env::vars_os()
+        .filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)));
+    all.filter(|(name, _)| is_one(name)).collect()
+}
+
 /// The order of a deployment: `action` is done.
 pub(crate) fn order(deployment: &Deployment, action: &Action, id: RunId) -> Order {
     let program = &deployment.program;

@@ -13,13 +13,9 @@ use machine_linux::LinuxMachine;
 use model::{Hash, MachinePath, PackageName, Version};
 use operate::{Exit, InstallSettings, Report, Show, Target};
 use package::{Header, PackageReader, Record};
-use store::{Cache, FetchOptions, Installed, Point, Ready, TrustSettings, Wanted};
+use store::{Cache, FetchOptions, Installed, Point, Ready, TrustSettings, Wanted, is_folder};
 
-use crate::{
-    by_hand::ANY,
-    content::Watched,
-    nearest::{Distance, nearest},
-};
+use crate::{by_hand::ANY, caller::Content, content::Watched, nearest::Distance, order};
 
 /// What is to be done with a package.
 #[derive(clap::Args)]
@@ -59,8 +55,9 @@ pub(crate) fn run(work: &PackageWork) -> Report {
 fn install(target: &mut Target, work: &PackageWork, show: &mut Show) -> Report {
     let mut last = Report::new(Exit::Failed, "no distribution point is known");
     let mut notes = Vec::new();
-    for (location, distance) in nearest(&work.point) {
-        match from_point(target, work, &location, show) {
+    let content = Content::new(order::reach());
+    for (location, distance) in content.nearest(&work.point) {
+        match from_point(target, work, &location, &content, show) {
             Ok(mut report) => {
                 notes.push(match distance {
                     Distance::Away(time) => {
@@ -103,14 +100,17 @@ fn from_point(
     target: &mut Target,
     work: &PackageWork,
     location: &str,
+    content: &Content,
     show: &mut Show,
 ) -> Result<Report, Failure> {
     // Opening a point makes the folder of one that is to be published to. One to read from is there, or not mounted.
-    if !location.contains("://") && !Path::new(location).is_dir() {
+    if is_folder(location) && !Path::new(location.trim_start_matches("file://")).is_dir() {
         let text = format!("the distribution point `{location}` is not there");
         return Err(Box::new(Report::new(Exit::Failed, text)));
     }
-    let point = Point::open(location, std::env::vars()).map_err(failed)?.with_rate(work.rate);
+    let opened =
+        if is_folder(location) { Point::open(location, []) } else { content.point(location) };
+    let point = opened.map_err(failed)?.with_rate(work.rate);
     let folder = target.machine.root().join(Cache::FOLDER);
     let cache = Cache::open(&folder, work.cache_limit).map_err(failed)?;
     let options = FetchOptions {

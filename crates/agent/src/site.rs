@@ -7,6 +7,7 @@ use std::{path::PathBuf, time::Duration};
 
 use policy::Stamp;
 use running::Message;
+use serde::{Deserialize, Serialize};
 
 pub use folder::FolderSite;
 pub use server::{OpenSiteError, ServerSite};
@@ -30,7 +31,7 @@ pub trait Site: Send {
 }
 
 /// What an agent says of itself when it checks in.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Asking {
     /// The place of the document in force.
     pub known: Option<Stamp>,
@@ -53,7 +54,7 @@ pub struct CheckIn {
 }
 
 /// The site did not do it. What is known stays in force.
-#[derive(Debug, thiserror::Error)]
+#[derive(Debug, thiserror::Error, Serialize, Deserialize)]
 pub enum SiteError {
     /// It cannot be reached.
     #[error("the site at `{address}` does not answer: {reason}")]

@@ -67,8 +67,8 @@ pub use inventory::{
 };
 pub use line::{
     CLIENT_LINE_FORMAT, ClientEnrolled, ClientEnrolment, ClientToken, ClientWaiting,
-    EnrolmentAnswer, InventoryTaken, LONGEST_CLIENT_NAME, Renewal, Taken, client_host_name,
-    client_of_host_name, site_host_name,
+    EnrolmentAnswer, InventoryTaken, LONGEST_CLIENT_NAME, POLICY_PURPOSE, Renewal, Taken,
+    client_host_name, client_of_host_name, site_host_name,
 };
 pub use opening::{Fit, NeverFits, Opening, Openness, Windows};
 pub use program::{Action, CommandLine, PackageAction, PackageRef, Program, RestartRule, RunAs};

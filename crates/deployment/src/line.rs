@@ -7,6 +7,8 @@ use crate::{ClientId, InvalidClientId};
 
 /// The format of tokens and of what is said when somebody enrolls.
 pub const CLIENT_LINE_FORMAT: u32 = 1;
+/// What a site's authority signs policy documents for.
+pub const POLICY_PURPOSE: &str = "packhorse policy document";
 /// A name a machine goes by is no longer than this, in bytes.
 pub const LONGEST_CLIENT_NAME: usize = 255;
 

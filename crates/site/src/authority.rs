@@ -130,6 +130,11 @@ impl Authority {
         sign(&self.key, word)
     }
 
+    /// Signs the policy document of a client.
+    pub(crate) fn sign_policy(&self, document: &[u8]) -> Result<String, SiteError> {
+        sign_for(&self.key, deployment::POLICY_PURPOSE, document)
+    }
+
     fn issuer(&self) -> Result<Issuer<'_, &KeyPair>, SiteError> {
         Ok(Issuer::new(authority_params(&self.code)?, &self.key))
     }
@@ -237,14 +242,16 @@ impl ClientCertVerifier for OutOfTimeToo {
     }
 }
 
-/// What is signed is never taken for anything else.
-fn purpose(word: &[u8]) -> Vec<u8> {
-    [b"packhorse courier word\n", word].concat()
-}
+/// What couriers carry is signed for.
+const COURIER: &str = "packhorse courier word";
 
 /// Signs a word a courier carries, with any key of ours; in hexadecimal digits.
 pub(crate) fn sign(key: &KeyPair, word: &[u8]) -> Result<String, SiteError> {
-    let signature = key.sign(&purpose(word))?;
+    sign_for(key, COURIER, word)
+}
+
+fn sign_for(key: &KeyPair, purpose: &str, word: &[u8]) -> Result<String, SiteError> {
+    let signature = key.sign(&trust::for_purpose(purpose, word))?;
     Ok(chance::hex(&signature))
 }
 
@@ -261,26 +268,15 @@ pub(crate) fn is_of(certificate: &str, code: &SiteCode, key: &KeyPair) -> bool {
     peer.is_some_and(|peer| peer.code == *code && Some(peer.key) == own)
 }
 
-fn is_signed(certificate: &CertificateDer<'_>, word: &[u8], signature: &str) -> Option<()> {
-    let digits = signature.as_bytes();
-    let byte = |pair: &[u8]| u8::from_str_radix(std::str::from_utf8(pair).ok()?, 16).ok();
-    let signature: Vec<u8> = digits.chunks(2).map(byte).collect::<Option<_>>()?;
-    let certificate = webpki::EndEntityCert::try_from(certificate).ok()?;
-    let algorithm = webpki::aws_lc_rs::ECDSA_P256_SHA256;
-    certificate.verify_signature(algorithm, &purpose(word), &signature).ok()
-}
-
 /// Who signed a word, if the key in the certificate did.
 pub(crate) fn verify(certificate: &str, word: &[u8], signature: &str) -> Option<Peer> {
-    let der = CertificateDer::from_pem_slice(certificate.as_bytes()).ok()?;
-    is_signed(&der, word, signature)?;
-    peer(&der)
+    verify_authority(certificate, word, signature)?;
+    peer(&CertificateDer::from_pem_slice(certificate.as_bytes()).ok()?)
 }
 
 /// Whether an authority signed a word.
 pub(crate) fn verify_authority(certificate: &str, word: &[u8], signature: &str) -> Option<()> {
-    let der = CertificateDer::from_pem_slice(certificate.as_bytes()).ok()?;
-    is_signed(&der, word, signature)
+    trust::has_signed(certificate, COURIER, word, signature).then_some(())
 }
 
 /// Who a verified certificate is of.

@@ -10,6 +10,7 @@
 
 #![forbid(unsafe_code)]
 
+mod certificate;
 mod client;
 mod edit;
 mod files;
@@ -18,6 +19,7 @@ mod names;
 mod refusal;
 mod verified;
 
+pub use certificate::{for_purpose, has_certified, has_signed};
 pub use client::{Trusted, Want, update};
 pub use edit::{Change, Edit, EditError, FinishError, Lifetimes, Party, sign_draft};
 pub use files::{FOLDER, TIMESTAMP, root_path};

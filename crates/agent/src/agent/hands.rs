@@ -30,18 +30,6 @@ pub(super) fn find(attempt: &Attempt, codes: Codes) -> io::Result<Found> {
     Ok(found)
 }
 
-/// Variables of our own environment that say how distribution points are reached: accounts, proxies, authorities.
-fn reach() -> Vec<(String, String)> {
-    const NAMES: [&str; 5] =
-        ["HTTP_PROXY", "HTTPS_PROXY", "NO_PROXY", "SSL_CERT_FILE", "SSL_CERT_DIR"];
-    let is_one =
-        |name: &str| name.starts_with("AWS_") || NAMES.contains(&&*name.to_ascii_uppercase());
-    // One that is no text is none of these.
-    let all = std::env::vars_os()
-        .filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)));
-    all.filter(|(name, _)| is_one(name)).collect()
-}
-
 /// What ends of a deployment mean.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Codes {
@@ -158,7 +146,7 @@ impl Agent {
             }
             attempt.remove()?;
         }
-        let reach = reach();
+        let reach = order::reach();
         // The runner is of the version we are, whatever has its name by now.
         let program = launch::own_name().unwrap_or_else(|| launch::OWN.into());
         let settings = self.document.as_ref().map(|document| &document.settings);

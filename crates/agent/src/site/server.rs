@@ -1,43 +1,34 @@
-//! A site that is a server: one connection that is kept, HTTP/2 in mutual TLS, one thread that waits for news.
+//! A site that is a server. Somebody else calls it (docs/agent.md): what that one brings counts as far as the site signed it.
 
 use std::{
     io,
-    net::ToSocketAddrs as _,
+    os::unix::net::UnixStream,
     path::{Path, PathBuf},
-    sync::{Arc, Mutex, PoisonError},
+    sync::mpsc::{Receiver, RecvTimeoutError, channel},
+    thread,
     time::Duration,
 };
 
-use deployment::{
-    CLIENT_LINE_FORMAT, ClientEnrolled, ClientEnrolment, ClientWaiting, EnrolmentAnswer,
-    InventoryTaken, PolicyDocument, Renewal, Taken, content_of, site_host_name,
-};
-use model::Hash;
-use policy::{SiteCode, Stamp};
+use deployment::{ClientEnrolment, ClientWaiting, EnrolmentAnswer, POLICY_PURPOSE};
+use policy::SiteCode;
 use rcgen::KeyPair;
-use reqwest::{Certificate, Client, Identity as Credentials, RequestBuilder, Response, StatusCode};
 use running::{Message, write_parcel};
-use serde::{Deserialize, Serialize, de::DeserializeOwned};
-use tokio::{
-    runtime::{Builder, Runtime},
-    sync::Notify,
-};
+use serde::{Deserialize, Serialize};
 
 use super::{Asking, CheckIn, Site, SiteError};
-use crate::{durable, identity::Identity, state::StateFolder};
+use crate::{
+    caller::{Ask, Caller, Opening, Told, receive, send},
+    clock, durable,
+    identity::Identity,
+    state::StateFolder,
+};
 
-/// The version of the line.
-const BASE: &str = "link/1/client";
-/// An answer comes within this.
-const PATIENCE: Duration = Duration::from_mins(1);
-/// A connection is there within this, or another address is tried.
-const CONNECTING: Duration = Duration::from_secs(10);
-/// A question for news is open for so many seconds where the site says nothing else.
-const POLL: u64 = 300;
-/// After a question for news that came to nothing, so much longer.
-const BREATH: Duration = Duration::from_secs(30);
-/// A policy document is no longer than this, in bytes.
-const LONGEST: usize = 64 << 20;
+/// Who calls answers within this, whatever he waits for himself, or is replaced; he tries a minute for each address of a site.
+const PATIENCE: Duration = Duration::from_mins(20);
+/// One who ended after so many milliseconds ended for no reason of his own: the site is asked at once by the next one.
+const LIVED: u64 = 60_000;
+/// A time at which every certificate of a site counts, in seconds since 1970: 2000-01-01. Until when they count is said by the site.
+const EARLY: u64 = 946_684_800;
 
 /// Where a site is: kept with the credentials.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -49,210 +40,119 @@ pub(crate) struct Place {
     pub(crate) addresses: Vec<String>,
 }
 
-/// How to call a site.
-#[derive(Debug)]
-struct Line {
-    place: Place,
-    authority: String,
-    /// Certificate and key, in PEM; none before the machine is enrolled.
-    own: Mutex<Option<String>>,
-    /// The connection in use, and the address it is to.
-    open: Mutex<Option<(Client, usize)>>,
-}
-
-fn pem(bytes: &str) -> io::Result<Certificate> {
-    Certificate::from_pem(bytes.as_bytes()).map_err(io::Error::other)
-}
-
-impl Line {
-    fn new(place: Place, authority: String, own: Option<String>) -> Self {
-        Self { place, authority, own: Mutex::new(own), open: Mutex::new(None) }
-    }
-
-    fn open(&self) -> std::sync::MutexGuard<'_, Option<(Client, usize)>> {
-        self.open.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    fn address(&self, at: usize) -> String {
-        self.place.addresses.get(at).cloned().unwrap_or_default()
-    }
-
-    fn unreachable(&self, at: usize, reason: String) -> SiteError {
-        SiteError::Unreachable { address: self.address(at), reason, retry_after: None }
-    }
-
-    /// A way to call at an address, where only the site counts, as its authority says.
-    fn client(&self, at: usize) -> io::Result<Client> {
-        let address = self.address(at);
-        let places: Vec<_> = address.to_socket_addrs()?.collect();
-        let mut builder = Client::builder()
-            .https_only(true)
-            .tls_certs_only([pem(&self.authority)?])
-            .resolve_to_addrs(&site_host_name(&self.place.site), &places)
-            .no_proxy()
-            .redirect(reqwest::redirect::Policy::none())
-            .connect_timeout(CONNECTING)
-            // The kernel sees to it that a dead line is noticed: nobody is woken for that.
-            .tcp_keepalive(Duration::from_mins(2))
-            .pool_idle_timeout(None);
-        let own = self.own.lock().unwrap_or_else(PoisonError::into_inner).clone();
-        if let Some(own) = own {
-            let own = Credentials::from_pem(own.as_bytes()).map_err(io::Error::other)?;
-            builder = builder.identity(own);
-        }
-        builder.build().map_err(io::Error::other)
-    }
-
-    fn url(&self, at: usize, path: &str) -> String {
-        let address = self.address(at);
-        let port = address.rsplit_once(':').map_or("7481", |(_, port)| port).to_owned();
-        format!("https://{}:{port}/{BASE}/{path}", site_host_name(&self.place.site))
-    }
-
-    /// The connection in use, or to the address that is next.
-    fn opened(&self, at: usize) -> Result<Client, SiteError> {
-        let mut open = self.open();
-        if let Some((client, _)) = open.as_ref().filter(|(_, to)| *to == at) {
-            return Ok(client.clone());
-        }
-        let made = self.client(at).map_err(|error| self.unreachable(at, error.to_string()))?;
-        *open = Some((made.clone(), at));
-        Ok(made)
-    }
-
-    /// Asks, at each address until one answers.
-    async fn ask(
-        &self,
-        path: &str,
-        patience: Duration,
-        request: impl Fn(&Client, String) -> RequestBuilder,
-    ) -> Result<Response, SiteError> {
-        let first = self.open().as_ref().map_or(0, |(_, at)| *at);
-        let all = self.place.addresses.len().max(1);
-        let mut last = None;
-        for at in (first..all).chain(0..first) {
-            let asked = match self.opened(at) {
-                Ok(client) => request(&client, self.url(at, path)).timeout(patience).send().await,
-                Err(error) => {
-                    last = Some(error);
-                    continue;
-                }
-            };
-            match asked {
-                Ok(answer) => return self.judged(at, answer).await,
-                Err(error) => {
-                    // The next try finds out anew where it is.
-                    *self.open() = None;
-                    last = Some(self.failed(at, &error));
-                }
-            }
-        }
-        Err(last.unwrap_or_else(|| self.unreachable(0, "no address of it is known".to_owned())))
-    }
-
-    fn failed(&self, at: usize, error: &reqwest::Error) -> SiteError {
-        let why = model::with_causes(error);
-        if why.contains("certificate") {
-            let reason = format!(
-                "what answers there is not the site this machine was enrolled at ({why}): set the address right, or `packhorse-agent \
-                 enroll` with a token of the site that is there"
-            );
-            return SiteError::Refused { address: self.address(at), reason };
-        }
-        self.unreachable(at, why)
-    }
-
-    async fn judged(&self, at: usize, answer: Response) -> Result<Response, SiteError> {
-        let status = answer.status();
-        if status.is_success() || status == StatusCode::NOT_MODIFIED {
-            return Ok(answer);
-        }
-        let after = answer.headers().get("retry-after").and_then(|value| value.to_str().ok());
-        let retry_after = after.and_then(|text| text.parse().ok()).map(Duration::from_secs);
-        let text = answer.text().await.unwrap_or_default();
-        let said: serde_json::Value = serde_json::from_str(&text).unwrap_or_default();
-        let reason = said["error"].as_str().map_or_else(|| status.to_string(), str::to_owned);
-        let address = self.address(at);
-        Err(if status.is_server_error() || status == StatusCode::TOO_MANY_REQUESTS {
-            SiteError::Unreachable { address, reason, retry_after }
-        } else {
-            SiteError::Refused { address, reason }
-        })
-    }
-
-    async fn post<T: DeserializeOwned>(
-        &self,
-        path: &str,
-        sort: &str,
-        body: Vec<u8>,
-    ) -> Result<T, SiteError> {
-        let answer = self
-            .ask(path, PATIENCE, |client, url| {
-                client.post(url).header("content-type", sort).body(body.clone())
-            })
-            .await?;
-        let at = self.open().as_ref().map_or(0, |(_, at)| *at);
-        let text = answer.text().await.map_err(|error| self.failed(at, &error))?;
-        serde_json::from_str(&text).map_err(|error| SiteError::Refused {
-            address: self.address(at),
-            reason: format!("its answer cannot be read: {error}"),
-        })
-    }
-}
-
-fn json<T: Serialize>(value: &T) -> Vec<u8> {
-    serde_json::to_vec(value).unwrap_or_default()
-}
-
 /// A key's public half, as text: the 130 hexadecimal digits of its uncompressed point.
 pub(crate) fn public(key: &KeyPair) -> String {
     key.public_key_raw().iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
-/// Asks to become a client. Blocks; while somebody has to approve the machine it asks again and again, as long as `wait` says so.
-pub(crate) fn enroll(
-    place: Place,
-    authority: String,
-    asked: &ClientEnrolment,
-    wait: &mut dyn FnMut(&ClientWaiting) -> bool,
-) -> Result<EnrolmentAnswer, SiteError> {
-    let line = Line::new(place, authority, None);
-    let runtime = Builder::new_current_thread().enable_all().build();
-    let runtime = runtime.map_err(|error| line.unreachable(0, error.to_string()))?;
-    runtime.block_on(async {
-        loop {
-            let answer = line.post("enrolment", "application/json", json(asked)).await;
-            let pause = match &answer {
-                Ok(EnrolmentAnswer::Waiting(waiting)) if wait(waiting) => waiting.next,
-                _ => return answer,
-            };
-            // No site has a machine ask all the time, nor hardly ever.
-            let pause = Duration::from_secs(pause.clamp(1, 3_600).into());
-            tokio::time::sleep(pause).await;
-        }
-    })
+/// Somebody who calls a site for us, and what he tells.
+#[derive(Debug)]
+struct Calling {
+    stream: UnixStream,
+    answers: Receiver<(Told, Vec<u8>)>,
 }
 
-/// What the thread that waits for news knows.
-#[derive(Debug, Default)]
-struct Waiting {
-    /// What is known, if the site wants us to wait; and for how many seconds.
-    known: Option<(Hash, u64)>,
+impl Calling {
+    /// Starts one. `news` is replaced when there is news.
+    fn start(opening: Opening, held: &[u8], news: Option<PathBuf>) -> io::Result<Self> {
+        let caller = Caller::start("__line", &[])?;
+        let stream = caller.stream.try_clone()?;
+        send(&stream, &Ask::Open(Box::new(opening)), held)?;
+        let (sender, answers) = channel();
+        thread::Builder::new().name("line".to_owned()).stack_size(1 << 20).spawn(move || {
+            let began = clock::steady();
+            let ask_at_once = || news.as_ref().map(|news| durable::write(news, b""));
+            while let Ok(Some(said)) = receive::<Told>(&caller.stream) {
+                if let (Told::News, _) = said {
+                    // Whoever looks after the folder is woken, and asks.
+                    let _ = ask_at_once();
+                } else if sender.send(said).is_err() {
+                    return;
+                }
+            }
+            if clock::steady().saturating_sub(began) > LIVED {
+                let _ = ask_at_once();
+            }
+        })?;
+        Ok(Self { stream, answers })
+    }
+
+    /// Asks, and hears the answer; what is told in between, and is none, `other` takes.
+    fn ask(
+        &self,
+        ask: &Ask,
+        bytes: &[u8],
+        other: &mut dyn FnMut(&Told, &[u8]) -> Option<Ask>,
+    ) -> io::Result<(Told, Vec<u8>)> {
+        send(&self.stream, ask, bytes)?;
+        loop {
+            let (told, carried) = self.answers.recv_timeout(PATIENCE).map_err(|error| {
+                io::Error::other(match error {
+                    RecvTimeoutError::Timeout => "it does not answer",
+                    RecvTimeoutError::Disconnected => "it ended",
+                })
+            })?;
+            if !matches!(told, Told::Own | Told::Waiting(_)) {
+                return Ok((told, carried));
+            }
+            if let Some(ask) = other(&told, &carried) {
+                send(&self.stream, &ask, b"")?;
+            }
+        }
+    }
+}
+
+impl Drop for Calling {
+    fn drop(&mut self) {
+        // The thread that hears him sees it, and ends him.
+        let _ = self.stream.shutdown(std::net::Shutdown::Both);
+    }
+}
+
+fn of_caller(place: &Place, error: &io::Error) -> SiteError {
+    SiteError::Unreachable {
+        address: place.addresses.first().cloned().unwrap_or_default(),
+        reason: format!("the part of the agent that calls it: {error}"),
+        retry_after: None,
+    }
+}
+
+fn unasked(place: &Place) -> SiteError {
+    of_caller(place, &io::Error::other("it answers what nobody asked"))
+}
+
+/// Asks to become a client. Blocks; while somebody has to approve the machine it asks again and again, if that is to be waited for.
+pub(crate) fn enroll(
+    place: &Place,
+    authority: String,
+    asked: &ClientEnrolment,
+    waits: bool,
+    say: &mut dyn FnMut(&ClientWaiting),
+) -> Result<EnrolmentAnswer, SiteError> {
+    let opening = Opening { place: place.clone(), authority, own: None };
+    let calling = Calling::start(opening, b"", None).map_err(|error| of_caller(place, &error))?;
+    let ask = Ask::Enroll(Box::new(asked.clone()), waits);
+    let answer = calling.ask(&ask, b"", &mut |told, _| {
+        if let Told::Waiting(waiting) = told {
+            say(waiting);
+        }
+        None
+    });
+    match answer.map_err(|error| of_caller(place, &error))? {
+        (Told::Enrolled(answer), _) => Ok(*answer),
+        (Told::Failed(error), _) => Err(error),
+        _ => Err(unasked(place)),
+    }
 }
 
 /// A site that is a server.
 #[derive(Debug)]
 pub struct ServerSite {
+    state: StateFolder,
     identity: Identity,
-    line: Arc<Line>,
-    runtime: Runtime,
-    credentials: PathBuf,
-    news: PathBuf,
-    /// The document that is held, and what it says.
-    held: Option<(Stamp, Hash)>,
-    long_poll: bool,
-    waiting: Arc<Mutex<Waiting>>,
-    changed: Arc<Notify>,
+    place: Place,
+    authority: String,
+    calling: Option<Calling>,
 }
 
 /// Why a machine that is to be a client cannot call its site.
@@ -288,140 +188,111 @@ impl ServerSite {
     /// # Errors
     /// It was not, or what it was given cannot be read.
     pub fn open(state: &StateFolder, identity: Identity) -> Result<Self, OpenSiteError> {
-        let place = state.line().join("site.json");
-        let text = read(&place)?;
-        let disk = |path: &Path, source: io::Error| OpenSiteError::Disk {
-            path: path.display().to_string(),
-            source,
-        };
-        let place: Place =
-            serde_json::from_str(&text).map_err(|error| disk(&place, io::Error::other(error)))?;
+        let path = state.line().join("site.json");
+        let place: Place = serde_json::from_str(&read(&path)?).map_err(|error| {
+            OpenSiteError::Disk { path: path.display().to_string(), source: error.into() }
+        })?;
         if identity.site != place.site {
             return Err(OpenSiteError::NotEnrolled);
         }
-        let credentials = state.credentials();
-        let own = read(&credentials)?;
+        read(&state.credentials())?;
         let authority = read(&state.line().join("authority.pem"))?;
-        let runtime = Builder::new_multi_thread()
-            .worker_threads(1)
-            .max_blocking_threads(1)
-            .thread_name("line")
-            .thread_stack_size(1 << 20)
-            .enable_all()
-            .build()
-            .map_err(|error| disk(&credentials, error))?;
-        let held = durable::read(&state.policy()).ok().flatten();
-        let mut site = Self {
-            identity,
-            line: Arc::new(Line::new(place, authority, Some(own))),
-            runtime,
-            credentials,
-            news: state.news(),
-            held: None,
-            long_poll: false,
-            waiting: Arc::default(),
-            changed: Arc::default(),
+        Ok(Self { state: state.clone(), identity, place, authority, calling: None })
+    }
+
+    /// Who calls, started where nobody does.
+    fn calling(&mut self) -> io::Result<&Calling> {
+        let calling = if let Some(calling) = self.calling.take() {
+            calling
+        } else {
+            let own = read(&self.state.credentials()).map_err(io::Error::other)?;
+            let opening = Opening {
+                place: self.place.clone(),
+                authority: self.authority.clone(),
+                own: Some((own, self.identity.clone())),
+            };
+            let held = durable::read(&self.state.policy())?.unwrap_or_default();
+            Calling::start(opening, &held, Some(self.state.news()))?
         };
-        if let Some(held) = held {
-            site.hold(&held);
+        Ok(self.calling.insert(calling))
+    }
+
+    fn ask(&mut self, ask: &Ask, bytes: &[u8]) -> Result<(Told, Vec<u8>), SiteError> {
+        let (credentials, authority) = (self.state.credentials(), self.authority.clone());
+        let mut keep = |told: &Told, own: &[u8]| {
+            let is_own = matches!(told, Told::Own);
+            is_own.then(|| Ask::Kept(keep(&credentials, &authority, own)))
+        };
+        let was_there = self.calling.is_some();
+        let mut answer = self.calling().and_then(|calling| calling.ask(ask, bytes, &mut keep));
+        // Who ended while nobody asked him is replaced; whatever is asked may be asked twice.
+        if was_there && answer.is_err() {
+            self.calling = None;
+            answer = self.calling().and_then(|calling| calling.ask(ask, bytes, &mut keep));
         }
-        let wait = Wait {
-            line: Arc::clone(&site.line),
-            waiting: Arc::clone(&site.waiting),
-            changed: Arc::clone(&site.changed),
-            news: site.news.clone(),
-        };
-        site.runtime.spawn(wait.work());
-        Ok(site)
+        match answer {
+            Ok((Told::Failed(error), _)) => Err(error),
+            Ok(answer) => Ok(answer),
+            Err(error) => {
+                self.calling = None;
+                Err(of_caller(&self.place, &error))
+            }
+        }
     }
 
-    /// A document was held, or came.
-    fn hold(&mut self, bytes: &[u8]) {
-        self.held = content_of(bytes);
-        let read = PolicyDocument::read(bytes, self.identity.client, &self.identity.site);
-        self.long_poll = read.is_ok_and(|document| document.settings.long_poll);
+    /// What answers otherwise than asked is not asked again.
+    fn unasked<T>(&mut self) -> Result<T, SiteError> {
+        self.calling = None;
+        Err(unasked(&self.place))
     }
+}
 
-    fn wait_for_news(&self, seconds: u64) {
-        let known = self.held.filter(|_| self.long_poll).map(|(_, content)| (content, seconds));
-        self.waiting.lock().unwrap_or_else(PoisonError::into_inner).known = known;
-        self.changed.notify_one();
-    }
-
-    /// The next certificate, for a key of its own. Until it is here and durable, the one in use counts; and that counts at the site
-    /// until the next one is used.
-    async fn renew(line: &Line, credentials: &Path) -> Result<(), SiteError> {
-        let here = |reason: String| SiteError::Refused { address: line.address(0), reason };
-        let key = KeyPair::generate().map_err(|error| here(error.to_string()))?;
-        let asked = Renewal { format: CLIENT_LINE_FORMAT, key: public(&key) };
-        let enrolled: ClientEnrolled =
-            line.post("certificate", "application/json", json(&asked)).await?;
-        let own = enrolled.certificate + &key.serialize_pem();
-        Credentials::from_pem(own.as_bytes()).map_err(|error| here(error.to_string()))?;
-        durable::write(credentials, own.as_bytes()).map_err(|error| here(error.to_string()))?;
-        *line.own.lock().unwrap_or_else(PoisonError::into_inner) = Some(own);
-        *line.open() = None;
-        Ok(())
-    }
+/// Keeps the next credentials, if this site's authority gave them, and for the key that is with them.
+fn keep(credentials: &Path, authority: &str, own: &[u8]) -> bool {
+    let Ok(own) = std::str::from_utf8(own) else { return false };
+    let key = own.find("-----BEGIN PRIVATE KEY").and_then(|at| own.get(at..));
+    let Some(key) = key.and_then(|text| KeyPair::from_pem(text).ok()) else { return false };
+    trust::has_certified(authority, own, key.public_key_raw(), EARLY)
+        && durable::write(credentials, own.as_bytes()).is_ok()
 }
 
 impl Site for ServerSite {
     fn check_in(&mut self, asking: &Asking) -> Result<CheckIn, SiteError> {
-        let held = self.held.filter(|(stamp, _)| Some(*stamp) == asking.known);
-        let line = Arc::clone(&self.line);
-        let asked = self.runtime.block_on(async {
-            let answer = line
-                .ask("policy", PATIENCE, |client, url| {
-                    let mut request = client
-                        .get(url)
-                        .header("series", format!("{:x}", asking.series))
-                        .header("boot", format!("{:x}", asking.boot));
-                    if let Some((_, content)) = held {
-                        request = request.header("if-none-match", format!("\"{content}\""));
-                    }
-                    request
-                })
-                .await?;
-            let at = line.open().as_ref().map_or(0, |(_, at)| *at);
-            let text = |name: &str| {
-                answer.headers().get(name).and_then(|value| value.to_str().ok()).map(str::to_owned)
-            };
-            let next = text("next").and_then(|text| text.parse::<u64>().ok());
-            let heard = text("heard").and_then(|text| u64::from_str_radix(&text, 16).ok());
-            let is_to_renew = text("renew").is_some();
-            let document = if answer.status() == StatusCode::NOT_MODIFIED {
-                None
-            } else {
-                let bytes = bounded(answer).await.map_err(|why| line.unreachable(at, why))?;
-                Some(bytes)
-            };
-            if is_to_renew {
-                // What came is of more use than a certificate that counts still.
-                let _ = Self::renew(&line, &self.credentials).await;
-            }
-            Ok::<_, SiteError>((document, next, heard))
-        });
-        let (document, next, heard) = asked?;
-        if let Some(document) = &document {
-            self.hold(document);
+        let (Told::CheckedIn(checked), bytes) = self.ask(&Ask::CheckIn(*asking), b"")? else {
+            return self.unasked();
+        };
+        let is_signed = |signature: &String| {
+            trust::has_signed(&self.authority, POLICY_PURPOSE, &bytes, signature)
+        };
+        if checked.has_document && !checked.signature.as_ref().is_some_and(is_signed) {
+            return Err(SiteError::Refused {
+                address: self.place.addresses.first().cloned().unwrap_or_default(),
+                reason: format!(
+                    "the policy document that came is not signed by the authority of site {}, and changes nothing; `packhorse-agent \
+                     check-in` asks again, `packhorse-agent enroll` with a new token takes what is there now for the site",
+                    self.place.site
+                ),
+            });
         }
-        self.wait_for_news(next.unwrap_or(POLL));
         Ok(CheckIn {
-            document,
-            heard: heard.map(|heard| (asking.series, heard)),
-            next: next.map(Duration::from_secs),
+            document: checked.has_document.then_some(bytes),
+            heard: checked.heard.map(|heard| (asking.series, heard)),
+            next: checked.next.map(Duration::from_secs),
         })
     }
 
     fn deliver(&mut self, messages: &[Message]) -> Result<u64, SiteError> {
-        let parcel = write_parcel(messages);
-        let sent = self.line.post("messages", "application/cbor", parcel);
-        self.runtime.block_on(sent).map(|taken: Taken| taken.through)
+        match self.ask(&Ask::Deliver, &write_parcel(messages))? {
+            (Told::Delivered(through), _) => Ok(through),
+            _ => self.unasked(),
+        }
     }
 
     fn deliver_inventory(&mut self, inventory: &[u8]) -> Result<bool, SiteError> {
-        let sent = self.line.post("inventory", "application/cbor", inventory.to_vec());
-        self.runtime.block_on(sent).map(|taken: InventoryTaken| taken.taken)
+        match self.ask(&Ask::Inventory, inventory)? {
+            (Told::Inventoried(taken), _) => Ok(taken),
+            _ => self.unasked(),
+        }
     }
 
     fn wants_inventory(&self) -> bool {
@@ -433,68 +304,130 @@ impl Site for ServerSite {
     }
 
     fn watched(&self) -> Option<PathBuf> {
-        Some(self.news.clone())
+        Some(self.state.news())
     }
 }
 
-/// The bytes of an answer, up to a bound.
-async fn bounded(mut answer: Response) -> Result<Vec<u8>, String> {
-    let mut bytes = Vec::new();
-    while let Some(piece) = answer.chunk().await.map_err(|error| model::with_causes(&error))? {
-        if bytes.len() + piece.len() > LONGEST {
-            return Err(format!("its policy document has more than {LONGEST} bytes"));
-        }
-        bytes.extend_from_slice(&piece);
+#[cfg(test)]
+mod tests {
+    use deployment::ClientId;
+    use policy::Stamp;
+    use rcgen::{BasicConstraints, CertificateParams, IsCa, Issuer, SigningKey as _};
+
+    use super::*;
+    use crate::caller::Checked;
+
+    struct Authority {
+        key: KeyPair,
+        params: CertificateParams,
+        pem: String,
     }
-    Ok(bytes)
-}
 
-/// Who waits for news.
-struct Wait {
-    line: Arc<Line>,
-    waiting: Arc<Mutex<Waiting>>,
-    changed: Arc<Notify>,
-    news: PathBuf,
-}
-
-impl Wait {
-    async fn work(self) {
-        loop {
-            let known = self.waiting.lock().unwrap_or_else(PoisonError::into_inner).known;
-            let Some((content, seconds)) = known else {
-                self.changed.notified().await;
-                continue;
-            };
-            let path = format!("news?content={content}&wait={seconds}");
-            let patience = Duration::from_secs(seconds) + PATIENCE;
-            let asked = tokio::select! {
-                asked = self.line.ask(&path, patience, reqwest::Client::get) => asked,
-                () = self.changed.notified() => {
-                    // What is known may be the same: then the question stays as good as it was.
-                    continue;
-                }
-            };
-            let said = match asked {
-                Ok(answer) => answer.text().await.ok(),
-                Err(_) => None,
-            };
-            let said: Option<serde_json::Value> =
-                said.and_then(|text| serde_json::from_str(&text).ok());
-            match said.map(|said| said["news"].as_bool().unwrap_or_default()) {
-                Some(true) => {
-                    // Whoever looks after the folder is woken, and asks; then there is something else to wait for.
-                    let _ = durable::write(&self.news, b"");
-                    self.changed.notified().await;
-                }
-                Some(false) => {}
-                // The next check-in finds out how it is.
-                None => {
-                    tokio::select! {
-                        () = self.changed.notified() => {}
-                        () = tokio::time::sleep(BREATH) => self.changed.notified().await,
-                    }
-                }
-            }
+    impl Authority {
+        fn new() -> Self {
+            let key = KeyPair::generate().unwrap();
+            let mut params = CertificateParams::new(Vec::new()).unwrap();
+            params.is_ca = IsCa::Ca(BasicConstraints::Constrained(0));
+            let pem = params.self_signed(&key).unwrap().pem();
+            Self { key, params, pem }
         }
+
+        fn signature(&self, purpose: &str, word: &[u8]) -> String {
+            let signature = self.key.sign(&trust::for_purpose(purpose, word)).unwrap();
+            signature.iter().map(|byte| format!("{byte:02x}")).collect()
+        }
+
+        /// A client's certificate, and the key it is for or another.
+        fn credentials(&self, is_for_it: bool) -> String {
+            let (one, other) = (KeyPair::generate().unwrap(), KeyPair::generate().unwrap());
+            let mut params = CertificateParams::new(vec!["client-1-0.packhorse".into()]).unwrap();
+            params.extended_key_usages = vec![rcgen::ExtendedKeyUsagePurpose::ClientAuth];
+            let issuer = Issuer::from_params(&self.params, &self.key);
+            let certificate = params.signed_by(&one, &issuer).unwrap().pem();
+            certificate + &(if is_for_it { one } else { other }).serialize_pem()
+        }
+    }
+
+    /// A site of that authority, and who plays the one that calls it.
+    fn site(authority: &Authority) -> (tempfile::TempDir, ServerSite, UnixStream, Player) {
+        let temp = tempfile::tempdir().unwrap();
+        let state = StateFolder::at(temp.path());
+        state.make().unwrap();
+        let (stream, its) = UnixStream::pair().unwrap();
+        let (told, answers) = channel();
+        let code = SiteCode::new("TOP").unwrap();
+        let site = ServerSite {
+            state,
+            identity: Identity { client: ClientId([7; 16]), site: code.clone() },
+            place: Place { site: code, addresses: vec!["top:7481".to_owned()] },
+            authority: authority.pem.clone(),
+            calling: Some(Calling { stream, answers }),
+        };
+        (temp, site, its, told)
+    }
+
+    type Player = std::sync::mpsc::Sender<(Told, Vec<u8>)>;
+
+    fn checked(signature: Option<String>) -> Told {
+        Told::CheckedIn(Checked { signature, has_document: true, next: None, heard: None })
+    }
+
+    #[test]
+    fn only_what_the_sites_authority_signed_as_a_policy_comes_through() {
+        let (authority, other) = (Authority::new(), Authority::new());
+        let asking = Asking { known: Some(Stamp::default()), series: 1, boot: 1 };
+        let document = b"a document".to_vec();
+        let signature = authority.signature(POLICY_PURPOSE, &document);
+        let (_temp, mut site, _its, told) = site(&authority);
+        let mut answer = |signature: Option<String>| {
+            told.send((checked(signature), document.clone())).unwrap();
+            site.check_in(&asking)
+        };
+        let taken = answer(Some(signature.clone())).unwrap();
+        assert_eq!(taken.document.as_deref(), Some(&b"a document"[..]));
+        let forged = [
+            None,
+            Some(String::new()),
+            Some("zz".repeat(70)),
+            Some(signature.replace('a', "b")),
+            Some(other.signature(POLICY_PURPOSE, &document)),
+            Some(authority.signature("packhorse courier word", &document)),
+            Some(authority.signature(POLICY_PURPOSE, b"another")),
+        ];
+        for signature in forged {
+            let refused = answer(signature.clone()).unwrap_err();
+            assert!(matches!(refused, SiteError::Refused { .. }), "{signature:?}");
+            assert!(refused.to_string().contains("not signed by the authority of site TOP"));
+        }
+    }
+
+    #[test]
+    fn only_credentials_of_the_sites_authority_are_kept() {
+        let (authority, other) = (Authority::new(), Authority::new());
+        let asking = Asking { known: None, series: 1, boot: 1 };
+        let (_temp, mut site, its, told) = site(&authority);
+        let credentials = site.state.credentials();
+        durable::write(&credentials, b"those in use").unwrap();
+        let mut renewed = |own: &str| {
+            told.send((Told::Own, own.as_bytes().to_vec())).unwrap();
+            told.send((Told::Delivered(3), Vec::new())).unwrap();
+            assert_eq!(site.deliver(&[]).unwrap(), 3);
+            let asked: Option<(Ask, _)> = receive(&its).unwrap();
+            assert!(matches!(asked, Some((Ask::Deliver, _))));
+            let answered: Option<(Ask, _)> = receive(&its).unwrap();
+            let Some((Ask::Kept(kept), _)) = answered else { panic!("{answered:?}") };
+            kept
+        };
+        for own in ["", "nothing", &other.credentials(true), &authority.credentials(false)] {
+            assert!(!renewed(own), "{own}");
+            assert_eq!(std::fs::read(&credentials).unwrap(), b"those in use");
+        }
+        let own = authority.credentials(true);
+        assert!(renewed(&own));
+        assert_eq!(std::fs::read_to_string(&credentials).unwrap(), own);
+        // Who answers what nobody asked is not asked again.
+        told.send((Told::Delivered(3), Vec::new())).unwrap();
+        assert!(site.check_in(&asking).unwrap_err().to_string().contains("nobody asked"));
+        assert!(site.calling.is_none());
     }
 }

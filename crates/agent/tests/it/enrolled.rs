@@ -376,6 +376,54 @@ fn a_package_comes_from_the_points_the_site_names_and_is_in_the_inventory() {
 }
 
 #[test]
+fn who_calls_the_site_may_do_nothing_else_and_is_replaced() {
+    let top = Top::new("TOP", "");
+    let machine = Machine::new("web7");
+    machine.enrolled(&top);
+    let agent = machine.start();
+    top.deploy("first", "true");
+    top.until_done("first", 1);
+    let tasks = format!("/proc/{}/task", agent.0.id());
+    // Which thread started one is not ours to know.
+    let children = || -> Vec<String> {
+        let tasks = fs::read_dir(&tasks).unwrap().flatten();
+        let all = tasks.filter_map(|task| fs::read_to_string(task.path().join("children")).ok());
+        all.flat_map(|all| all.split_whitespace().map(str::to_owned).collect::<Vec<_>>()).collect()
+    };
+    let [line] = &children()[..] else { panic!("{:?}", children()) };
+    let status = fs::read_to_string(format!("/proc/{line}/status")).unwrap();
+    let said = |name: &str| {
+        let line = status.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(':'));
+        line.unwrap().split_whitespace().map(str::to_owned).collect::<Vec<_>>()
+    };
+    assert_eq!(said("Name"), ["packhorse-line"]);
+    assert_eq!(said("NoNewPrivs"), ["1"]);
+    if rustix::process::geteuid().is_root() {
+        assert!(said("Uid").iter().chain(&said("Gid")).all(|id| id != "0"), "{status}");
+        assert!(said("Groups").is_empty(), "{status}");
+    }
+    for name in ["CapEff", "CapPrm", "CapAmb"] {
+        assert_eq!(said(name), ["0000000000000000"], "{name}");
+    }
+    let limits = fs::read_to_string(format!("/proc/{line}/limits"));
+    let files = limits.unwrap();
+    let files = files.lines().find(|line| line.starts_with("Max file size")).unwrap();
+    assert_eq!(files.split_whitespace().nth(3), Some("0"), "{files}");
+    // Whoever ends it, the next one calls; what was deployed arrives.
+    let _ = Command::new("kill").args(["-9", line]).status().unwrap();
+    until("it is gone", || children().is_empty().then_some(()));
+    top.deploy("second", "true");
+    machine.check_in();
+    top.until_done("second", 1);
+    assert_eq!(children().len(), 1);
+    let next = children();
+    drop(agent);
+    until("nobody calls when the agent is gone", || {
+        (!PathBuf::from(format!("/proc/{}", next[0])).exists()).then_some(())
+    });
+}
+
+#[test]
 fn a_token_counts_once_and_a_lost_answer_is_given_again() {
     let top = Top::new("TOP", "");
     let (one, other) = (Machine::new("one"), Machine::new("other"));

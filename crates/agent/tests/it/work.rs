@@ -13,15 +13,19 @@ fn point_at(machine: &Machine, name: &str, versions: &[&str]) -> String {
     let folder = machine.path(name);
     let point = store::Point::open(folder.to_str().unwrap(), Vec::new()).unwrap();
     for version in versions {
-        let mut sample = Sample::new("hello", version);
-        let tree = sample.tree("/opt/hello");
-        sample.file(tree, "greeting", format!("hello {version}\n").as_bytes());
-        let file = machine.path("hello.package");
-        std::fs::write(&file, sample.bytes()).unwrap();
-        let options = store::PublishOptions::default();
-        store::publish(&point, &file, &options, &mut |_, _, _| {}).unwrap();
+        publish(machine, &point, version);
     }
     folder.display().to_string()
+}
+
+fn publish(machine: &Machine, point: &store::Point, version: &str) {
+    let mut sample = Sample::new("hello", version);
+    let tree = sample.tree("/opt/hello");
+    sample.file(tree, "greeting", format!("hello {version}\n").as_bytes());
+    let file = machine.path("hello.package");
+    std::fs::write(&file, sample.bytes()).unwrap();
+    let options = store::PublishOptions::default();
+    store::publish(point, &file, &options, &mut |_, _, _| {}).unwrap();
 }
 
 #[test]
@@ -120,6 +124,33 @@ fn what_one_point_has_damaged_or_not_at_all_comes_from_the_next() {
     let greeting = machine.root().join("opt/hello/greeting");
     assert_eq!(std::fs::read_to_string(greeting).unwrap(), "hello 1\n");
     assert!(!machine.path("gone").exists(), "a folder that was not mounted");
+}
+
+#[test]
+fn a_bucket_is_read_by_somebody_without_rights_and_checked_here() {
+    let server = testkit::S3Server::start().unwrap();
+    let mut machine = Machine::new();
+    let there = "s3://packages/dp";
+    publish(&machine, &store::Point::open(there, server.settings()).unwrap(), "1");
+    let deployed = json!({ "id": "one", "package": { "name": "hello", "version": "1" } });
+    machine.deploy(&[deployed]);
+    let once = |machine: &Machine| {
+        let mut command = machine.command(&["--point", there]);
+        let output = command.arg("--once").envs(server.settings()).output().unwrap();
+        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    };
+    once(&machine);
+    assert_eq!(machine.words("one"), ["starting", "done"], "{:?}", machine.messages());
+    let greeting = machine.root().join("opt/hello/greeting");
+    assert_eq!(std::fs::read_to_string(&greeting).unwrap(), "hello 1\n");
+    // What the server has is damaged, and nobody else has it.
+    publish(&machine, &store::Point::open(there, server.settings()).unwrap(), "2");
+    damage(&server.bucket().join("dp"));
+    let two = json!({ "id": "two", "package": { "name": "hello", "version": "2" } });
+    machine.deploy(&[with(two, "retry", json!({ "first": 1, "longest": 1, "attempts": 1 }))]);
+    once(&machine);
+    assert_eq!(machine.words("two"), ["starting", "failed"], "{:?}", machine.messages());
+    assert_eq!(std::fs::read_to_string(&greeting).unwrap(), "hello 1\n");
 }
 
 /// Turns a byte in the middle of every larger file.

@@ -198,7 +198,14 @@ async fn policy(
     if asking.content.is_some() && asking.content == clients.content(client) {
         return Ok((StatusCode::NOT_MODIFIED, answer).into_response());
     }
-    let document = blocking(move || clients.offer(client)).await?;
+    let signer = Arc::clone(&server);
+    let (document, signature) = blocking(move || {
+        let document = clients.offer(client)?;
+        let signature = signer.authority().sign_policy(&document)?;
+        Ok((document, signature))
+    })
+    .await?;
+    say("signature", signature);
     Ok((StatusCode::OK, answer, document).into_response())
 }
 
