@@ -4,6 +4,7 @@
 use std::{
     cmp::Ordering,
     collections::{BTreeMap, btree_map::Entry},
+    iter::Peekable,
 };
 
 use model::{MachinePath, RegistryKey, RegistryValue, Setting};
@@ -11,15 +12,21 @@ use model::{MachinePath, RegistryKey, RegistryValue, Setting};
 /// All keys and values of a registry, by the place that is theirs whatever the case of their names.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Registry {
-    /// Values by place; a key has none.
-    pub settings: BTreeMap<MachinePath, (Setting, Option<RegistryValue>)>,
+    keys: BTreeMap<MachinePath, Held>,
+}
+
+/// A key, and its values by what their names are whatever their case.
+#[derive(Clone, Debug, PartialEq, Eq)]
+struct Held {
+    key: RegistryKey,
+    values: BTreeMap<String, (Box<str>, RegistryValue)>,
 }
 
 /// What is at a place now and was there before; one of the two may be nothing.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct SettingChange<'r> {
     /// The key or value.
-    pub setting: &'r Setting,
+    pub setting: Setting,
     /// Whether it was there, and its value then, if it is no key.
     pub before: Option<Option<&'r RegistryValue>>,
     /// Whether it is there, and its value now, if it is no key.
@@ -55,15 +62,14 @@ impl Registry {
                 let (name, _) =
                     quoted(rest, ']').ok_or_else(|| damaged("a key without its end"))?;
                 let found = key_of(hive, &name).ok_or_else(|| damaged("no key's name"))?;
-                self.add_key(&found);
-                key = Some(found);
+                key = Some((self.add_key(&found), found));
             } else if line == "#link" {
                 // Another name of a key that stands elsewhere.
-                if let Some(key) = key.take() {
-                    self.settings.remove(&Setting::Key(key).path());
+                if let Some((place, _)) = key.take() {
+                    self.keys.remove(&place);
                 }
             } else if line.starts_with(['"', '@']) {
-                let Some(key) = &key else { continue };
+                let Some((place, _)) = &key else { continue };
                 let (name, rest) = match line.strip_prefix('"') {
                     Some(rest) => {
                         quoted(rest, '"').ok_or_else(|| damaged("a name without its end"))?
@@ -74,8 +80,9 @@ impl Registry {
                     String::from_utf16(&name).map_err(|_| damaged("a name that is no text"))?;
                 let rest = rest.strip_prefix('=').ok_or_else(|| damaged("no value"))?;
                 let value = value(rest).ok_or_else(|| damaged("no value we know"))?;
-                let setting = Setting::value(key, &name);
-                self.settings.insert(setting.path(), (setting, Some(value)));
+                if let Some(held) = self.keys.get_mut(place) {
+                    held.add([(name, value)]);
+                }
             }
         }
         Ok(())
@@ -87,49 +94,121 @@ impl Registry {
         key: &RegistryKey,
         values: impl IntoIterator<Item = (String, RegistryValue)>,
     ) {
-        self.add_key(key);
-        for (name, value) in values {
-            let setting = Setting::value(key, &name);
-            self.settings.insert(setting.path(), (setting, Some(value)));
-        }
+        let place = key.place();
+        self.add_above(key, &place);
+        let held = self.keys.entry(place).or_insert_with(|| Held::of(key.clone()));
+        held.add(values);
     }
 
-    /// What is other in `after` than in this one, in the order of places.
+    /// Whether there is such a key.
+    pub fn has_key(&self, key: &RegistryKey) -> bool {
+        self.keys.contains_key(&key.place())
+    }
+
+    /// All keys, in the order of places.
+    pub fn keys(&self) -> impl Iterator<Item = &RegistryKey> {
+        self.keys.values().map(|held| &held.key)
+    }
+
+    /// A value of a key.
+    pub fn value(&self, key: &RegistryKey, name: &str) -> Option<&RegistryValue> {
+        let held = self.keys.get(&key.place())?;
+        held.values.get(&RegistryKey::fold(name)).map(|(_, value)| value)
+    }
+
+    /// How many keys and values there are.
+    pub fn count(&self) -> usize {
+        self.keys.values().map(|held| 1 + held.values.len()).sum()
+    }
+
+    /// What is other in `after` than in this one, key by key in the order of places.
     pub fn changes<'r>(&'r self, after: &'r Self) -> Vec<SettingChange<'r>> {
-        let (mut old, mut new) =
-            (self.settings.iter().peekable(), after.settings.iter().peekable());
         let mut changes = Vec::new();
-        loop {
-            let order = match (old.peek(), new.peek()) {
-                (None, None) => return changes,
-                (Some(_), None) => Ordering::Less,
-                (None, Some(_)) => Ordering::Greater,
-                (Some((one, _)), Some((other, _))) => one.cmp(other),
-            };
-            let before = if order.is_le() { old.next() } else { None };
-            let after = if order.is_ge() { new.next() } else { None };
-            let Some((_, (setting, _))) = after.or(before) else { continue };
-            let before = before.map(|(_, (_, value))| value.as_ref());
-            let after = after.map(|(_, (_, value))| value.as_ref());
-            if before != after {
-                changes.push(SettingChange { setting, before, after });
+        for (before, after) in paired(self.keys.iter(), after.keys.iter()) {
+            let Some(held) = after.or(before) else { continue };
+            if before.is_some() != after.is_some() {
+                changes.push(SettingChange {
+                    setting: Setting::Key(held.key.clone()),
+                    before: before.map(|_| None),
+                    after: after.map(|_| None),
+                });
+            }
+            let of = |held: Option<&'r Held>| held.map(|held| held.values.iter());
+            let (old, new) = (of(before), of(after));
+            for (before, after) in paired(old.into_iter().flatten(), new.into_iter().flatten()) {
+                let Some((name, _)) = after.or(before) else { continue };
+                let value = |one: Option<&'r (Box<str>, RegistryValue)>| one.map(|one| &one.1);
+                let (before, after) = (value(before), value(after));
+                if before != after {
+                    changes.push(SettingChange {
+                        setting: Setting::value(&held.key, name),
+                        before: before.map(Some),
+                        after: after.map(Some),
+                    });
+                }
             }
         }
+        changes
     }
 
-    fn add_key(&mut self, key: &RegistryKey) {
-        let mut at = Some(key.clone());
-        while let Some(one) = at {
-            let above = one.parent();
-            let setting = Setting::Key(one);
-            // Where a key is, those above it are.
-            match self.settings.entry(setting.path()) {
+    /// Adds a key; answers its place.
+    fn add_key(&mut self, key: &RegistryKey) -> MachinePath {
+        let place = key.place();
+        self.add_above(key, &place);
+        self.keys.entry(place.clone()).or_insert_with(|| Held::of(key.clone()));
+        place
+    }
+
+    /// Adds the keys above one. Where a key is, those above it are.
+    fn add_above(&mut self, key: &RegistryKey, place: &MachinePath) {
+        let Some(mut above) = place.parent() else { return };
+        if self.keys.contains_key(&above) {
+            return;
+        }
+        let mut key = key.parent();
+        while let Some(parent) = key {
+            key = parent.parent();
+            let next = above.parent().unwrap_or_else(MachinePath::root);
+            match self.keys.entry(above) {
                 Entry::Occupied(_) => return,
-                Entry::Vacant(place) => drop(place.insert((setting, None))),
+                Entry::Vacant(free) => drop(free.insert(Held::of(parent))),
             }
-            at = above;
+            above = next;
         }
     }
+}
+
+impl Held {
+    fn of(key: RegistryKey) -> Self {
+        Self { key, values: BTreeMap::new() }
+    }
+
+    fn add(&mut self, values: impl IntoIterator<Item = (String, RegistryValue)>) {
+        self.values.extend(
+            values
+                .into_iter()
+                .map(|(name, value)| (RegistryKey::fold(&name), (name.into(), value))),
+        );
+    }
+}
+
+/// What has the same place on both sides stands together, in the order of places.
+fn paired<'r, K: Ord + 'r, V: 'r>(
+    old: impl Iterator<Item = (&'r K, &'r V)>,
+    new: impl Iterator<Item = (&'r K, &'r V)>,
+) -> impl Iterator<Item = (Option<&'r V>, Option<&'r V>)> {
+    let (mut old, mut new): (Peekable<_>, Peekable<_>) = (old.peekable(), new.peekable());
+    std::iter::from_fn(move || {
+        let order = match (old.peek(), new.peek()) {
+            (None, None) => return None,
+            (Some(_), None) => Ordering::Less,
+            (None, Some(_)) => Ordering::Greater,
+            (Some((one, _)), Some((other, _))) => one.cmp(other),
+        };
+        let before = if order.is_le() { old.next() } else { None };
+        let after = if order.is_ge() { new.next() } else { None };
+        Some((before.map(|(_, value)| value), after.map(|(_, value)| value)))
+    })
 }
 
 fn key_of(hive: &str, name: &[u16]) -> Option<RegistryKey> {
@@ -222,7 +301,7 @@ fn value(text: &str) -> Option<RegistryValue> {
 
 #[cfg(test)]
 mod tests {
-    use model::{RegistryKey, RegistryValue, Setting};
+    use model::{RegistryKey, RegistryValue};
 
     use super::Registry;
 
@@ -280,8 +359,7 @@ mod tests {
         let mut registry = Registry::default();
         registry.read("HKLM", TEXT).unwrap();
         let key = RegistryKey::new(r"HKLM\Software\X\a[b]").unwrap();
-        let value =
-            |name: &str| registry.settings[&Setting::value(&key, name).path()].1.clone().unwrap();
+        let value = |name: &str| registry.value(&key, name).unwrap().clone();
         assert_eq!(value("").as_text().unwrap(), r#"C:\x "y""#);
         assert_eq!(value("D"), RegistryValue { kind: 4, data: vec![10, 0, 0, 0] });
         assert_eq!(value("e"), RegistryValue::text(2, "%P%€"));
@@ -289,7 +367,7 @@ mod tests {
         assert_eq!(value("h"), RegistryValue { kind: 0x20001, data: vec![0, 0xFF] });
         assert_eq!(value("z"), RegistryValue { kind: 0, data: vec![] });
         let service = RegistryKey::new(r"HKLM\System\CurrentControlSet\Services\S").unwrap();
-        assert!(registry.settings.contains_key(&Setting::Key(service).path()));
+        assert!(registry.has_key(&service));
         let error = Registry::default().read("HKLM", "x").unwrap_err();
         insta::assert_snapshot!(error, @"line 1 of the registry is damaged: it is not Wine's, version 2");
     }

@@ -131,6 +131,7 @@ impl Sifted {
     fn of(before: &Registry, after: &Registry, rules: &RuleFile, identity: &Identity) -> Self {
         let mut sifted = Self::default();
         for SettingChange { setting, before, after } in before.changes(after) {
+            let setting = &setting;
             let Some(key) = setting.key() else { continue };
             sifted.counted += 1;
             if let Some(rule) = rules.rule.iter().position(|rule| rule.covers(setting)) {

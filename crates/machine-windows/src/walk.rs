@@ -11,6 +11,7 @@ use windows_sys::Win32::{
     System::Registry::{
         HKEY, HKEY_CURRENT_USER, HKEY_LOCAL_MACHINE, HKEY_USERS, KEY_READ, KEY_WOW64_64KEY,
         REG_LINK, REG_OPTION_OPEN_LINK, RegEnumKeyExW, RegEnumValueW, RegOpenKeyExW,
+        RegQueryInfoKeyW,
     },
 };
 
@@ -80,13 +81,15 @@ struct Walk<'v> {
 
 impl Walk<'_> {
     fn key(&mut self, open_key: &Key, key: RegistryKey) {
-        let values = match self.values(open_key) {
-            Ok(Some(values)) => values,
+        let looked =
+            counts(open_key).and_then(|(keys, values)| Ok((keys, self.values(open_key, values)?)));
+        let (keys, values) = match looked {
+            Ok((keys, Some(values))) => (keys, values),
             // It stands elsewhere under its own name.
-            Ok(None) => return,
+            Ok((_, None)) => return,
             Err(reason) => return self.unread.push(Unread { key, reason }),
         };
-        let below = match self.below(open_key) {
+        let below = match self.below(open_key, keys) {
             Ok(below) => below,
             Err(reason) => {
                 self.unread.push(Unread { key: key.clone(), reason });
@@ -120,10 +123,13 @@ impl Walk<'_> {
 
     /// The values of a key, or `None` of a link.
     #[expect(unsafe_code, reason = "the interface is unsafe")]
-    fn values(&mut self, key: &Key) -> io::Result<Option<Vec<(String, RegistryValue)>>> {
-        let mut all = Vec::new();
+    fn values(&mut self, key: &Key, most: u32) -> io::Result<Option<Vec<(String, RegistryValue)>>> {
+        let mut all = Vec::with_capacity(most as usize);
         loop {
-            let index = u32::try_from(all.len()).map_err(io::Error::other)?;
+            let index = count(all.len());
+            if index == most {
+                return Ok(Some(all));
+            }
             let (mut letters, mut kind) = (count(self.name.len()), 0);
             let mut bytes = count(self.data.len());
             // SAFETY: the key is open, and both buffers are as long as we say.
@@ -161,10 +167,13 @@ impl Walk<'_> {
 
     /// The names of the keys right below one, each with its zero.
     #[expect(unsafe_code, reason = "the interface is unsafe")]
-    fn below(&mut self, key: &Key) -> io::Result<Vec<Vec<u16>>> {
-        let mut all: Vec<Vec<u16>> = Vec::new();
+    fn below(&mut self, key: &Key, most: u32) -> io::Result<Vec<Vec<u16>>> {
+        let mut all: Vec<Vec<u16>> = Vec::with_capacity(most as usize);
         loop {
-            let index = u32::try_from(all.len()).map_err(io::Error::other)?;
+            let index = count(all.len());
+            if index == most {
+                return Ok(all);
+            }
             let mut letters = count(self.name.len());
             // SAFETY: the key is open, and the buffer is as long as we say.
             let answer = unsafe {
@@ -186,6 +195,30 @@ impl Walk<'_> {
             all.push(self.name[..letters as usize].iter().copied().chain([0]).collect());
         }
     }
+}
+
+/// How many keys are right below one, and how many values it has.
+#[expect(unsafe_code, reason = "the interface is unsafe")]
+fn counts(key: &Key) -> io::Result<(u32, u32)> {
+    let (mut keys, mut values) = (0, 0);
+    // SAFETY: the key is open, the numbers are on this stack, and nothing else is asked for.
+    let answer = unsafe {
+        RegQueryInfoKeyW(
+            key.0,
+            ptr::null_mut(),
+            ptr::null_mut(),
+            ptr::null(),
+            &raw mut keys,
+            ptr::null_mut(),
+            ptr::null_mut(),
+            &raw mut values,
+            ptr::null_mut(),
+            ptr::null_mut(),
+            ptr::null_mut(),
+            ptr::null_mut(),
+        )
+    };
+    code(answer).map(|()| (keys, values))
 }
 
 /// A key as itself, a link as the link it is; `None` where there is none.

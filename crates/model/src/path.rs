@@ -45,6 +45,12 @@ impl MachinePath {
         Self(Box::from(&b"/"[..]))
     }
 
+    /// What was put together from parts none of which is `.`, `..` or empty, nor holds a slash or a zero.
+    pub(crate) fn of_parts(bytes: Vec<u8>) -> Self {
+        debug_assert_eq!(Self::new(&bytes).ok().map(|path| path.0), Some(bytes.clone().into()));
+        Self(bytes.into())
+    }
+
     /// Reads a path; `.` parts, doubled and trailing slashes are folded away.
     pub fn new(bytes: impl AsRef<[u8]>) -> Result<Self, InvalidPath> {
         let bytes = bytes.as_ref();

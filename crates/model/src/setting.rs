@@ -180,6 +180,31 @@ impl RegistryKey {
         own.strip_prefix(&other).is_some_and(|rest| rest.is_empty() || rest.starts_with('\\'))
     }
 
+    /// The place of the key, as [`Setting::path`] has it.
+    pub fn place(&self) -> MachinePath {
+        let mut path = Vec::with_capacity(self.0.len() + 32);
+        path.extend(b"/registry\\");
+        for name in self.0.split('\\') {
+            path.push(b'/');
+            push_part(&mut path, name);
+            path.push(b'\\');
+        }
+        MachinePath::of_parts(path)
+    }
+
+    fn place_of_value(place: &MachinePath, name: &str) -> MachinePath {
+        let mut path = Vec::with_capacity(place.as_bytes().len() + name.len() + 8);
+        path.extend(place.as_bytes());
+        path.extend(b"/=");
+        push_part(&mut path, name);
+        MachinePath::of_parts(path)
+    }
+
+    /// A name of a key or value as it is whatever its case.
+    pub fn fold(name: &str) -> String {
+        fold(name)
+    }
+
     fn folded(&self) -> String {
         fold(&self.0)
     }
@@ -187,7 +212,25 @@ impl RegistryKey {
 
 /// Names that differ in case alone are one name.
 fn fold(text: &str) -> String {
+    if text.is_ascii() {
+        return text.to_ascii_lowercase();
+    }
     text.chars().flat_map(char::to_lowercase).collect()
+}
+
+/// A name as a part of a path, behind what is there already.
+fn push_part(path: &mut Vec<u8>, name: &str) {
+    let mut push = |byte: u8| match byte {
+        b'%' => path.extend(b"%25"),
+        b'/' => path.extend(b"%2f"),
+        0 => path.extend(b"%00"),
+        byte => path.push(byte.to_ascii_lowercase()),
+    };
+    if name.is_ascii() {
+        name.bytes().for_each(&mut push);
+    } else {
+        fold(name).bytes().for_each(&mut push);
+    }
 }
 
 impl PartialEq for RegistryKey {
@@ -226,19 +269,17 @@ impl Setting {
     /// The place as a path, one and the same for names that differ in case alone: what journals and receipts
     /// find it by. No file has such a path on Windows.
     pub fn path(&self) -> MachinePath {
-        let part = |text: &str| fold(text).replace('%', "%25").replace('/', "%2f");
-        let of_key = |key: &RegistryKey| {
-            let parts: Vec<String> =
-                key.as_str().split('\\').map(|name| format!("{}\\", part(name))).collect();
-            format!("/registry\\/{}", parts.join("/"))
+        let of_kind = |kind: &[u8], name: &str| {
+            let mut path = kind.to_vec();
+            push_part(&mut path, name);
+            MachinePath::new(path).unwrap_or_else(|_| MachinePath::root())
         };
-        let text = match self {
-            Self::Key(key) => of_key(key),
-            Self::Value { key, name } => format!("{}/={}", of_key(key), part(name)),
-            Self::Service(name) => format!("/services\\/{}", part(name)),
-            Self::Task(name) => format!("/tasks\\/{}", part(name)),
-        };
-        MachinePath::new(text).unwrap_or_else(|_| MachinePath::root())
+        match self {
+            Self::Key(key) => key.place(),
+            Self::Value { key, name } => RegistryKey::place_of_value(&key.place(), name),
+            Self::Service(name) => of_kind(b"/services\\/", name),
+            Self::Task(name) => of_kind(b"/tasks\\/", name),
+        }
     }
 
     /// The key this is, or is in.

@@ -1,6 +1,6 @@
 //! What is true of the reference machine alone: its name, its identifier, the numbers of its accounts.
 
-use model::{Part, RegistryKey, RegistryValue, Setting, Template};
+use model::{Part, RegistryKey, RegistryValue, Template};
 
 use super::same;
 use crate::Registry;
@@ -24,9 +24,8 @@ pub(super) struct Identity {
 impl Identity {
     pub(super) fn of(registry: &Registry) -> Self {
         let text = |key: &str, name: &str| {
-            let place = Setting::value(&RegistryKey::new(key).ok()?, name).path();
-            let (_, value) = registry.settings.get(&place)?;
-            value.as_ref()?.as_text().filter(|text| text.len() > 2)
+            let value = registry.value(&RegistryKey::new(key).ok()?, name)?;
+            value.as_text().filter(|text| text.len() > 2)
         };
         let names = [NAME_KEY, ACTIVE_NAME_KEY].into_iter();
         let mut names: Vec<String> = names.filter_map(|key| text(key, "ComputerName")).collect();

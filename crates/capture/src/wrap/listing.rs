@@ -1,4 +1,4 @@
-use model::{RegistryKey, Setting, Template};
+use model::{RegistryKey, Template};
 
 use crate::{Facts, Registry, windows::Folders};
 
@@ -29,14 +29,12 @@ impl Listing {
     /// The entries of Programs and Features that came to be between two looks at a registry.
     pub fn made(before: &Registry, after: &Registry) -> Vec<Self> {
         let mut made = Vec::new();
-        for (place, (setting, _)) in &after.settings {
-            let Setting::Key(key) = setting else { continue };
-            if before.settings.contains_key(place) || !is_entry(key) {
+        for key in after.keys() {
+            if !is_entry(key) || before.has_key(key) {
                 continue;
             }
             let text = |name: &str| {
-                let found = after.settings.get(&Setting::value(key, name).path());
-                let value = found.and_then(|(_, value)| value.as_ref());
+                let value = after.value(key, name);
                 value.and_then(model::RegistryValue::as_text).unwrap_or_default()
             };
             made.push(Self {

@@ -35,6 +35,6 @@ fn main() -> std::io::Result<()> {
         seen = black_box(bare::walk()?);
         println!("turn {} {}", ours.as_micros(), begun.elapsed().as_micros());
     }
-    println!("seen {} {seen} {changes} {unread}", before.settings.len());
+    println!("seen {} {seen} {changes} {unread}", before.count());
     Ok(())
 }
