@@ -1,9 +1,11 @@
 //! Programs run on the machine: waited for with a limit.
 
 use std::{
+    env, fs,
     io::{self, Read},
     os::windows::process::CommandExt as _,
-    process::{Command, Stdio},
+    path::{Path, PathBuf},
+    process::{self, Command, Stdio},
     sync::mpsc,
     thread,
     time::Duration,
@@ -27,7 +29,15 @@ pub(crate) fn run(request: &CommandRequest) -> io::Result<CommandEnd> {
     let Some((program, arguments)) = words.split_first() else { return Ok(CommandEnd::Missing) };
     no_boxes();
     let (mut reader, writer) = io::pipe()?;
-    let mut command = Command::new(program);
+    let is_told_where = arguments.iter().any(|argument| argument.starts_with(REST_OF_LINE));
+    let aside = match is_told_where.then(|| Aside::of(Path::new(program))).transpose() {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(CommandEnd::Missing),
+        aside => aside?,
+    };
+    let mut command = match &aside {
+        Some(Aside(copy)) => Command::new(copy),
+        None => Command::new(program),
+    };
     for argument in arguments {
         match argument.strip_prefix(REST_OF_LINE) {
             Some(_) => command.raw_arg(argument),
@@ -62,6 +72,25 @@ pub(crate) fn run(request: &CommandRequest) -> io::Result<CommandEnd> {
         code: status.code().unwrap_or(-1),
         output: String::from_utf8_lossy(&output).into_owned(),
     })
+}
+
+/// A copy of a program. An uninstaller made with NSIS that is told where it is stays till all is done, and cannot take away the file
+/// it runs from; it makes such a copy itself where it is told nothing (NSIS manual 3.2.1).
+struct Aside(PathBuf);
+
+impl Aside {
+    fn of(program: &Path) -> io::Result<Self> {
+        let name = program.file_name().unwrap_or_default().to_string_lossy();
+        let copy = env::temp_dir().join(format!("packhorse-{}-{name}", process::id()));
+        fs::copy(program, &copy)?;
+        Ok(Self(copy))
+    }
+}
+
+impl Drop for Aside {
+    fn drop(&mut self) {
+        let _ = fs::remove_file(&self.0);
+    }
 }
 
 /// What this program starts inherits that Windows says nothing in a box when a program or library cannot be loaded:

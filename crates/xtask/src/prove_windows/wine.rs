@@ -120,7 +120,7 @@ fn keep_inside(users: &Path) -> Result<()> {
 pub(crate) fn wine<'a>(prefix: &Path, words: impl IntoIterator<Item = &'a str>) -> Command {
     let mut wine = command(WINE, words);
     wine.env("WINEPREFIX", prefix).env("DISPLAY", screen()).env("WINEDEBUG", "-all");
-    wine.env("WINEDLLOVERRIDES", "winemenubuilder.exe=d");
+    wine.env("WINEDLLOVERRIDES", "winemenubuilder.exe,winedbg.exe=d");
     wine
 }
 
