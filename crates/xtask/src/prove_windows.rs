@@ -47,6 +47,9 @@ const RENAMED: &str = "hostname elsewhere && exec \"$@\"";
 /// Seconds of doing nothing after which an installer that is captured waits for a person.
 const IDLE: &str = "60";
 
+/// What an installer answers that wants a restart.
+const RESTART: i32 = 3010;
+
 /// The shortcut that shows where it leads.
 const NOTE: &str = "drive_c/ProgramData/Microsoft/Windows/Start Menu/Programs/Everything/Note.lnk";
 
@@ -172,12 +175,16 @@ impl Proof {
         let setup = installers::build(name, &self.folder)?;
         let reference = self.prefixes.fresh("reference")?;
         let project = self.folder.join(name);
-        let mut capture = command(self.packhorse.to_str().unwrap_or_default(), ["capture", "run"]);
-        capture.arg("--wine").arg(&reference).arg("-o").arg(&project);
-        capture.args(["--give-up-when-idle", IDLE]);
-        capture.arg("--session").arg(self.folder.join(format!("session-{name}")));
-        capture.env("DISPLAY", screen()).arg("--").args(installers::silently(name, &setup));
-        run_quietly(&mut capture)?;
+        let session = self.folder.join(format!("session-{name}"));
+        if name == OURS {
+            self.restart_in_the_middle(&setup, &reference, &session, &project)?;
+        } else {
+            let mut capture = command(self.program(), ["capture", "run"]);
+            capture.arg("--wine").arg(&reference).arg("-o").arg(&project);
+            capture.args(["--give-up-when-idle", IDLE]).arg("--session").arg(&session);
+            capture.env("DISPLAY", screen()).arg("--").args(installers::silently(name, &setup));
+            run_quietly(&mut capture)?;
+        }
         let installer = self.folder.join(format!("{name}.exe"));
         let mut compile = command(self.packhorse.to_str().unwrap_or_default(), ["compile"]);
         run_quietly(compile.arg(&project).args(["--target", "windows", "-o"]).arg(&installer))?;
@@ -200,6 +207,31 @@ impl Proof {
         }
         let (killed, recovered) = self.kill(&installer, &target, &base)?;
         Ok(format!("| {name} | {count} | yes | yes | {killed} | {recovered} |"))
+    }
+
+    /// Captures an installer that wants a restart and goes on after it; nothing of ours runs meanwhile.
+    fn restart_in_the_middle(
+        &self,
+        setup: &Path,
+        reference: &Path,
+        session: &Path,
+        project: &Path,
+    ) -> Result<()> {
+        let mut begin = command(self.program(), ["capture", "begin", "--wine"]);
+        run_quietly(begin.arg(reference).arg("--session").arg(session))?;
+        let setup = setup.to_str().context("a plain path")?;
+        let ended = captured(&mut wine(reference, [setup, "/S"]))?;
+        // Of an exit code Linux tells the lower byte.
+        ensure!(ended.status.code() == Some(RESTART & 0xff), "no restart wanted: {}", ended.status);
+        settle(reference)?;
+        run_in(reference, ["wineboot", "-r"])?;
+        settle(reference)?;
+        for late in ["late.txt", "second.txt"] {
+            let place = reference.join("drive_c/Program Files/Everything").join(late);
+            ensure!(place.exists(), "`{late}` did not come with the restart");
+        }
+        let mut finish = command(self.program(), ["capture", "finish", "--session"]);
+        run_quietly(finish.arg(session).arg("-o").arg(project))
     }
 
     /// Signs an installer as a house does that has a certificate, and verifies it; what is signed is installed after.

@@ -84,4 +84,12 @@ Section
   FileOpen $1 "$APPDATA\Everything\user.ini" w
   FileWrite $1 "[user]$\r$\n"
   FileClose $1
+
+  ; What waits for a restart: a file that takes its place, and a second part.
+  FileOpen $1 "$INSTDIR\late.new" w
+  FileWrite $1 "in place since the restart"
+  FileClose $1
+  System::Call 'kernel32::MoveFileExW(w "$INSTDIR\late.new", w "$INSTDIR\late.txt", i 4)'
+  WriteRegStr HKLM "SOFTWARE\Microsoft\Windows\CurrentVersion\RunOnce" "Everything" 'cmd.exe /c echo second part> "$INSTDIR\second.txt"'
+  SetErrorLevel 3010
 SectionEnd
