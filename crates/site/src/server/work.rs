@@ -1,6 +1,7 @@
 //! Work that was decided on, carried out.
 
 use std::{
+    collections::HashSet,
     sync::{
         Arc,
         atomic::{AtomicBool, Ordering},
@@ -9,7 +10,7 @@ use std::{
     time::Instant,
 };
 
-use content::Release;
+use content::{Index, Object, Release};
 use model::{Hash, PackageName};
 use policy::{Cause, Event, JobKind, Observed, Outcome, PlaceId, VersionNumber, Work};
 use serde_json::json;
@@ -219,8 +220,8 @@ impl Server {
             .collect()
     }
 
-    /// Finds again what is damaged or lost of a release the own store once had whole. Whether it is whole now: otherwise all that
-    /// was not found has to come over the line.
+    /// Finds again what is damaged or lost of a release the own store once had whole, and of the older ones beside it, which deltas
+    /// lead from. Whether it is whole now: otherwise all that was not found has to come over the line.
     fn mend_release(
         &self,
         name: &PackageName,
@@ -230,8 +231,12 @@ impl Server {
         let Some(release) = self.release(name, identity).map_err(of_own)? else {
             return Ok(false);
         };
+        let needed: HashSet<Object> = release.objects().collect();
+        let index = store::releases(self.store(), name).map_err(of_own)?;
+        let older = index.iter().flat_map(Index::objects).filter(|object| !needed.contains(object));
+        let all: HashSet<Object> = needed.iter().copied().chain(older).collect();
         let mut lost = Vec::new();
-        for object in release.objects() {
+        for object in all {
             if !go_on(object.length) {
                 return Err(Stopped::Cancelled);
             }
@@ -250,7 +255,8 @@ impl Server {
             if !goes_on {
                 return Err(Stopped::Cancelled);
             }
-            is_whole &= mended && self.master.has_whole(object).map_err(of_own)?;
+            let is_there = mended && self.master.has_whole(object).map_err(of_own)?;
+            is_whole &= is_there || !needed.contains(object);
         }
         Ok(is_whole)
     }
