@@ -103,20 +103,22 @@ impl Point {
         root: Key,
         folder: Option<PathBuf>,
     ) -> Result<Self, OpenPointError> {
+        Self::with(Access::Own(store), root, folder)
+    }
+
+    /// A point somebody else reads for us; nothing can be written there.
+    pub fn read_by(reader: Box<dyn Reader>) -> Result<Self, OpenPointError> {
+        Self::with(Access::Others(reader), Key::default(), None)
+    }
+
+    fn with(access: Access, root: Key, folder: Option<PathBuf>) -> Result<Self, OpenPointError> {
         let runtime = tokio::runtime::Builder::new_multi_thread()
             .worker_threads(1)
             .enable_all()
             .build()
             .map_err(OpenPointError::Runtime)?;
         let (requests, received) = (AtomicU64::new(0), AtomicU64::new(0));
-        let access = Access::Own(store);
         Ok(Self { access, root, folder, runtime, requests, received, throttle: None })
-    }
-
-    /// A point somebody else reads for us; nothing can be written there.
-    pub fn read_by(reader: Box<dyn Reader>) -> Result<Self, OpenPointError> {
-        let nothing: Arc<dyn ObjectStore> = Arc::new(object_store::memory::InMemory::new());
-        Ok(Self { access: Access::Others(reader), ..Self::new(nothing, Key::default(), None)? })
     }
 
     /// The store we speak with ourselves.

@@ -4,7 +4,7 @@ use std::{
     io,
     os::unix::net::UnixStream,
     path::{Path, PathBuf},
-    sync::mpsc::{Receiver, RecvTimeoutError, channel},
+    sync::mpsc::{Receiver, RecvTimeoutError, sync_channel},
     thread,
     time::Duration,
 };
@@ -25,6 +25,8 @@ use crate::{
 
 /// Who calls answers within this, whatever he waits for himself, or is replaced; he tries a minute for each address of a site.
 const PATIENCE: Duration = Duration::from_mins(20);
+/// So many answers wait to be heard: who tells more than he is asked has to wait himself.
+const UNHEARD: usize = 4;
 /// One who ended after so many milliseconds ended for no reason of his own: the site is asked at once by the next one.
 const LIVED: u64 = 60_000;
 /// A time at which every certificate of a site counts, in seconds since 1970: 2000-01-01. Until when they count is said by the site.
@@ -58,7 +60,7 @@ impl Calling {
         let caller = Caller::start("__line", &[])?;
         let stream = caller.stream.try_clone()?;
         send(&stream, &Ask::Open(Box::new(opening)), held)?;
-        let (sender, answers) = channel();
+        let (sender, answers) = sync_channel(UNHEARD);
         thread::Builder::new().name("line".to_owned()).stack_size(1 << 20).spawn(move || {
             let began = clock::steady();
             let ask_at_once = || news.as_ref().map(|news| durable::write(news, b""));
@@ -85,8 +87,9 @@ impl Calling {
         other: &mut dyn FnMut(&Told, &[u8]) -> Option<Ask>,
     ) -> io::Result<(Told, Vec<u8>)> {
         send(&self.stream, ask, bytes)?;
+        let mut patience = PATIENCE;
         loop {
-            let (told, carried) = self.answers.recv_timeout(PATIENCE).map_err(|error| {
+            let (told, carried) = self.answers.recv_timeout(patience).map_err(|error| {
                 io::Error::other(match error {
                     RecvTimeoutError::Timeout => "it does not answer",
                     RecvTimeoutError::Disconnected => "it ended",
@@ -94,6 +97,10 @@ impl Calling {
             })?;
             if !matches!(told, Told::Own | Told::Waiting(_)) {
                 return Ok((told, carried));
+            }
+            // He asks the site again after that time, and not before.
+            if let Told::Waiting(waiting) = &told {
+                patience = PATIENCE + Duration::from_secs(waiting.next.into());
             }
             if let Some(ask) = other(&told, &carried) {
                 send(&self.stream, &ask, b"")?;
@@ -354,7 +361,7 @@ mod tests {
         let state = StateFolder::at(temp.path());
         state.make().unwrap();
         let (stream, its) = UnixStream::pair().unwrap();
-        let (told, answers) = channel();
+        let (told, answers) = sync_channel(UNHEARD);
         let code = SiteCode::new("TOP").unwrap();
         let site = ServerSite {
             state,
@@ -366,7 +373,7 @@ mod tests {
         (temp, site, its, told)
     }
 
-    type Player = std::sync::mpsc::Sender<(Told, Vec<u8>)>;
+    type Player = std::sync::mpsc::SyncSender<(Told, Vec<u8>)>;
 
     fn checked(signature: Option<String>) -> Told {
         Told::CheckedIn(Checked { signature, has_document: true, next: None, heard: None })

@@ -228,13 +228,12 @@ impl Server {
         identity: Hash,
         go_on: GoOn<'_>,
     ) -> Result<bool, Stopped> {
-        let Some(release) = self.release(name, identity).map_err(of_own)? else {
+        let Some(index) = self.index(name).map_err(of_own)? else { return Ok(false) };
+        let Some(release) = index.releases.iter().find(|one| one.identity == identity) else {
             return Ok(false);
         };
         let needed: HashSet<Object> = release.objects().collect();
-        let index = store::releases(self.store(), name).map_err(of_own)?;
-        let older = index.iter().flat_map(Index::objects).filter(|object| !needed.contains(object));
-        let all: HashSet<Object> = needed.iter().copied().chain(older).collect();
+        let all: HashSet<Object> = index.objects().collect();
         let mut lost = Vec::new();
         for object in all {
             if !go_on(object.length) {
@@ -270,13 +269,18 @@ impl Server {
         }
     }
 
-    /// A release of the own store, by its identity. An index nobody can read names none.
+    /// What the own store has of a package. An index nobody can read says nothing.
+    fn index(&self, name: &PackageName) -> Result<Option<Index>, PointError> {
+        match store::releases(self.store(), name) {
+            Err(PointError::Index { .. }) => Ok(None),
+            index => index,
+        }
+    }
+
+    /// A release of the own store, by its identity.
     fn release(&self, name: &PackageName, identity: Hash) -> Result<Option<Release>, PointError> {
-        let index = match store::releases(self.store(), name) {
-            Err(PointError::Index { .. }) => None,
-            index => index?,
-        };
-        Ok(index.and_then(|index| index.releases.into_iter().find(|one| one.identity == identity)))
+        let all = self.index(name)?.into_iter().flat_map(|index| index.releases);
+        Ok(all.into_iter().find(|one| one.identity == identity))
     }
 
     /// Whether the own store has a release whole; nothing if it was stopped.

@@ -65,7 +65,9 @@ fn points_of_a_group_hold_what_it_holds_whenever_they_join() {
     group(&["paris"], true).unwrap();
     world.server.remove_point("paris", true).unwrap();
     assert!(group(&["rome"], false).is_err());
-    let _ = group(&["paris"], false);
+    assert_eq!(world.server.status().groups[0].points, ["paris"]);
+    group(&["paris"], false).unwrap();
+    assert!(world.server.status().groups[0].points.is_empty());
     assign(&[], &europe, false).unwrap();
     assert_eq!(world.settled().groups, []);
     assert!(group(&["berlin"], false).unwrap_err().to_string().contains("europe"));
