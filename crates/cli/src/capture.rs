@@ -232,7 +232,8 @@ impl CaptureError {
             | Self::Several { .. }
             | Self::Refused { .. }
             | Self::Packaged(_) => Exit::Decision,
-            Self::Open(OpenSessionError::InUse { .. }) => Exit::InUse,
+            Self::Open(OpenSessionError::InUse { .. })
+            | Self::Wine(wine::WineError::InUse { .. }) => Exit::InUse,
             Self::None => Exit::Nothing,
             Self::Name { .. } => Exit::Usage,
             _ => Exit::Failed,
@@ -362,7 +363,7 @@ fn begin_session(begin: &Begin) -> Result<Answer, CaptureError> {
 fn finish_session(finish: &Finish) -> Result<Answer, CaptureError> {
     let session = Session::open(&the_session(&finish.named)?)?;
     if let Some(prefix) = wine::prefix_of(&session) {
-        return wine::finish(&prefix, session, &finish.into, false);
+        return wine::finish(&prefix, session, &finish.into);
     }
     finish_into(session, &finish.into, false, Vec::new())
 }

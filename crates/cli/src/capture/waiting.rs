@@ -1,9 +1,10 @@
-//! Whether an installer waits for a person: its programs are there, and none of them does anything.
+//! Whether an installer waits for a person: its programs are there, and none of them does anything; and who still
+//! runs in a prefix.
 
 use std::{
     fs, io,
-    path::Path,
-    process::{Child, ExitStatus},
+    path::{Path, PathBuf},
+    process::{Child, Command, ExitStatus},
 };
 
 use rustix::{
@@ -15,6 +16,22 @@ use rustix::{
 const SAY: u32 = 20;
 /// Processor time, in ticks of a hundredth, that programs waiting for a person use in a second.
 const ASLEEP: u64 = 1;
+
+/// What Wine runs of its own in a prefix, and ends by itself.
+const WINES: [&str; 10] = [
+    "conhost.exe",
+    "explorer.exe",
+    "plugplay.exe",
+    "rpcss.exe",
+    "services.exe",
+    "start.exe",
+    "svchost.exe",
+    "winedevice.exe",
+    "wineserver",
+    "wineserver64",
+];
+/// Seconds after which we say whom we wait for.
+const TELL: u32 = 3;
 
 /// How an installer ended.
 #[derive(Clone, Copy, Debug)]
@@ -46,6 +63,69 @@ pub(super) fn wait(
             return Ok(Ended::Idle(seconds));
         }
     }
+}
+
+/// A program that runs in a prefix.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Running {
+    process: u32,
+    name: String,
+}
+
+impl std::fmt::Display for Running {
+    fn fmt(&self, out: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(out, "`{}` (process {})", self.name, self.process)
+    }
+}
+
+/// What [`ends`] waits for at most.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Patience {
+    /// So many seconds.
+    Seconds(u32),
+    /// So many seconds in which nothing is done there.
+    Quiet(u32),
+}
+
+/// Waits until nothing runs in a prefix any more; what still does is answered, Wine's own programs only if there are no others.
+pub(super) fn ends(prefix: &Path, patience: Patience) -> io::Result<Option<Vec<Running>>> {
+    let mut server = Command::new("wineserver").arg("-w").env("WINEPREFIX", prefix).spawn()?;
+    let (mut quiet, mut seconds) = (Quiet::default(), 0);
+    while !second_passes(&server)? {
+        let silent = quiet.after_a_second(&activity(prefix));
+        seconds += 1;
+        let ours = [server.id(), std::process::id()];
+        let running = || {
+            let all = of_prefix(prefix).into_iter().map(|(one, _)| one);
+            foreign(all.filter(|one| !ours.contains(&one.process)).collect())
+        };
+        let is_enough = match patience {
+            Patience::Seconds(limit) => seconds >= limit,
+            Patience::Quiet(limit) => silent >= limit,
+        };
+        if is_enough {
+            server.kill()?;
+            server.wait()?;
+            return Ok(Some(running()));
+        }
+        if seconds == TELL {
+            for one in running().iter().filter(|one| !is_wines(one)) {
+                eprintln!("waiting for {one}, which runs in `{}`", prefix.display());
+            }
+        }
+    }
+    server.wait()?;
+    Ok(None)
+}
+
+/// Programs that are not Wine's own, or all if there are none.
+fn foreign(all: Vec<Running>) -> Vec<Running> {
+    let some: Vec<Running> = all.iter().filter(|one| !is_wines(one)).cloned().collect();
+    if some.is_empty() { all } else { some }
+}
+
+fn is_wines(one: &Running) -> bool {
+    WINES.contains(&one.name.as_str())
 }
 
 /// Waits a second, or until the program ends, and says whether it did.
@@ -88,19 +168,10 @@ impl Quiet {
     }
 }
 
-/// Adds up what the programs of the prefix did; they are known by their environment.
+/// Adds up what the programs of the prefix did.
 fn activity(prefix: &Path) -> Activity {
-    use std::os::unix::ffi::OsStrExt as _;
-    let wanted = [b"WINEPREFIX=", prefix.as_os_str().as_bytes()].concat();
     let mut all = Activity::default();
-    let Ok(processes) = fs::read_dir("/proc") else { return all };
-    for process in processes.flatten() {
-        let folder = process.path();
-        let is_of_prefix = fs::read(folder.join("environ"))
-            .is_ok_and(|words| words.split(|&byte| byte == 0).any(|word| word == wanted));
-        if !is_of_prefix {
-            continue;
-        }
+    for (_, folder) in of_prefix(prefix) {
         let read = |name: &str| fs::read_to_string(folder.join(name)).unwrap_or_default();
         let (ticks, is_stopped) = used(&read("stat")).unwrap_or_default();
         all.ticks += ticks;
@@ -110,6 +181,22 @@ fn activity(prefix: &Path) -> Activity {
         all.written += written.and_then(|bytes| bytes.parse::<u64>().ok()).unwrap_or(0);
     }
     all
+}
+
+/// The programs of a prefix, known by their environment, and what the system says of each.
+fn of_prefix(prefix: &Path) -> Vec<(Running, PathBuf)> {
+    use std::os::unix::ffi::OsStrExt as _;
+    let wanted = [b"WINEPREFIX=", prefix.as_os_str().as_bytes()].concat();
+    let Ok(processes) = fs::read_dir("/proc") else { return Vec::new() };
+    let of_prefix = processes.flatten().filter_map(|process| {
+        let folder = process.path();
+        let number = process.file_name().to_str()?.parse().ok()?;
+        let words = fs::read(folder.join("environ")).ok()?;
+        words.split(|&byte| byte == 0).find(|word| *word == wanted)?;
+        let name = fs::read_to_string(folder.join("comm")).unwrap_or_default();
+        Some((Running { process: number, name: name.trim_end().to_owned() }, folder))
+    });
+    of_prefix.collect()
 }
 
 /// The processor time of a line of `/proc/PID/stat`, and whether the process is stopped.
@@ -126,7 +213,7 @@ fn used(stat: &str) -> Option<(u64, bool)> {
 mod tests {
     use std::process::Command;
 
-    use super::{Activity, Ended, Quiet, used, wait};
+    use super::{Activity, Ended, Quiet, Running, foreign, used, wait};
 
     #[test]
     fn seconds_without_work_add_up_and_work_ends_them() {
@@ -146,6 +233,15 @@ mod tests {
         let stat = "7 (a) b) T 1 7 7 0 -1 4194560 121 0 0 0 3 4 0 0 20 0 1 0 100 0 0";
         assert_eq!(used(stat), Some((7, true)));
         assert_eq!(used("7 (setup"), None);
+    }
+
+    #[test]
+    fn wines_own_programs_are_told_of_when_there_are_no_others() {
+        let [own, other] =
+            ["services.exe", "tray.exe"].map(|name| Running { process: 7, name: name.to_owned() });
+        assert_eq!(foreign(vec![own.clone(), other.clone()]), std::slice::from_ref(&other));
+        assert_eq!(foreign(vec![own.clone()]), [own]);
+        assert_eq!(other.to_string(), "`tray.exe` (process 7)");
     }
 
     #[test]

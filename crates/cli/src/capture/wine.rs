@@ -14,7 +14,7 @@ use model::{Entry, Kind, MachinePath, Owner};
 
 use super::{
     Answer, CaptureError, Into, Run, Summary, count, fresh_folder, leave, options, spinner,
-    waiting::{self, Ended},
+    waiting::{self, Ended, Patience, Running},
 };
 use crate::project::{self, Captured};
 
@@ -27,6 +27,10 @@ const HIVES: [(&str, &str); 3] =
 const C: &str = "drive_c";
 /// How the copies in a session begin that are of the registry afterwards; those before have the names they had.
 const AFTER: &str = "after-";
+/// Who serves a prefix, while something runs there.
+const SERVER: &str = "wineserver";
+/// Seconds Wine's own programs get to end by themselves after others have: five is what they take.
+const MOMENT: u32 = 20;
 /// Where Debian has the program for 64-bit prefixes.
 const PROGRAMS: [&str; 3] = ["/usr/lib/wine/wine64", "/usr/bin/wine64", "/usr/bin/wine"];
 
@@ -53,6 +57,17 @@ pub(crate) enum WineError {
     Waits {
         /// How long.
         seconds: u32,
+    },
+    /// Somebody works in it.
+    #[error(
+        "`{}` is in use by {}: end what runs there, all of it with `WINEPREFIX={} wineserver -k`, and try again",
+        prefix.display(), named(running), prefix.display()
+    )]
+    InUse {
+        /// The prefix.
+        prefix: PathBuf,
+        /// What runs there.
+        running: Vec<Running>,
     },
     /// A file of the prefix cannot be read.
     #[error("cannot read `{}`", path.display())]
@@ -92,7 +107,8 @@ pub(super) fn run(prefix: &Path, run: Run) -> Result<Answer, CaptureError> {
         }
     };
     session.note_exit(status.code().unwrap_or(-1))?;
-    finish(&prefix, session, &run.into, temporary)
+    let notes = end_what_is_left(&prefix)?;
+    write(&prefix, session, &run.into, temporary, notes)
 }
 
 /// Records a prefix as it is, before an installer is run in it by hand.
@@ -117,7 +133,7 @@ fn record(
     folder: &Path,
     settings: &SnapshotSettings,
 ) -> Result<Session, CaptureError> {
-    settle(prefix)?;
+    free(prefix)?;
     let bar = spinner("recording the prefix as it is");
     let session = Session::begin_snapshots(folder, &prefix.join(C), settings, &mut |paths| {
         count(&bar, paths);
@@ -171,20 +187,29 @@ pub(super) fn around(
     switches: &[&str],
 ) -> Result<(Registry, Registry, i32), CaptureError> {
     let (prefix, mut program) = prepared(prefix)?;
-    settle(&prefix)?;
+    free(&prefix)?;
     let before = registry(&prefix, "")?;
     let unstarted = |reason| CaptureError::Start { command: setup.display().to_string(), reason };
     let status = program.arg(setup).args(switches).status().map_err(unstarted)?;
-    settle(&prefix)?;
+    end_what_is_left(&prefix)?;
     Ok((before, registry(&prefix, "")?, status.code().unwrap_or(-1)))
 }
 
+/// Ends a capture that was begun with [`begin`].
+pub(super) fn finish(prefix: &Path, session: Session, into: &Into) -> Result<Answer, CaptureError> {
+    if session.state().0 != State::Finished {
+        free(prefix)?;
+    }
+    write(prefix, session, into, false, Vec::new())
+}
+
 /// Reads what became of the prefix and writes the project, if one is wanted.
-pub(super) fn finish(
+fn write(
     prefix: &Path,
     session: Session,
     into: &Into,
     temporary: bool,
+    notes: Vec<String>,
 ) -> Result<Answer, CaptureError> {
     if !session.folder().join(HIVES[0].0).exists() {
         return Err(WineError::Unrecorded(session.folder().to_owned()).into());
@@ -193,7 +218,6 @@ pub(super) fn finish(
     let finished = if session.state().0 == State::Finished {
         Finished::open(session)?
     } else {
-        settle(prefix)?;
         keep_registry(prefix, session.folder(), AFTER)?;
         let bar = spinner("looking for what changed");
         let finished = session.finish(&mut |paths| count(&bar, paths))?;
@@ -202,6 +226,7 @@ pub(super) fn finish(
     };
     let after = registry(finished.session().folder(), AFTER)?;
     let mut summary = Summary::of(&finished);
+    summary.notes.splice(0..0, notes);
     let mut report = None;
     if let Some(folder) = &into.output {
         let captured = Captured::of(&finished)
@@ -242,7 +267,7 @@ fn watched(
         Ended::By(status) => Ok(status),
         Ended::Idle(seconds) => {
             // All of the prefix: what the installer started waits too.
-            let killed = Command::new("wineserver").arg("-k").env("WINEPREFIX", prefix).status();
+            let killed = Command::new(SERVER).arg("-k").env("WINEPREFIX", prefix).status();
             killed.map_err(unstarted)?;
             child.wait().map_err(unstarted)?;
             Err(WineError::Waits { seconds }.into())
@@ -250,15 +275,35 @@ fn watched(
     }
 }
 
-/// Waits until nothing of Wine runs in the prefix any more: only then are its files what they will be.
-fn settle(prefix: &Path) -> Result<(), CaptureError> {
-    let server = "wineserver";
-    Command::new(server)
-        .arg("-w")
-        .env("WINEPREFIX", prefix)
-        .status()
-        .map_err(|reason| CaptureError::Start { command: server.to_owned(), reason })?;
-    Ok(())
+/// Makes sure that nothing runs in the prefix: only then are its files what they are. What somebody else runs there is
+/// given a moment to end.
+fn free(prefix: &Path) -> Result<(), CaptureError> {
+    match waiting::ends(prefix, Patience::Seconds(MOMENT)).map_err(no_server)? {
+        None => Ok(()),
+        Some(running) => Err(WineError::InUse { prefix: prefix.to_owned(), running }.into()),
+    }
+}
+
+/// Waits for what an installer left running, and ends what does nothing any more: only then are the prefix's files what
+/// they will be. Answers what to say of it.
+fn end_what_is_left(prefix: &Path) -> Result<Vec<String>, CaptureError> {
+    let left = waiting::ends(prefix, Patience::Quiet(MOMENT)).map_err(no_server)?;
+    let Some(left) = left else { return Ok(Vec::new()) };
+    let mut server = Command::new(SERVER);
+    server.env("WINEPREFIX", prefix).arg("-k").status().map_err(no_server)?;
+    free(prefix)?;
+    Ok(left.iter().map(|one| format!("{one} outlived the installer and was ended")).collect())
+}
+
+fn no_server(reason: io::Error) -> CaptureError {
+    CaptureError::Start { command: SERVER.to_owned(), reason }
+}
+
+fn named(running: &[Running]) -> String {
+    if running.is_empty() {
+        return "a program nobody here may see".to_owned();
+    }
+    running.iter().map(Running::to_string).collect::<Vec<_>>().join(", ")
 }
 
 /// Installers want a screen even where nobody looks at it.
