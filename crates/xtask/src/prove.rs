@@ -8,7 +8,7 @@ mod journey;
 mod kill;
 mod programs;
 mod random;
-mod roots;
+pub(crate) mod roots;
 mod services;
 mod simulated;
 pub(crate) mod sites;
@@ -110,14 +110,13 @@ pub(crate) fn run(args: &Args) -> Result<()> {
 
 /// The `packhorse` to try: quick to build for the short form, as it is shipped for the long one.
 fn build(short: bool) -> Result<PathBuf> {
-    let mut words = vec!["build", "--quiet", "--package", "cli"];
-    if !short {
-        words.push("--release");
+    if short {
+        workspace::build_programs()?;
+        return Ok(workspace::built("packhorse"));
     }
+    let words = ["build", "--quiet", "--release", "--package", "cli"];
     command::run(command(&workspace::cargo(), words).current_dir(workspace::root()))?;
-    let target = std::env::var_os("CARGO_TARGET_DIR")
-        .map_or_else(|| workspace::root().join("target"), PathBuf::from);
-    Ok(target.join(if short { "debug" } else { "release" }).join("packhorse"))
+    Ok(workspace::target().join("release/packhorse"))
 }
 
 fn table(outcomes: &[Outcome]) -> String {

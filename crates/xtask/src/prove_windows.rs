@@ -21,7 +21,7 @@ use std::{
 use anyhow::{Context as _, Result, ensure};
 
 use crate::{
-    command::{captured, command, output, run, run_quietly, tail},
+    command::{captured, command, output, run_quietly, tail},
     debian, windows, workspace,
 };
 use installers::{INSTALLERS, OURS};
@@ -81,14 +81,13 @@ pub(crate) fn prove(args: &Args) -> Result<()> {
     debian::ensure_files(&NEEDS)?;
     if !args.no_build {
         windows::stub()?;
-        run(command(&workspace::cargo(), ["build", "--locked", "--package", "cli"])
-            .current_dir(workspace::root()))?;
+        workspace::build_programs()?;
     }
     let folder = tempfile::Builder::new().prefix("packhorse-windows-").tempdir()?;
     let _screen = Screen::open()?;
     // As it is now: it may be built anew while the proof goes on.
     let packhorse = folder.path().join("packhorse");
-    fs::copy(workspace::root().join("target/debug/packhorse"), &packhorse)?;
+    fs::copy(workspace::built("packhorse"), &packhorse)?;
     let proof = Proof {
         packhorse,
         folder: folder.path().to_owned(),

@@ -66,6 +66,8 @@ pub(crate) fn run(args: &Args) -> Result<()> {
     prove::store::run(&prove::store::Args::short()).context("the shortened proof of the store")?;
     println!("== shortened proof of sites");
     prove::sites::run(&prove::sites::Args::short()).context("the shortened proof of sites")?;
+    println!("== shortened proof of agents");
+    prove::agent::run(&prove::agent::Args::short()).context("the shortened proof of agents")?;
     println!("== shortened proof on Windows installers");
     prove_windows::prove(&prove_windows::Args::short()).context("the shortened proof on Windows")
 }

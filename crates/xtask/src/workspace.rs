@@ -9,7 +9,7 @@ use std::{
 use anyhow::{Context as _, Result};
 use serde::Deserialize;
 
-use crate::command::{command, output};
+use crate::command::{self, command, output};
 
 /// The folder of the workspace.
 pub(crate) fn root() -> PathBuf {
@@ -20,6 +20,18 @@ pub(crate) fn root() -> PathBuf {
 /// Where cargo builds.
 pub(crate) fn target() -> PathBuf {
     std::env::var_os("CARGO_TARGET_DIR").map_or_else(|| root().join("target"), PathBuf::from)
+}
+
+/// Builds the programs of Linux, quick to build and not as they are shipped. Together always, so that nothing they share is built twice.
+pub(crate) fn build_programs() -> Result<()> {
+    let packages = ["--package", "cli", "--package", "agent", "--package", "guardian"];
+    let mut build = command(&cargo(), ["build", "--quiet", "--locked"]);
+    command::run(build.args(packages).current_dir(root()))
+}
+
+/// A program [`build_programs`] has built.
+pub(crate) fn built(name: &str) -> PathBuf {
+    target().join("debug").join(name)
 }
 
 /// The program that started us, or the one on the path.

@@ -11,7 +11,7 @@ use anyhow::{Context as _, Result, ensure};
 
 use super::{Row, median, ratio, remove, seconds, table, trees};
 use crate::{
-    command::{self, command, output, run_quietly},
+    command::{command, output, run_quietly},
     debian,
     prove_windows::{
         NEEDS,
@@ -43,8 +43,7 @@ pub(crate) fn run(args: &Args) -> Result<()> {
     debian::ensure_files(&NEEDS)?;
     windows::stub()?;
     // What is measured is the Windows program, built as it is shipped; ours here captures and compiles, in whatever time.
-    let build = ["build", "--quiet", "--package", "cli"];
-    command::run(command(&workspace::cargo(), build).current_dir(workspace::root()))?;
+    workspace::build_programs()?;
     let folder = workspace::root().join("target/bench/windows");
     remove(&folder)?;
     fs::create_dir_all(&folder)?;
@@ -245,7 +244,7 @@ fn plain(from: &Path, to: &Path, number: &mut usize) -> Result<()> {
 
 /// The command, as `run` built it.
 fn packhorse() -> String {
-    workspace::root().join("target/debug/packhorse").to_string_lossy().into_owned()
+    workspace::built("packhorse").to_string_lossy().into_owned()
 }
 
 fn make(script: &Path, out: &Path) -> Result<()> {

@@ -17,7 +17,7 @@ use testkit::{Network, Wire};
 
 use super::roots::{Workshop, copy, network_files, network_settings};
 use crate::{
-    command::{self, command, run_quietly, tail},
+    command::{command, run_quietly, tail},
     debian,
     tree::{Plan, Tree},
     workspace,
@@ -74,6 +74,13 @@ pub(crate) struct Args {
     seed: u64,
 }
 
+impl Args {
+    /// What CI runs.
+    pub(crate) fn short() -> Self {
+        Self { agents: 3, seconds: 45, seed: 1 }
+    }
+}
+
 /// All of it.
 struct Stage {
     // Machines go before the network they are in.
@@ -97,9 +104,7 @@ pub(crate) fn run(args: &Args) -> Result<()> {
     ensure!(debian::is_root(), "the proof mounts, boots and makes namespaces: run it as root");
     ensure!((1..=150).contains(&args.agents), "1 to 150 machines");
     debian::ensure(&NEEDS)?;
-    let build =
-        ["build", "--quiet", "--package", "cli", "--package", "agent", "--package", "guardian"];
-    command::run(command(&workspace::cargo(), build).current_dir(workspace::root()))?;
+    workspace::build_programs()?;
     let workshop = Workshop::open()?;
     let home = workshop.runs().join("agents");
     fs::create_dir_all(&home)?;
@@ -135,13 +140,9 @@ pub(crate) fn run(args: &Args) -> Result<()> {
     Ok(())
 }
 
-fn built(name: &str) -> PathBuf {
-    workspace::target().join("debug").join(name)
-}
-
 /// A real installer, captured on a fresh root.
 fn captured_package(workshop: &Workshop, home: &Path) -> Result<PathBuf> {
-    let packhorse = built("packhorse");
+    let packhorse = workspace::built("packhorse");
     let source = home.join("source");
     copy(&workshop.prepared("agent", PREPARE)?, &source)?;
     let project = home.join("project");
@@ -170,8 +171,8 @@ fn agent_layer(home: &Path) -> Result<PathBuf> {
     let layer = home.join("agent");
     let own = layer.join("opt/packhorse-agent");
     fs::create_dir_all(own.join("versions/1"))?;
-    fs::copy(built("packhorse-agent"), own.join("versions/1/packhorse-agent"))?;
-    fs::copy(built("packhorse-guardian"), own.join("packhorse-guardian"))?;
+    fs::copy(workspace::built("packhorse-agent"), own.join("versions/1/packhorse-agent"))?;
+    fs::copy(workspace::built("packhorse-guardian"), own.join("packhorse-guardian"))?;
     std::os::unix::fs::symlink("versions/1", own.join("current"))?;
     let units = layer.join("etc/systemd/system");
     let wanted = units.join("multi-user.target.wants");
@@ -214,7 +215,7 @@ fn stage(workshop: &Workshop, home: &Path, agents: usize) -> Result<Stage> {
     let debian = workshop.prepared("agent", PREPARE)?;
     let layer = agent_layer(home)?;
     let plans = vec![Plan::new("TOP", None)];
-    let tree = Tree::among(&built("packhorse"), home, plans, FIRST + agents, WIRE)?;
+    let tree = Tree::among(&workspace::built("packhorse"), home, plans, FIRST + agents, WIRE)?;
     let mut stage = Stage { machines: Vec::new(), points: Vec::new(), tree, commands: Vec::new() };
     stage.tree.begin()?;
     // Often, so that it does not take all day.
@@ -276,7 +277,7 @@ impl Stage {
         self.tree.must(SITE, &words)?;
         let state = machine.root().join("var/lib/packhorse-agent");
         let mut enroll =
-            command(&built("packhorse-agent").to_string_lossy(), ["enroll", "--token"]);
+            command(&workspace::built("packhorse-agent").to_string_lossy(), ["enroll", "--token"]);
         enroll.arg(&token).arg("--root").arg(machine.root()).arg("--state").arg(state);
         let said = self.tree.network.inside(machine.host, || enroll.output())??;
         ensure!(said.status.success(), "{} is not enrolled: {}", machine.name, tail(&said));
@@ -404,7 +405,8 @@ impl Stage {
                 ensure!(ran.join(id).is_dir(), "on {name} `{id}` did not run, and is said to");
             }
             ensure!(machine.root().join(PROGRAM).is_file(), "{name} has no {PROGRAM}");
-            let mut verify = command(&built("packhorse").to_string_lossy(), ["verify", PACKAGE]);
+            let mut verify =
+                command(&workspace::built("packhorse").to_string_lossy(), ["verify", PACKAGE]);
             run_quietly(verify.arg("--root").arg(machine.root())).context(name.clone())?;
             let said = self.tree.say(SITE, &["client", "show", name, "--json"])?;
             let shown: Value = serde_json::from_slice(&said.stdout).with_context(|| tail(&said))?;

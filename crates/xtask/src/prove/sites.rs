@@ -16,7 +16,7 @@ use testkit::{PostgresServer, S3Server, Sample, Wire};
 
 use crate::{
     bench::store::data,
-    command::{self, command, run_quietly, tail},
+    command::{command, run_quietly, tail},
     debian,
     tree::{Plan, Tree},
     workspace,
@@ -151,9 +151,8 @@ struct Stage {
 pub(crate) fn run(args: &Args) -> Result<()> {
     ensure!(debian::is_root(), "namespaces and disks of their own: run it as root");
     debian::ensure(&NEEDS)?;
-    let build = ["build", "--quiet", "--package", "cli"];
-    command::run(command(&workspace::cargo(), build).current_dir(workspace::root()))?;
-    let program = workspace::root().join("target/debug/packhorse");
+    workspace::build_programs()?;
+    let program = workspace::built("packhorse");
     contract::prove(&program, args.examples)?;
     let mut home = tempfile::tempdir()?;
     home.disable_cleanup(args.keep);

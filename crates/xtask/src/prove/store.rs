@@ -13,7 +13,7 @@ use super::{garage::Garage, random::Random};
 use crate::{
     bench::store::data::{self, Series, package, series},
     command::{captured, command, run_quietly, tail},
-    debian, workspace,
+    debian,
 };
 
 const NEEDS: [debian::Need; 1] = [("/usr/bin/time", "time")];
@@ -69,9 +69,7 @@ struct Stage {
 /// Runs the proof.
 pub(crate) fn run(args: &Args) -> Result<()> {
     debian::ensure(&NEEDS)?;
-    let mut build = command(&workspace::cargo(), ["build", "--quiet", "--package", "cli"]);
-    build.args(args.release.then_some("--release")).current_dir(workspace::root());
-    crate::command::run(&mut build)?;
+    let program = super::build(!args.release)?;
     let folder = data::folder()?;
     let all = series(&folder, args.only.as_deref())?;
     ensure!(!all.is_empty(), "there is no software of that name");
@@ -80,7 +78,7 @@ pub(crate) fn run(args: &Args) -> Result<()> {
     );
     println!("|---|---|---|---|---|---|---|");
     for one in all {
-        let mut stage = stage(&one, &folder, args)?;
+        let mut stage = stage(&one, &folder, &program, args)?;
         stage.updates()?;
         let cuts = stage.cuts(args.kills)?;
         if args.garage {
@@ -100,16 +98,15 @@ pub(crate) fn run(args: &Args) -> Result<()> {
     Ok(())
 }
 
-fn stage(series: &Series, folder: &Path, args: &Args) -> Result<Stage> {
-    let profile = if args.release { "release" } else { "debug" };
-    let program = workspace::root().join("target").join(profile).join("packhorse");
+fn stage(series: &Series, folder: &Path, program: &Path, args: &Args) -> Result<Stage> {
     let run = tempfile::tempdir_in(folder)?;
     let made = |number: usize| -> Result<PathBuf> {
-        Ok(package(&program, &series.versions[number], &(number + 1).to_string(), run.path())?.0)
+        Ok(package(program, &series.versions[number], &(number + 1).to_string(), run.path())?.0)
     };
     let (first, old, new) = (made(0)?, made(1)?, made(2)?);
     let garage = args.garage.then(Garage::start).transpose()?;
     fs::create_dir(run.path().join("scratch"))?;
+    let program = program.to_owned();
     Ok(Stage { program, run, first, old, new, random: Random::new(args.seed), garage })
 }
 
