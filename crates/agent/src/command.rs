@@ -14,7 +14,7 @@ use serde_json::Value;
 use crate::{
     AdoptError, Agent, AgentError, Attempt, FolderSite, Journal, Keeper, OpenSiteError, Request,
     ServerSite, Settings, Site, StateFolder, Status, TakeError, ask, caller, enrol, identity,
-    journal, launch, package_work, runner, upgrade::Home,
+    journal, package_work, platform::{door, launch, machine, runner}, upgrade::Home,
 };
 
 /// Runs on a machine what is deployed to it, once, and says what happened.
@@ -71,7 +71,7 @@ enum Command {
         /// The name of its folder below `versions`.
         version: String,
         /// The guardian's home.
-        #[arg(long, value_name = "DIR", default_value = "/opt/packhorse-agent")]
+        #[arg(long, value_name = "DIR", default_value = machine::HOME)]
         home: PathBuf,
         /// Also if it is no newer than what runs.
         #[arg(long)]
@@ -235,7 +235,7 @@ impl Run {
         Ok(Settings {
             site,
             state: StateFolder::at(&state),
-            root: whole(&self.root)?,
+            root: machine::root(&self.root)?,
             keeper: Keeper::here(),
             once: self.once,
         })
@@ -397,7 +397,7 @@ fn is_nobody(error: &io::Error) -> bool {
 
 fn no_answer(state: &StateFolder, error: &io::Error) -> ExitCode {
     let hint = match error.kind() {
-        io::ErrorKind::PermissionDenied => "; only root may ask it",
+        io::ErrorKind::PermissionDenied => door::REFUSED,
         _ if is_nobody(error) => "; `packhorse-agent run` starts one",
         _ => "",
     };

@@ -11,7 +11,6 @@ use std::{
 
 use jiff::Timestamp;
 use model::Hash;
-use rustix::fs::FlockOperation;
 use trust::{Refusal, Trusted, UpdateError, Verified, Want};
 
 use crate::{Point, PointError};
@@ -121,8 +120,7 @@ impl State {
         let lock = path.with_extension("lock");
         let lock = OpenOptions::new().create(true).truncate(false).write(true).open(lock);
         let lock = lock.map_err(cannot)?;
-        rustix::fs::flock(&lock, FlockOperation::LockExclusive)
-            .map_err(|error| cannot(error.into()))?;
+        lock.lock().map_err(cannot)?;
         Ok(Self { path, _lock: lock })
     }
 
