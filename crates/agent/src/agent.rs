@@ -185,8 +185,8 @@ impl Agent {
         let (journal, history) = Journal::open(state.history(), !is_new, clock::dice())?;
         let signals = Signals::listen().map_err(machine("listening to signals"))?;
         let (bell, answers) = bell().map_err(machine("making an event"))?;
-        let watch = Watch::new(site.watched().as_deref(), &root)
-            .map_err(machine("watching folders"))?;
+        let watch =
+            Watch::new(site.watched().as_deref(), &root).map_err(machine("watching folders"))?;
         let points = site.points();
         let inventory_at = site.wants_inventory().then(clock::steady);
         let site = SiteLine::open(site, bell.clone(), Answer::Site)

@@ -7,8 +7,7 @@ use install::Facts as _;
 use operate::LocalMachine;
 
 use crate::{
-    durable,
-    platform,
+    durable, platform,
     site::{Site, SiteError},
 };
 

@@ -117,9 +117,7 @@ pub(crate) fn work(
     let account = account(program.run_as, action, here)?;
     let command = match action {
         Action::Command(CommandLine::Direct(words)) => words.clone(),
-        Action::Command(CommandLine::Shell(line)) => {
-            accounts::shell(line)
-        }
+        Action::Command(CommandLine::Shell(line)) => accounts::shell(line),
         Action::Package(what) => package(deployment, *what, here),
     };
     // Foreign programs are none of those who may know how a distribution point is reached.

@@ -17,8 +17,7 @@ pub(crate) struct Output {
 
 impl Output {
     pub(crate) fn new(path: &Path) -> Self {
-        let file =
-            files::private().create(true).truncate(true).write(true).open(path).ok();
+        let file = files::private().create(true).truncate(true).write(true).open(path).ok();
         Self { file, head: Vec::new(), tail: VecDeque::new(), skipped: 0 }
     }
 

@@ -10,11 +10,13 @@ use std::{
 use change::{Observe, Paths};
 use jiff::Timestamp;
 use model::{Hash, MachinePath, PackageName, Version};
-use operate::{LocalMachine, Exit, InstallSettings, Report, Show, Target};
+use operate::{Exit, InstallSettings, LocalMachine, Report, Show, Target};
 use package::{Header, PackageReader, Record};
 use store::{Cache, FetchOptions, Installed, Point, Ready, TrustSettings, Wanted, is_folder};
 
-use crate::{platform::machine, by_hand::ANY, caller::Content, content::Watched, nearest::Distance, order};
+use crate::{
+    by_hand::ANY, caller::Content, content::Watched, nearest::Distance, order, platform::machine,
+};
 
 /// What is to be done with a package.
 #[derive(clap::Args)]

@@ -14,10 +14,14 @@ use std::{
 
 use windows_sys::Win32::{
     Foundation::{ERROR_ACCESS_DENIED, FILETIME},
-    System::Threading::{
-        CREATE_BREAKAWAY_FROM_JOB, CREATE_NEW_PROCESS_GROUP, CREATE_NO_WINDOW, GetCurrentProcess,
-        GetExitCodeProcess, GetProcessTimes, OpenProcess, PROCESS_NAME_WIN32,
-        PROCESS_QUERY_LIMITED_INFORMATION, PROCESS_SYNCHRONIZE, QueryFullProcessImageNameW,
+    System::{
+        Console::{CTRL_BREAK_EVENT, GenerateConsoleCtrlEvent},
+        Threading::{
+            CREATE_BREAKAWAY_FROM_JOB, CREATE_NEW_PROCESS_GROUP, CREATE_NO_WINDOW,
+            GetCurrentProcess, GetExitCodeProcess, GetProcessTimes, OpenProcess,
+            PROCESS_NAME_WIN32, PROCESS_QUERY_LIMITED_INFORMATION, PROCESS_SYNCHRONIZE,
+            QueryFullProcessImageNameW,
+        },
     },
 };
 
@@ -111,6 +115,13 @@ pub fn detached<'a>(program: &Path, words: impl IntoIterator<Item = &'a OsStr>) 
         }
         started => started.map(drop),
     }
+}
+
+/// Asks console programs to end that share our console: those of the group that began with the process of that number.
+#[expect(unsafe_code, reason = "the interface is unsafe")]
+pub fn ask_to_end(group: u32) {
+    // SAFETY: nothing is passed but numbers.
+    unsafe { GenerateConsoleCtrlEvent(CTRL_BREAK_EVENT, group) };
 }
 
 #[cfg(test)]

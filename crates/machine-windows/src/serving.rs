@@ -10,7 +10,7 @@ use std::{
 
 use model::{Failure, Recovery, RecoveryAction, ServiceSetup, SettingState};
 use windows_sys::Win32::System::{
-    Console::SetConsoleCtrlHandler,
+    Console::{STD_ERROR_HANDLE, SetConsoleCtrlHandler, SetStdHandle},
     Services::{
         RegisterServiceCtrlHandlerExW, SERVICE_ACCEPT_PRESHUTDOWN, SERVICE_ACCEPT_SHUTDOWN,
         SERVICE_ACCEPT_STOP, SERVICE_ACCEPT_TIMECHANGE, SERVICE_AUTO_START,
@@ -225,4 +225,15 @@ impl OwnService<'_> {
     pub fn remove(&self) -> io::Result<()> {
         services::set(self.name, None)
     }
+}
+
+/// From now on what this program says as an error goes into a file, as long as it runs.
+///
+/// # Errors
+/// It cannot be said.
+#[expect(unsafe_code, reason = "std changes no streams")]
+pub fn say_into(file: std::fs::File) -> io::Result<()> {
+    use std::os::windows::io::IntoRawHandle as _;
+    // SAFETY: the handle is open, and nobody closes it any more.
+    done(unsafe { SetStdHandle(STD_ERROR_HANDLE, file.into_raw_handle()) })
 }

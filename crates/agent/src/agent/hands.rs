@@ -142,6 +142,7 @@ impl Agent {
                 self.events.push_back((id, Event::Woke(Some(found)), Vec::new()));
                 return Ok(());
             }
+            self.watch.leave_attempt();
             attempt.remove()?;
         }
         let reach = order::reach();
@@ -173,13 +174,13 @@ impl Agent {
             Err(why) => Err(why),
         };
         if let Err(why) = begun {
-                let found = find(&attempt, self.codes(run))?;
-                let event = match found {
-                    Found::NeverBegan => Event::Ended(End::NotStarted { why: why.into() }),
-                    found => Event::Woke(Some(found)),
-                };
-                self.events.push_back((id, event, Vec::new()));
-                return Ok(());
+            let found = find(&attempt, self.codes(run))?;
+            let event = match found {
+                Found::NeverBegan => Event::Ended(End::NotStarted { why: why.into() }),
+                found => Event::Woke(Some(found)),
+            };
+            self.events.push_back((id, event, Vec::new()));
+            return Ok(());
         }
         self.active = Some(Active { id, attempt, process: None, since: clock::steady() });
         Ok(())
@@ -275,6 +276,7 @@ impl Hands for Agent {
             }
             Effect::Clear => {
                 self.active = None;
+                self.watch.leave_attempt();
                 // What it changed may have changed what rules say.
                 self.agenda.forget();
                 let attempt = Attempt::new(&self.state.runs(), &run.order.id, run.attempt);

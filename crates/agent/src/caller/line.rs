@@ -218,11 +218,7 @@ impl Calls {
         told.map(|told| (told, Vec::new()))
     }
 
-    fn check_in(
-        &mut self,
-        asking: &Asking,
-        from: &Stream,
-    ) -> Result<(Told, Vec<u8>), SiteError> {
+    fn check_in(&mut self, asking: &Asking, from: &Stream) -> Result<(Told, Vec<u8>), SiteError> {
         let held = self.held.filter(|(stamp, _)| Some(*stamp) == asking.known);
         let line = Arc::clone(&self.line);
         let asked = self.runtime.block_on(async {

@@ -35,11 +35,7 @@ pub(crate) fn surroundings(account: Option<&Account>) -> (String, Vec<(String, S
 
 /// The account as an attempt has it.
 pub(crate) fn of_run(account: &Account) -> RunAccount {
-    RunAccount {
-        number: account.number,
-        group: account.group,
-        groups: account.groups.clone(),
-    }
+    RunAccount { number: account.number, group: account.group, groups: account.groups.clone() }
 }
 
 fn own(environment: Vec<(&str, String)>) -> Vec<(String, String)> {

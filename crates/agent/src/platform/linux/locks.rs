@@ -13,11 +13,7 @@ pub(crate) fn take_folder(folder: &Path) -> io::Result<Result<File, Option<Holde
     match rustix::fs::flock(&file, FlockOperation::NonBlockingLockExclusive) {
         Ok(()) => Ok(Ok(file)),
         Err(rustix::io::Errno::WOULDBLOCK) => Ok(Err(locks::lock_holder(&file).map(|process| {
-            Holder {
-                process,
-                name: locks::process_name(process),
-                seconds: process::age(process),
-            }
+            Holder { process, name: locks::process_name(process), seconds: process::age(process) }
         }))),
         Err(error) => Err(error.into()),
     }

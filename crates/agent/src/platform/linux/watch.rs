@@ -41,6 +41,10 @@ impl Watch {
         Ok(())
     }
 
+    /// An attempt is no more, and is not watched with it.
+    #[expect(clippy::unused_self, reason = "as where what is watched keeps its name")]
+    pub(crate) fn leave_attempt(&mut self) {}
+
     /// Takes in what happened; whether there is news.
     pub(crate) fn take(&mut self) -> bool {
         let mut block = [std::mem::MaybeUninit::uninit(); 4096];
