@@ -202,6 +202,7 @@ pub(crate) fn run_as_said() -> u8 {
 
 /// The program.
 pub fn main() -> ExitCode {
+    machine::begin();
     match Arguments::parse().command {
         Command::Enroll(args) => enroll(&args),
         #[cfg(windows)]

@@ -37,7 +37,7 @@ mod walk;
 mod watching;
 
 pub use disk::WindowsMachine;
-pub use facts::{WindowsFacts, is_wine};
+pub use facts::{WindowsFacts, is_wine, mend_environment};
 pub use jobs::{Job, JobEvent, Member, end_job};
 pub use locks::lock;
 pub use mutexes::{INSTALLER, is_held, wait_until_free};

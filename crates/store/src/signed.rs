@@ -13,7 +13,7 @@ use jiff::Timestamp;
 use model::Hash;
 use trust::{Refusal, Trusted, UpdateError, Verified, Want};
 
-use crate::{Point, PointError};
+use crate::{Point, PointError, at::sync_folder};
 
 pub(crate) use admit::{Admitted, admitted};
 pub use admit::{mirror_trust, relay_trust, verify_trust};
@@ -151,5 +151,5 @@ fn write_whole(path: &Path, bytes: &[u8]) -> io::Result<()> {
     file.write_all(bytes)?;
     file.as_file().sync_all()?;
     file.persist(path).map_err(|error| error.error)?;
-    File::open(folder)?.sync_all()
+    sync_folder(folder)
 }

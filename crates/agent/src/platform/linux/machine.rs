@@ -15,6 +15,9 @@ pub(crate) const STATE: &str = "/var/lib/packhorse-agent";
 /// Where the guardian is at home.
 pub(crate) const HOME: &str = "/opt/packhorse-agent";
 
+/// What a program does first.
+pub(crate) fn begin() {}
+
 /// The folder somebody said.
 #[expect(clippy::unnecessary_wraps, reason = "as a reader of arguments is")]
 pub(crate) fn place(said: &str) -> Result<PathBuf, Infallible> {

@@ -9,10 +9,16 @@ use std::{
 use model::MachinePath;
 use operate::{LocalFacts, LocalMachine};
 
-/// Where an agent keeps what it must not lose, unless somebody says otherwise.
-pub(crate) const STATE: &str = r"%ProgramData%\Packhorse\agent";
+/// Where an agent keeps what it must not lose, unless somebody says otherwise. Not in `Packhorse`: that folder is the change engine's,
+/// which makes it whole and takes it away whole.
+pub(crate) const STATE: &str = r"%ProgramData%\Packhorse-agent";
 /// Where the guardian would be at home.
-pub(crate) const HOME: &str = r"%ProgramFiles%\Packhorse\agent";
+pub(crate) const HOME: &str = r"%ProgramFiles%\Packhorse-agent";
+
+/// What a program does first.
+pub(crate) fn begin() {
+    machine_windows::mend_environment();
+}
 
 /// The folder somebody said, with the variables of the machine in it.
 pub(crate) fn place(said: &str) -> Result<PathBuf, Infallible> {
@@ -31,9 +37,9 @@ pub(crate) fn usual_state() -> PathBuf {
     place
 }
 
-/// Ours, below where programs keep what is for all users.
+/// Another of our folders, where programs keep what is for all users.
 fn below(name: &str) -> PathBuf {
-    let Ok(place) = place(&format!(r"%ProgramData%\Packhorse\{name}"));
+    let Ok(place) = place(&format!(r"%ProgramData%\Packhorse-{name}"));
     place
 }
 
@@ -68,7 +74,7 @@ pub(crate) fn cache(_: &LocalMachine) -> PathBuf {
 
 /// Whom it believes, and what it has seen of them.
 pub(crate) fn trust(_: &Path) -> [PathBuf; 2] {
-    [below("trust-root.json"), below("trust")]
+    [below("trust").join("root.json"), below("trust").join("seen")]
 }
 
 /// Where a file of it is, as programs open it.
