@@ -40,10 +40,15 @@ pub struct Wanted {
 
 /// What is wanted, wherever it comes from.
 static WANTED: OnceLock<Wanted> = OnceLock::new();
-/// The service's name, and what it does.
-static WORK: OnceLock<(&'static str, fn() -> u32)> = OnceLock::new();
+static WORK: OnceLock<Work> = OnceLock::new();
 /// Whom to tell how we are.
 static MANAGER: Mutex<Option<Manager>> = Mutex::new(None);
+
+/// What a service does, and what it ends with.
+struct Work {
+    name: &'static str,
+    perform: fn() -> u32,
+}
 
 #[derive(Clone, Copy)]
 struct Manager(SERVICE_STATUS_HANDLE);
@@ -103,7 +108,7 @@ unsafe extern "system" fn console(_: u32) -> i32 {
 #[expect(unsafe_code, reason = "the interface is unsafe")]
 pub fn serve(name: &'static str, work: fn() -> u32) -> io::Result<()> {
     Wanted::of_process()?;
-    WORK.get_or_init(|| (name, work));
+    WORK.get_or_init(|| Work { name, perform: work });
     let mut words = wide(name);
     let table = [
         SERVICE_TABLE_ENTRYW { lpServiceName: words.as_mut_ptr(), lpServiceProc: Some(service) },
@@ -115,14 +120,14 @@ pub fn serve(name: &'static str, work: fn() -> u32) -> io::Result<()> {
 
 #[expect(unsafe_code, reason = "the interface is unsafe")]
 unsafe extern "system" fn service(_: u32, _: *mut *mut u16) {
-    let Some((name, work)) = WORK.get() else { return };
+    let Some(Work { name, perform }) = WORK.get() else { return };
     // SAFETY: the name ends with a zero, and the handler lives as long as the program.
     let manager =
         unsafe { RegisterServiceCtrlHandlerExW(wide(name).as_ptr(), Some(control), ptr::null()) };
     *MANAGER.lock().unwrap_or_else(PoisonError::into_inner) =
         (!manager.is_null()).then_some(Manager(manager));
     tell(SERVICE_START_PENDING, 0);
-    let code = work();
+    let code = perform();
     tell(SERVICE_STOPPED, code);
 }
 

@@ -2,10 +2,23 @@
 
 use std::path::Path;
 
-use deployment::{Inventory, MachineField};
+use deployment::{Inventory, InventoryKey, InventoryPart, MachineField};
 
-/// Installed programs and services are told later.
-pub(crate) fn add(_: &mut Inventory, _: &Path) {}
+/// What others installed, services. What cannot be read is left out, and then unknown.
+pub(crate) fn add(inventory: &mut Inventory, _: &Path) {
+    if let Ok(programs) = machine_windows::installed_programs() {
+        inventory.report(InventoryPart::SystemPackages);
+        for (name, version) in programs {
+            inventory.text(InventoryKey::system_package(&name), &version);
+        }
+    }
+    if let Ok(services) = machine_windows::all_services() {
+        inventory.report(InventoryPart::Services);
+        for (name, state) in services {
+            inventory.text(InventoryKey::service(&name), state);
+        }
+    }
+}
 
 /// What it is made of, as words.
 pub(crate) fn hardware(_: &Path) -> Vec<(MachineField, String)> {
@@ -13,7 +26,7 @@ pub(crate) fn hardware(_: &Path) -> Vec<(MachineField, String)> {
     vec![(MachineField::Processor, processor)]
 }
 
-/// The bytes its disk has.
+/// The bytes its disk has: that is not found out yet.
 pub(crate) fn disk(_: &Path) -> Option<u64> {
     None
 }

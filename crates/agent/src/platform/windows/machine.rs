@@ -21,6 +21,7 @@ pub(crate) fn begin() {
 }
 
 /// The folder somebody said, with the variables of the machine in it.
+#[expect(clippy::unnecessary_wraps, reason = "as a reader of arguments is")]
 pub(crate) fn place(said: &str) -> Result<PathBuf, Infallible> {
     let mut path = said.to_owned();
     for (name, usual) in [("ProgramData", r"C:\ProgramData"), ("ProgramFiles", r"C:\Program Files")]

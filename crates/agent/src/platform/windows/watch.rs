@@ -35,6 +35,7 @@ impl News {
 
 impl Watch {
     /// Watches `news`, a file that is replaced.
+    #[expect(clippy::unnecessary_wraps, reason = "as where watching has to be asked for")]
     pub(crate) fn new(news: Option<&Path>, _: &Path) -> io::Result<Self> {
         let news = news.and_then(|file| {
             let folder = file.parent().filter(|folder| !folder.as_os_str().is_empty());
