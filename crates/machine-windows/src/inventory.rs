@@ -39,11 +39,12 @@ pub fn installed_programs() -> io::Result<BTreeMap<String, String>> {
                 Ok(Some(SettingState::Value(value))) => value.as_text(),
                 _ => None,
             };
-            let is_there = |name: &str| {
-                registry::look(&Setting::value(&entry, name)).is_ok_and(|found| found.is_some())
+            let is_set = |name: &str| match registry::look(&Setting::value(&entry, name)) {
+                Ok(Some(SettingState::Value(value))) => value.data.iter().any(|byte| *byte != 0),
+                _ => false,
             };
             // Parts of others are not seen.
-            if is_there("SystemComponent") || is_there("ParentKeyName") {
+            if is_set("SystemComponent") || is_set("ParentKeyName") {
                 continue;
             }
             if let Some(name) = text("DisplayName").filter(|name| !name.trim().is_empty()) {

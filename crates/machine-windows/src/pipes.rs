@@ -20,7 +20,7 @@ use windows_sys::Win32::{
     System::{
         IO::{CancelIoEx, GetOverlappedResult, OVERLAPPED},
         Pipes::{
-            ConnectNamedPipe, CreateNamedPipeW, PIPE_REJECT_REMOTE_CLIENTS,
+            ConnectNamedPipe, CreateNamedPipeW, DisconnectNamedPipe, PIPE_REJECT_REMOTE_CLIENTS,
             PIPE_UNLIMITED_INSTANCES, WaitNamedPipeW,
         },
     },
@@ -108,11 +108,26 @@ impl PipeServer {
         if !is_there(self.connecting.event.as_handle(), Duration::ZERO)? {
             return Ok(None);
         }
-        let next = instance(&self.name, 0)?;
+        let next = match instance(&self.name, 0) {
+            Ok(next) => next,
+            Err(error) => {
+                self.send_away()?;
+                return Err(error);
+            }
+        };
         let came = std::mem::replace(&mut self.next, next);
         self.connecting = Overlapped::new()?;
         self.connect()?;
         Ok(Some(Pipe { handle: came, patience }))
+    }
+
+    /// Who came is not heard, so that others can come.
+    #[expect(unsafe_code, reason = "the interface is unsafe")]
+    fn send_away(&mut self) -> io::Result<()> {
+        // SAFETY: the handle is open, and nobody waits with it.
+        done(unsafe { DisconnectNamedPipe(self.next.as_raw_handle()) })?;
+        self.connecting = Overlapped::new()?;
+        self.connect()
     }
 }
 

@@ -26,6 +26,8 @@ use crate::{
 
 /// Of how many later failures a word is left.
 const LATER: usize = 8;
+/// `ERROR_FILE_NOT_FOUND`: what std says in words of its own where there is no such program.
+const NOT_FOUND: i32 = 2;
 /// What a program still writes that has ended is read within this.
 const BREATH: Duration = Duration::from_secs(2);
 
@@ -87,7 +89,7 @@ impl Runner<'_> {
         let child = match self.start(work, writer) {
             Ok(child) => child,
             Err(error) => {
-                self.first = Some(Exit::NotStarted(error.raw_os_error().unwrap_or(0)));
+                self.first = Some(Exit::NotStarted(error.raw_os_error().unwrap_or(NOT_FOUND)));
                 return Ok(self.ending());
             }
         };
