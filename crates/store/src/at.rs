@@ -19,6 +19,7 @@ mod unix {
     }
 
     /// The lock of a folder is held until that is gone.
+    #[expect(clippy::unnecessary_wraps, reason = "as where it has to be let go before")]
     pub(crate) fn until_removed(lock: File) -> Option<File> {
         Some(lock)
     }
