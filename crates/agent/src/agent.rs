@@ -11,16 +11,12 @@ mod wait;
 
 use std::{
     collections::{BTreeSet, VecDeque},
-    ffi::OsString,
-    fs::File,
     io,
-    os::fd::OwnedFd,
     path::PathBuf,
 };
 
 use deployment::{Memory, PolicyDocument, Question, Truth};
 use running::{Book, Event, Happened, Now, Proof, Run, RunId, Seen, Stage};
-use rustix::fs::inotify;
 
 use crate::{
     attempt::Attempt,
@@ -30,15 +26,11 @@ use crate::{
     durable,
     identity::{Identity, IdentityError, identity},
     journal::{Journal, JournalError},
-    launch::Keeper,
     lock::{Only, TakeError, become_only},
-    notify::Manager,
-    others::Busy,
-    sessions, signals,
+    platform::{Manager, Signals, Timer, Watch, launch::Keeper, others::Busy, process},
     site::Site,
     site_line::{SiteAnswer, SiteLine},
     state::StateFolder,
-    timer::Timer,
     upgrade::Home,
 };
 
@@ -119,9 +111,8 @@ struct Active {
     id: RunId,
     attempt: Attempt,
     /// Its end shows here, once it began.
-    process: Option<OwnedFd>,
+    process: Option<process::Watched>,
     since: u64,
-    watch: i32,
 }
 
 /// What is being looked for.
@@ -175,9 +166,8 @@ pub struct Agent {
     timer: Timer,
     /// Windows and starts are by clocks: what was decided by another time is decided again.
     clock_set: Timer,
-    watch: OwnedFd,
-    policy_watch: Option<(i32, OsString)>,
-    signals: File,
+    watch: Watch,
+    signals: Signals,
     control: Control,
     home: Option<Home>,
     manager: Manager,
@@ -193,22 +183,10 @@ impl Agent {
         let [one, two] = state.identity();
         let (identity, is_new) = identity([&one, &two])?;
         let (journal, history) = Journal::open(state.history(), !is_new, clock::dice())?;
-        let signals = signals::listen(&[libc::SIGTERM, libc::SIGINT, libc::SIGHUP, libc::SIGCHLD])
-            .map_err(machine("listening to signals"))?;
+        let signals = Signals::listen().map_err(machine("listening to signals"))?;
         let (bell, answers) = bell().map_err(machine("making an event"))?;
-        let watch = inotify::init(inotify::CreateFlags::CLOEXEC | inotify::CreateFlags::NONBLOCK)
-            .map_err(io::Error::from)
-            .map_err(machine("watching folders"))?;
-        let policy_watch = site.watched().and_then(|file| {
-            let what = inotify::WatchFlags::CLOSE_WRITE | inotify::WatchFlags::MOVED_TO;
-            let folder = file.parent().filter(|folder| !folder.as_os_str().is_empty());
-            let folder = folder.unwrap_or(std::path::Path::new("."));
-            let number = inotify::add_watch(&watch, folder, what).ok()?;
-            Some((number, file.file_name()?.to_owned()))
-        });
-        // Who comes and goes may be what something waits for.
-        let coming = inotify::WatchFlags::MOVED_TO | inotify::WatchFlags::DELETE;
-        let _ = inotify::add_watch(&watch, root.join(sessions::FOLDER), coming);
+        let watch =
+            Watch::new(site.watched().as_deref(), &root).map_err(machine("watching folders"))?;
         let points = site.points();
         let inventory_at = site.wants_inventory().then(clock::steady);
         let site = SiteLine::open(site, bell.clone(), Answer::Site)
@@ -250,7 +228,6 @@ impl Agent {
             timer: Timer::sleepless().map_err(machine("making a timer"))?,
             clock_set: Timer::clock_was_set().map_err(machine("watching the clock"))?,
             watch,
-            policy_watch,
             signals,
             control,
             home: Home::of_environment(),

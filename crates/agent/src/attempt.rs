@@ -4,16 +4,17 @@
 use std::{
     fs::{self, File, OpenOptions},
     io,
-    os::unix::{ffi::OsStrExt as _, fs::OpenOptionsExt as _},
     path::{Path, PathBuf},
 };
 
 use minicbor::{Decode, Encode};
 use model::Hash;
 use running::{Began, RunId};
-use rustix::fs::FlockOperation;
 
-use crate::durable;
+use crate::{
+    durable,
+    platform::{files, locks},
+};
 
 /// Room kept from the start for the word of the end, in bytes: the word without output, and what a folder grows by.
 const ROOM: usize = 8 << 10;
@@ -176,17 +177,17 @@ impl Attempt {
     pub fn claim(&self, began: Began) -> io::Result<Claim> {
         use io::Write as _;
         let permit = self.path("permit");
-        let mut file = match OpenOptions::new().write(true).mode(0o600).open(&permit) {
+        let mut file = match files::private().write(true).open(&permit) {
             Ok(file) => file,
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Claim::Refused),
             Err(error) => return Err(error),
         };
-        if rustix::fs::flock(&file, FlockOperation::NonBlockingLockExclusive).is_err() {
+        if !locks::take(&file) {
             return Ok(Claim::Refused);
         }
         file.write_all(&minicbor::to_vec(began).unwrap_or_default())?;
         file.sync_all()?;
-        match fs::rename(&permit, self.path("began")) {
+        match files::rename(&permit, &self.path("began")) {
             Ok(()) => {}
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Claim::Refused),
             Err(error) => return Err(error),
@@ -197,7 +198,7 @@ impl Attempt {
 
     /// Takes the permit back. Afterwards it has begun, or never will.
     pub fn take_back(&self) -> io::Result<()> {
-        match fs::rename(self.path("permit"), self.path("taken-back")) {
+        match files::rename(&self.path("permit"), &self.path("taken-back")) {
             Ok(()) => durable::sync_folder(&self.folder),
             Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
             Err(error) => Err(error),
@@ -224,18 +225,18 @@ impl Attempt {
     /// Whether the process that began lives: it holds the lock on the word that it did.
     pub fn is_alive(&self) -> bool {
         let Ok(file) = File::open(self.path("began")) else { return false };
-        rustix::fs::flock(&file, FlockOperation::NonBlockingLockShared).is_err()
+        locks::is_taken(&file)
     }
 
     /// Notes the control group of what is run: should its runner be killed, the rest is found there.
     pub fn put_group(&self, folder: &Path) -> io::Result<()> {
-        fs::write(self.path("group"), folder.as_os_str().as_bytes())
+        fs::write(self.path("group"), files::bytes(folder))
     }
 
     /// The control group of what is run.
     pub fn group(&self) -> Option<PathBuf> {
         let bytes = fs::read(self.path("group")).ok().filter(|bytes| !bytes.is_empty())?;
-        Some(PathBuf::from(std::ffi::OsStr::from_bytes(&bytes)))
+        Some(files::path(bytes))
     }
 
     /// Says why it is about to be stopped.
@@ -268,9 +269,9 @@ impl Attempt {
 
     /// Removes the folder: first out of sight, then what is in it.
     pub fn remove(&self) -> io::Result<()> {
-        let mut name = self.folder.file_name().unwrap_or_default().as_bytes().to_vec();
-        name.extend_from_slice(b".gone");
-        let gone = self.folder.with_file_name(std::ffi::OsStr::from_bytes(&name));
+        let mut name = self.folder.file_name().unwrap_or_default().to_owned();
+        name.push(".gone");
+        let gone = self.folder.with_file_name(name);
         match fs::rename(&self.folder, &gone) {
             Ok(()) => fs::remove_dir_all(&gone),
             Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),

@@ -2,20 +2,19 @@
 
 use std::{
     io,
-    os::fd::{AsFd, BorrowedFd, OwnedFd},
     sync::{
         Arc,
         mpsc::{Receiver, Sender, channel},
     },
 };
 
-use rustix::event::{EventfdFlags, eventfd};
+use crate::platform::{Event, Waited};
 
 /// The end that gives answers; it goes with a thread.
 #[derive(Debug)]
 pub(crate) struct Bell<T> {
     answers: Sender<T>,
-    bell: Arc<OwnedFd>,
+    bell: Arc<Event>,
 }
 
 impl<T> Clone for Bell<T> {
@@ -24,16 +23,16 @@ impl<T> Clone for Bell<T> {
     }
 }
 
-/// The end that gets them: readable when there are any.
+/// The end that gets them: what is waited for is there when there are any.
 #[derive(Debug)]
 pub(crate) struct Answers<T> {
     answers: Receiver<T>,
-    bell: Arc<OwnedFd>,
+    bell: Arc<Event>,
 }
 
 /// Both ends.
 pub(crate) fn bell<T>() -> io::Result<(Bell<T>, Answers<T>)> {
-    let bell = Arc::new(eventfd(0, EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK)?);
+    let bell = Arc::new(Event::new()?);
     let (sender, receiver) = channel();
     Ok((Bell { answers: sender, bell: Arc::clone(&bell) }, Answers { answers: receiver, bell }))
 }
@@ -42,7 +41,7 @@ impl<T> Bell<T> {
     /// Gives an answer. One that nobody waits for any more is lost, and is of no use.
     pub(crate) fn ring(&self, answer: T) {
         if self.answers.send(answer).is_ok() {
-            let _ = rustix::io::write(&*self.bell, &1_u64.to_ne_bytes());
+            self.bell.ring();
         }
     }
 }
@@ -50,14 +49,11 @@ impl<T> Bell<T> {
 impl<T> Answers<T> {
     /// All that came.
     pub(crate) fn take(&self) -> Vec<T> {
-        let mut count = [0; 8];
-        let _ = rustix::io::read(&*self.bell, &mut count);
+        self.bell.clear();
         self.answers.try_iter().collect()
     }
-}
 
-impl<T> AsFd for Answers<T> {
-    fn as_fd(&self) -> BorrowedFd<'_> {
-        self.bell.as_fd()
+    pub(crate) fn waited(&self) -> Waited<'_> {
+        self.bell.waited()
     }
 }

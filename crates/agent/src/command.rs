@@ -14,7 +14,9 @@ use serde_json::Value;
 use crate::{
     AdoptError, Agent, AgentError, Attempt, FolderSite, Journal, Keeper, OpenSiteError, Request,
     ServerSite, Settings, Site, StateFolder, Status, TakeError, ask, caller, enrol, identity,
-    journal, launch, package_work, runner, upgrade::Home,
+    journal, package_work,
+    platform::{door, launch, machine, runner},
+    upgrade::Home,
 };
 
 /// Runs on a machine what is deployed to it, once, and says what happened.
@@ -71,11 +73,20 @@ enum Command {
         /// The name of its folder below `versions`.
         version: String,
         /// The guardian's home.
-        #[arg(long, value_name = "DIR", default_value = "/opt/packhorse-agent")]
+        #[arg(long, value_name = "DIR", default_value = machine::HOME, value_parser = machine::place)]
         home: PathBuf,
         /// Also if it is no newer than what runs.
         #[arg(long)]
         older: bool,
+    },
+    /// Be a service of this machine, or not any more.
+    #[cfg(windows)]
+    #[command(
+        after_help = "Example:\n  packhorse-agent service install\n  net start packhorse-agent"
+    )]
+    Service {
+        #[command(subcommand)]
+        what: crate::platform::service::Service,
     },
     #[command(name = "__self-test", hide = true)]
     SelfTest,
@@ -109,7 +120,7 @@ struct Enroll {
     #[arg(long, value_name = "DIR", default_value = "/")]
     root: PathBuf,
     /// Where the agent keeps what it must not lose.
-    #[arg(long, value_name = "DIR", default_value = StateFolder::PLACE)]
+    #[arg(long, value_name = "DIR", default_value = StateFolder::PLACE, value_parser = machine::place)]
     state: PathBuf,
     /// Print the answer as JSON.
     #[arg(long)]
@@ -131,7 +142,7 @@ struct Run {
     #[arg(long, value_name = "DIR", default_value = "/")]
     root: PathBuf,
     /// Where the agent keeps what it must not lose.
-    #[arg(long, value_name = "DIR", default_value = StateFolder::PLACE)]
+    #[arg(long, value_name = "DIR", default_value = StateFolder::PLACE, value_parser = machine::place)]
     state: PathBuf,
     /// End when there is nothing left to do.
     #[arg(long)]
@@ -139,12 +150,16 @@ struct Run {
     /// Print the status at the end as JSON.
     #[arg(long)]
     json: bool,
+    /// The service manager starts us.
+    #[cfg(windows)]
+    #[arg(long, hide = true)]
+    as_service: bool,
 }
 
 #[derive(Args)]
 struct Ask {
     /// Where the agent keeps what it must not lose.
-    #[arg(long, value_name = "DIR", default_value = StateFolder::PLACE)]
+    #[arg(long, value_name = "DIR", default_value = StateFolder::PLACE, value_parser = machine::place)]
     state: PathBuf,
     /// Print the answer as JSON.
     #[arg(long)]
@@ -176,10 +191,22 @@ impl Decide {
     }
 }
 
+/// Is the agent as the command line says, until it is told to end. What it ends with.
+#[cfg(windows)]
+pub(crate) fn run_as_said() -> u8 {
+    match Arguments::parse().command {
+        Command::Run(args) => run_to_end(&args) as u8,
+        _ => Exit::Usage as u8,
+    }
+}
+
 /// The program.
 pub fn main() -> ExitCode {
+    machine::begin();
     match Arguments::parse().command {
         Command::Enroll(args) => enroll(&args),
+        #[cfg(windows)]
+        Command::Run(args) if args.as_service => crate::platform::service::serve(&args.state),
         Command::Run(args) => run(&args),
         Command::Status(args) => status(&args),
         Command::Messages(args) => tell(&args, &Request::Messages),
@@ -192,6 +219,8 @@ pub fn main() -> ExitCode {
             let direction = if older { Direction::Any } else { Direction::Up };
             adopt(&version, &home, direction)
         }
+        #[cfg(windows)]
+        Command::Service { what } => what.perform(),
         Command::SelfTest => self_test(),
         Command::Runner { folder } => hidden(runner::run(&Attempt::at(folder))),
         Command::Detach { folder } => hidden(launch::detach(&Attempt::at(folder))),
@@ -235,7 +264,7 @@ impl Run {
         Ok(Settings {
             site,
             state: StateFolder::at(&state),
-            root: whole(&self.root)?,
+            root: machine::root(&self.root)?,
             keeper: Keeper::here(),
             once: self.once,
         })
@@ -271,11 +300,15 @@ fn enroll(args: &Enroll) -> ExitCode {
 }
 
 fn run(args: &Run) -> ExitCode {
+    run_to_end(args).into()
+}
+
+fn run_to_end(args: &Run) -> Exit {
     let settings = match args.settings() {
         Ok(settings) => settings,
         Err(error) => {
             complain(&*error);
-            return Exit::Usage.into();
+            return Exit::Usage;
         }
     };
     let worked = Agent::open(settings).and_then(|mut agent| {
@@ -289,14 +322,14 @@ fn run(args: &Run) -> ExitCode {
             } else if args.once {
                 print(&status.text());
             }
-            Exit::Done.into()
+            Exit::Done
         }
         Err(error) => {
             complain(&error);
             match error {
-                AgentError::Taken(TakeError::Taken { .. }) => Exit::InUse.into(),
-                error if error.is_full() => Exit::NoSpace.into(),
-                _ => Exit::Failed.into(),
+                AgentError::Taken(TakeError::Taken { .. }) => Exit::InUse,
+                error if error.is_full() => Exit::NoSpace,
+                _ => Exit::Failed,
             }
         }
     }
@@ -397,7 +430,7 @@ fn is_nobody(error: &io::Error) -> bool {
 
 fn no_answer(state: &StateFolder, error: &io::Error) -> ExitCode {
     let hint = match error.kind() {
-        io::ErrorKind::PermissionDenied => "; only root may ask it",
+        io::ErrorKind::PermissionDenied => door::REFUSED,
         _ if is_nobody(error) => "; `packhorse-agent run` starts one",
         _ => "",
     };
@@ -426,7 +459,7 @@ fn hidden(done: io::Result<()>) -> ExitCode {
     }
 }
 
-fn complain(error: &dyn std::error::Error) {
+pub(crate) fn complain(error: &dyn std::error::Error) {
     say(&model::with_causes(error));
 }
 
@@ -435,6 +468,6 @@ fn say(text: &str) {
 }
 
 /// A reader that went away is no reason to fail.
-fn print(text: &str) {
+pub(crate) fn print(text: &str) {
     let _ = io::stdout().write_all(text.as_bytes());
 }

@@ -1,12 +1,7 @@
-//! Where people and programs of this machine ask the agent: a socket in its own folder, one JSON object a line.
+//! Where people and programs of this machine ask the agent: one JSON object a line.
 
 use std::{
-    fs,
     io::{self, BufRead as _, BufReader, Write as _},
-    os::{
-        fd::{AsFd, BorrowedFd},
-        unix::net::{UnixListener, UnixStream},
-    },
     path::Path,
     time::Duration,
 };
@@ -14,6 +9,11 @@ use std::{
 use running::RunId;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
+
+use crate::platform::{
+    Waited,
+    door::{Door, Visitor, knock},
+};
 
 /// Whoever asks and then says nothing is not waited for longer than this.
 const PATIENCE: Duration = Duration::from_millis(500);
@@ -61,7 +61,7 @@ pub(crate) struct Asked {
 }
 
 /// Where the answer goes.
-pub(crate) struct Answer(UnixStream);
+pub(crate) struct Answer(Visitor);
 
 impl Answer {
     /// Gives it. Whoever went away does not get it.
@@ -70,61 +70,46 @@ impl Answer {
     }
 }
 
-/// The socket.
+/// Who listens.
 #[derive(Debug)]
 pub(crate) struct Control {
-    listener: UnixListener,
+    door: Door,
 }
 
 impl Control {
-    /// Listens. Only one agent does: whatever is there was left by one that is no more.
+    /// Listens there.
     pub(crate) fn listen(path: &Path) -> io::Result<Self> {
-        match fs::remove_file(path) {
-            Ok(()) => {}
-            Err(error) if error.kind() == io::ErrorKind::NotFound => {}
-            Err(error) => return Err(error),
-        }
-        let listener = UnixListener::bind(path)?;
-        listener.set_nonblocking(true)?;
-        Ok(Self { listener })
+        Ok(Self { door: Door::open(path)? })
     }
 
     /// The next request. One that is none is answered here.
-    pub(crate) fn next(&self) -> Option<Asked> {
+    pub(crate) fn next(&mut self) -> Option<Asked> {
         loop {
-            let (stream, _) = self.listener.accept().ok()?;
-            match read(&stream) {
-                Ok(request) => return Some(Asked { request, answer: Answer(stream) }),
-                Err(why) => Answer(stream).give(&serde_json::json!({ "refused": why })),
+            let visitor = self.door.next(PATIENCE)?;
+            match read(&visitor) {
+                Ok(request) => return Some(Asked { request, answer: Answer(visitor) }),
+                Err(why) => Answer(visitor).give(&serde_json::json!({ "refused": why })),
             }
         }
     }
-}
 
-fn read(stream: &UnixStream) -> Result<Request, String> {
-    let text = |error: io::Error| error.to_string();
-    stream.set_nonblocking(false).map_err(text)?;
-    stream.set_read_timeout(Some(PATIENCE)).map_err(text)?;
-    stream.set_write_timeout(Some(PATIENCE)).map_err(text)?;
-    let mut line = String::new();
-    let mut reader = BufReader::new(io::Read::take(stream, LONGEST));
-    reader.read_line(&mut line).map_err(text)?;
-    serde_json::from_str(&line).map_err(|error| format!("this is no request: {error}"))
-}
-
-impl AsFd for Control {
-    fn as_fd(&self) -> BorrowedFd<'_> {
-        self.listener.as_fd()
+    pub(crate) fn waited(&self) -> Waited<'_> {
+        self.door.waited()
     }
 }
 
-/// Asks the agent at a socket.
-pub fn ask(path: &Path, request: &Request) -> io::Result<Value> {
-    let mut stream = UnixStream::connect(path)?;
-    stream.set_read_timeout(Some(LATE))?;
-    stream.set_write_timeout(Some(LATE))?;
-    writeln!(stream, "{}", serde_json::to_string(request).map_err(io::Error::other)?)?;
+fn read(visitor: &Visitor) -> Result<Request, String> {
     let mut line = String::new();
-    BufReader::new(stream).read_line(&mut line)?;
+    let mut reader = BufReader::new(io::Read::take(visitor, LONGEST));
+    reader.read_line(&mut line).map_err(|error| error.to_string())?;
+    serde_json::from_str(&line).map_err(|error| format!("this is no request: {error}"))
+}
+
+/// Asks the agent that listens there.
+pub fn ask(path: &Path, request: &Request) -> io::Result<Value> {
+    let mut agent = knock(path, LATE)?;
+    writeln!(agent, "{}", serde_json::to_string(request).map_err(io::Error::other)?)?;
+    let mut line = String::new();
+    BufReader::new(agent).read_line(&mut line)?;
     serde_json::from_str(&line).map_err(io::Error::other)
 }

@@ -2,9 +2,10 @@
 
 use std::{collections::BTreeMap, path::Path};
 
-use machine_linux::{LinuxFacts, LinuxMachine};
 use model::Condition;
 use running::Seen;
+
+use crate::platform;
 
 /// What a detection rule answers here. What has no answer is no `no`.
 pub(crate) fn ask(root: &Path, rule: Option<&Condition>) -> Seen {
@@ -18,10 +19,10 @@ pub(crate) fn ask(root: &Path, rule: Option<&Condition>) -> Seen {
 
 /// Whether a condition holds here.
 pub(crate) fn answer(root: &Path, condition: &Condition) -> Result<bool, String> {
-    let machine = LinuxMachine::new(root).map_err(|error| error.to_string())?;
+    let machine = platform::machine::open(root).map_err(|error| error.to_string())?;
     let paths = install::state_paths(&machine).map_err(|error| error.to_string())?;
     let (installed, _) = install::installed(&machine, &paths).map_err(|error| error.to_string())?;
-    let facts = LinuxFacts::of(&machine);
+    let facts = platform::machine::facts(&machine);
     install::evaluate(condition, &machine, &facts, &installed, &BTreeMap::new())
         .map_err(|error| error.to_string())
 }

@@ -1,11 +1,13 @@
 //! Files that are there whole, or not at all, whatever happens.
 
 use std::{
-    fs::{self, File, OpenOptions},
+    fs,
     io::{self, Write as _},
-    os::unix::fs::OpenOptionsExt as _,
     path::Path,
 };
+
+use crate::platform::files;
+pub(crate) use crate::platform::files::sync_folder;
 
 /// Writes a file beside its place, makes it durable, and renames it there; then the folder is made durable.
 pub(crate) fn write(path: &Path, bytes: &[u8]) -> io::Result<()> {
@@ -13,10 +15,11 @@ pub(crate) fn write(path: &Path, bytes: &[u8]) -> io::Result<()> {
     let mut name = path.file_name().unwrap_or_default().to_owned();
     name.push(".new");
     let beside = folder.join(name);
-    let mut file =
-        OpenOptions::new().create(true).truncate(true).write(true).mode(0o600).open(&beside)?;
+    let mut file = files::private().create(true).truncate(true).write(true).open(&beside)?;
     let written = file.write_all(bytes).and_then(|()| file.sync_all());
-    let placed = written.and_then(|()| fs::rename(&beside, path));
+    // What is still open may have no other name.
+    drop(file);
+    let placed = written.and_then(|()| files::rename(&beside, path));
     if placed.is_err() {
         // On a full disk it would be in the way.
         let _ = fs::remove_file(&beside);
@@ -28,11 +31,6 @@ pub(crate) fn write(path: &Path, bytes: &[u8]) -> io::Result<()> {
 /// Whether there is no room, or no more of it for us.
 pub(crate) fn is_full(error: &io::Error) -> bool {
     matches!(error.kind(), io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded)
-}
-
-/// Makes the names in a folder durable.
-pub(crate) fn sync_folder(folder: &Path) -> io::Result<()> {
-    File::open(folder)?.sync_all()
 }
 
 /// All bytes of a file; `None` where there is none. Unreadable is an error, and not nothing.

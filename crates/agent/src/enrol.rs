@@ -13,6 +13,7 @@ use crate::{
     identity::{Identity, IdentityError, identity},
     journal::{Journal, JournalError},
     lock::{TakeError, become_only},
+    platform::machine,
     site::{Place, SiteError, enroll, public},
     state::StateFolder,
 };
@@ -95,14 +96,6 @@ fn read_token(path: &Path) -> Result<ClientToken, EnrollError> {
     Ok(token)
 }
 
-/// What this machine calls itself.
-fn name(root: &Path) -> String {
-    if root == Path::new("/") {
-        return rustix::system::uname().nodename().to_string_lossy().into_owned();
-    }
-    std::fs::read_to_string(root.join("etc/hostname")).unwrap_or_default().trim().to_owned()
-}
-
 /// How a machine becomes a client.
 #[derive(Debug)]
 pub(crate) struct Enrolling<'a> {
@@ -148,7 +141,7 @@ pub(crate) fn enrol(
         secret: token.secret,
         key: public(&key),
         client: (!is_new).then_some(held.client),
-        name: name(root),
+        name: machine::name(root),
     };
     let mut is_said = false;
     let answer = enroll(&place, token.authority.clone(), &asked, waits, &mut |waiting| {

@@ -23,26 +23,17 @@ mod enrol;
 mod identity;
 mod inventory;
 mod journal;
-mod launch;
 mod lock;
 mod nearest;
-mod notify;
 mod order;
-mod orphans;
-mod others;
+mod output;
 mod package_work;
-mod process;
-mod restart;
-mod runner;
-mod services;
-mod sessions;
-mod signals;
+mod platform;
 mod site;
 mod site_line;
 mod state;
-mod tighten;
-mod timer;
 mod upgrade;
+mod word;
 
 pub use agent::{Agent, AgentError, Settings, Status};
 pub use attempt::{Attempt, Claim, Ending, Exit, RunAccount, Stop, Work};
@@ -50,9 +41,11 @@ pub use command::main;
 pub use control::{Request, ask};
 pub use identity::{Identity, IdentityError, identity};
 pub use journal::{History, Journal, JournalError, look};
-pub use launch::Keeper;
 pub use lock::{Only, TakeError, become_only};
-pub use others::{Busy, busy, wait};
+pub use platform::{
+    launch::Keeper,
+    others::{Busy, busy, wait},
+};
 pub use site::{Asking, CheckIn, FolderSite, OpenSiteError, ServerSite, Site, SiteError};
 pub use state::StateFolder;
 pub use upgrade::AdoptError;

@@ -6,10 +6,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use machine_linux::locks;
-use rustix::fs::FlockOperation;
-
-use crate::process;
+use crate::platform::locks;
 
 /// The right to be the agent, as long as it lives.
 #[derive(Debug)]
@@ -56,19 +53,15 @@ fn sentence(process: Option<u32>, name: &str, seconds: Option<u64>, folder: &Pat
 
 /// Becomes the agent of a state folder, or says who is.
 pub fn become_only(folder: &Path) -> Result<Only, TakeError> {
-    let refused = |source| TakeError::Lock { folder: folder.to_owned(), source };
-    let file = File::open(folder).map_err(refused)?;
-    match rustix::fs::flock(&file, FlockOperation::NonBlockingLockExclusive) {
-        Ok(()) => Ok(Only { _folder: file }),
-        Err(rustix::io::Errno::WOULDBLOCK) => {
-            let process = locks::lock_holder(&file);
-            Err(TakeError::Taken {
-                process,
-                name: process.map(locks::process_name).unwrap_or_default(),
-                seconds: process.and_then(process::age),
-                folder: folder.to_owned(),
-            })
-        }
-        Err(error) => Err(refused(error.into())),
+    let taken = locks::take_folder(folder)
+        .map_err(|source| TakeError::Lock { folder: folder.to_owned(), source })?;
+    match taken {
+        Ok(file) => Ok(Only { _folder: file }),
+        Err(holder) => Err(TakeError::Taken {
+            process: holder.as_ref().map(|holder| holder.process),
+            seconds: holder.as_ref().and_then(|holder| holder.seconds),
+            name: holder.map(|holder| holder.name).unwrap_or_default(),
+            folder: folder.to_owned(),
+        }),
     }
 }

@@ -6,14 +6,14 @@ use deployment::{
     Action, CommandLine, Deployment, ExitFamily, ExitMap, Meaning, PackageAction, RestartRule,
     RunAs,
 };
-use machine_linux::account::Account;
 use model::{Comparison, Condition, ExitMeaning, Fact, Hash, Template, Value};
 use running::{End, Order, Pauses, Rerun, RunId};
 
-use crate::attempt::{Ending, Exit, RunAccount, Stop, Work};
+use crate::{
+    attempt::{Ending, Exit, Stop, Work},
+    platform::accounts::{self, Account},
+};
 
-/// Where programs are looked for, and nothing else of our own environment.
-const PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
 /// Seconds a program has to end by itself when it is to be stopped, where its author says nothing.
 const GRACE: u32 = 10;
 
@@ -117,9 +117,7 @@ pub(crate) fn work(
     let account = account(program.run_as, action, here)?;
     let command = match action {
         Action::Command(CommandLine::Direct(words)) => words.clone(),
-        Action::Command(CommandLine::Shell(line)) => {
-            vec!["/bin/sh".to_owned(), "-c".to_owned(), line.clone()]
-        }
+        Action::Command(CommandLine::Shell(line)) => accounts::shell(line),
         Action::Package(what) => package(deployment, *what, here),
     };
     // Foreign programs are none of those who may know how a distribution point is reached.
@@ -127,44 +125,19 @@ pub(crate) fn work(
     if command.iter().any(|word| word.contains('\0')) {
         return Err("its command line holds a byte of 0".to_owned());
     }
-    let mut environment = vec![
-        ("PATH", PATH.to_owned()),
-        ("LANG", "C.UTF-8".to_owned()),
-        ("PACKHORSE_DEPLOYMENT", deployment.id.to_string()),
-    ];
-    environment.extend(here.user.map(|user| ("PACKHORSE_USER", user.to_owned())));
-    let folder = match account {
-        None => {
-            environment.push(("HOME", "/root".to_owned()));
-            "/".to_owned()
-        }
-        Some(account) => {
-            let home = account.home.display().to_string();
-            environment.push(("HOME", home.clone()));
-            environment.push(("SHELL", account.shell.display().to_string()));
-            environment.extend(["USER", "LOGNAME"].map(|name| (name, account.name.clone())));
-            // Where the programs of who is logged on find each other (pam_systemd(8)).
-            let own = format!("/run/user/{}", account.number);
-            environment.push(("DBUS_SESSION_BUS_ADDRESS", format!("unix:path={own}/bus")));
-            environment.push(("XDG_RUNTIME_DIR", own));
-            home
-        }
-    };
+    let mut environment = accounts::environment();
+    environment.push(("PACKHORSE_DEPLOYMENT".to_owned(), deployment.id.to_string()));
+    environment.extend(here.user.map(|user| ("PACKHORSE_USER".to_owned(), user.to_owned())));
+    let (folder, own) = accounts::surroundings(account);
+    environment.extend(own);
+    environment.extend(reach.iter().cloned());
     Ok(Work {
         command,
-        environment: environment
-            .into_iter()
-            .map(|(name, value)| (name.to_owned(), value))
-            .chain(reach.iter().cloned())
-            .collect(),
+        environment,
         limit: program.limit,
         grace: program.grace.unwrap_or(GRACE),
         folder,
-        account: account.map(|account| RunAccount {
-            number: account.number,
-            group: account.group,
-            groups: account.groups.clone(),
-        }),
+        account: account.map(accounts::of_run),
     })
 }
 

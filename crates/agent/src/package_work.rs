@@ -9,13 +9,14 @@ use std::{
 
 use change::{Observe, Paths};
 use jiff::Timestamp;
-use machine_linux::LinuxMachine;
 use model::{Hash, MachinePath, PackageName, Version};
-use operate::{Exit, InstallSettings, Report, Show, Target};
+use operate::{Exit, InstallSettings, LocalMachine, Report, Show, Target};
 use package::{Header, PackageReader, Record};
 use store::{Cache, FetchOptions, Installed, Point, Ready, TrustSettings, Wanted, is_folder};
 
-use crate::{by_hand::ANY, caller::Content, content::Watched, nearest::Distance, order};
+use crate::{
+    by_hand::ANY, caller::Content, content::Watched, nearest::Distance, order, platform::machine,
+};
 
 /// What is to be done with a package.
 #[derive(clap::Args)]
@@ -111,7 +112,7 @@ fn from_point(
     let opened =
         if is_folder(location) { Point::open(location, []) } else { content.point(location) };
     let point = opened.map_err(failed)?.with_rate(work.rate);
-    let folder = target.machine.root().join(Cache::FOLDER);
+    let folder = machine::cache(&target.machine);
     let cache = Cache::open(&folder, work.cache_limit).map_err(failed)?;
     let options = FetchOptions {
         version: Some(Version::new(work.version.as_str()))
@@ -181,24 +182,25 @@ fn perform(
 
 /// Whom this machine believes: the root it pinned. One that cannot be read is no reason to believe anybody.
 fn trust(root: &Path) -> std::io::Result<Option<TrustSettings>> {
-    let pinned = crate::durable::read(&root.join("etc/packhorse/trust-root.json"))?;
+    let [pinned, state] = machine::trust(root);
+    let pinned = crate::durable::read(&pinned)?;
     Ok(pinned.map(|pinned| TrustSettings {
         root: pinned,
-        state: Some(root.join("var/lib/packhorse/trust")),
+        state: Some(state),
         now: Timestamp::now(),
     }))
 }
 
 /// What is installed, as a fetch starts from it.
 struct Here<'m> {
-    machine: &'m LinuxMachine,
+    machine: &'m LocalMachine,
     version: Version,
     variables: std::collections::BTreeMap<Box<str>, String>,
 }
 
 impl<'m> Here<'m> {
     /// Finds it. Receipts that cannot be read are no reason not to fetch all of it.
-    fn find(machine: &'m LinuxMachine, paths: &Paths, name: &PackageName) -> Option<Self> {
+    fn find(machine: &'m LocalMachine, paths: &Paths, name: &PackageName) -> Option<Self> {
         let (all, _) = install::installed(machine as &dyn Observe, paths).ok()?;
         let header = all.into_iter().find(|one| one.receipt.header.name == *name)?.receipt.header;
         Some(Self { machine, version: header.version, variables: header.variables })
@@ -210,6 +212,6 @@ impl<'m> Here<'m> {
         let root = tree.to.expand(|name| self.variables.get(name).map(String::as_str)).ok()?;
         let root = MachinePath::new(root).ok()?;
         let path = if record.path.is_empty() { root } else { root.join(&record.path).ok()? };
-        Some(self.machine.host(&self.machine.resolve(&path).ok()?))
+        machine::host(self.machine, &path)
     }
 }

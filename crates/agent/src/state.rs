@@ -1,12 +1,11 @@
 //! Where an agent keeps what it must not lose.
 
 use std::{
-    fs, io,
-    os::unix::fs::DirBuilderExt as _,
+    io,
     path::{Path, PathBuf},
 };
 
-use crate::tighten::{PRIVATE, tighten};
+use crate::platform::{PRIVATE, door, files, machine, tighten};
 
 /// The state folder of an agent.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -16,7 +15,7 @@ pub struct StateFolder {
 
 impl StateFolder {
     /// Where it is, unless somebody says otherwise.
-    pub const PLACE: &str = "/var/lib/packhorse-agent";
+    pub const PLACE: &str = machine::STATE;
 
     /// The folder at a path.
     pub fn at(folder: &Path) -> Self {
@@ -27,7 +26,7 @@ impl StateFolder {
     pub fn make(&self) -> io::Result<Vec<String>> {
         let second = self.folder.join("second");
         for folder in [self.folder.clone(), self.runs(), self.line(), second] {
-            fs::DirBuilder::new().recursive(true).mode(0o700).create(&folder)?;
+            files::make_private(&folder)?;
         }
         // Attempts, and what is in them.
         tighten(&self.folder, PRIVATE, 3)
@@ -85,6 +84,6 @@ impl StateFolder {
 
     /// Where people and programs ask the agent.
     pub fn socket(&self) -> PathBuf {
-        self.folder.join("socket")
+        door::place(&self.folder)
     }
 }

@@ -13,7 +13,7 @@ use running::{Direction, Edition, Proof, Upgrade, UpgradeStage, Verdict};
 
 use crate::{
     durable,
-    tighten::{OURS_TO_WRITE, tighten},
+    platform::{OURS_TO_WRITE, tighten},
 };
 
 /// What the guardian calls its home.

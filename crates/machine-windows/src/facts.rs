@@ -151,3 +151,24 @@ pub fn is_wine() -> bool {
         !library.is_null() && GetProcAddress(library, c"wine_get_version".as_ptr().cast()).is_some()
     }
 }
+
+/// Where programs keep what is for all users, as the registry says. Services of Wine 8 have another folder in their environment.
+fn program_data() -> Option<String> {
+    let key = r"HKLM\SOFTWARE\Microsoft\Windows NT\CurrentVersion\ProfileList";
+    let key = model::RegistryKey::new(key).ok()?;
+    let found = crate::registry::look(&model::Setting::value(&key, "ProgramData")).ok()??;
+    let model::SettingState::Value(value) = found else { return None };
+    let drive = env::var("SystemDrive").unwrap_or_else(|_| "C:".to_owned());
+    Some(value.as_text()?.replace("%SystemDrive%", &drive)).filter(|text| !text.contains('%'))
+}
+
+/// Has every program of this machine find the same folders, whoever started it. To be called first, before there are other threads.
+#[expect(unsafe_code, reason = "another thread may not read the environment meanwhile")]
+pub fn mend_environment() {
+    const NAME: &str = "ProgramData";
+    let Some(place) = program_data() else { return };
+    if env::var(NAME).as_ref() != Ok(&place) {
+        // SAFETY: as the caller says, nobody else runs.
+        unsafe { env::set_var(NAME, place) };
+    }
+}

@@ -9,7 +9,7 @@ use std::{
 use model::MachinePath;
 
 /// Where `path` is, in the form that has no limit of length; `None` for what is on no drive.
-pub(crate) fn host(path: &MachinePath) -> Option<PathBuf> {
+pub fn host(path: &MachinePath) -> Option<PathBuf> {
     let mut words: Vec<u16> = r"\\?\".encode_utf16().collect();
     words.extend(words_of(&path.on_drive()?));
     Some(OsString::from_wide(&words).into())

@@ -45,7 +45,7 @@ impl Drop for Handle {
     }
 }
 
-fn opened(handle: SC_HANDLE) -> io::Result<Handle> {
+pub(crate) fn opened(handle: SC_HANDLE) -> io::Result<Handle> {
     if handle.is_null() { Err(io::Error::last_os_error()) } else { Ok(Handle(handle)) }
 }
 

@@ -1,11 +1,11 @@
 use std::{
     collections::{HashMap, HashSet},
-    fs::{File, OpenOptions},
+    fs::{File, OpenOptions, TryLockError},
+    io,
     time::Duration,
 };
 
 use content::{Object, ObjectKind};
-use rustix::fs::FlockOperation;
 
 use crate::{Listed, Point, PointError, check::package_names, releases::recorded};
 
@@ -118,14 +118,17 @@ pub(crate) struct Lock {
 
 impl Lock {
     pub(crate) fn shared(point: &Point) -> Result<Self, PointError> {
-        Self::take(point, FlockOperation::LockShared)
+        Self::take(point, |file| file.lock_shared().map_err(TryLockError::Error))
     }
 
     pub(crate) fn exclusive(point: &Point) -> Result<Self, PointError> {
-        Self::take(point, FlockOperation::NonBlockingLockExclusive)
+        Self::take(point, File::try_lock)
     }
 
-    fn take(point: &Point, operation: FlockOperation) -> Result<Self, PointError> {
+    fn take(
+        point: &Point,
+        lock: impl FnOnce(&File) -> Result<(), TryLockError>,
+    ) -> Result<Self, PointError> {
         let Some(folder) = point.as_folder() else { return Ok(Self { _file: None }) };
         let path = folder.join(".lock");
         let cannot = |source| PointError::File { doing: "locking", path: path.clone(), source };
@@ -135,14 +138,14 @@ impl Lock {
             .write(true)
             .open(&path)
             .map_err(cannot)?;
-        match rustix::fs::flock(&file, operation) {
+        match lock(&file) {
             Ok(()) => Ok(Self { _file: Some(file) }),
-            Err(rustix::io::Errno::WOULDBLOCK) => Err(PointError::InUse { path }),
+            Err(TryLockError::WouldBlock) => Err(PointError::InUse { path }),
             // Shares that know no locks are left to the grace, as buckets are.
-            Err(rustix::io::Errno::OPNOTSUPP | rustix::io::Errno::NOSYS) => {
+            Err(TryLockError::Error(error)) if error.kind() == io::ErrorKind::Unsupported => {
                 Ok(Self { _file: None })
             }
-            Err(error) => Err(cannot(error.into())),
+            Err(TryLockError::Error(error)) => Err(cannot(error)),
         }
     }
 }

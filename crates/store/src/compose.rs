@@ -4,7 +4,6 @@ use std::{
     collections::{BTreeMap, HashMap, HashSet},
     fs::File,
     io::{self, BufWriter, Read, Seek, SeekFrom, Write},
-    os::unix::fs::FileExt,
     path::Path,
     sync::{
         Mutex,
@@ -20,7 +19,7 @@ use package::{
 };
 use tempfile::NamedTempFile;
 
-use crate::{PointError, PublishError, known::Known, unpacked::Unpacked};
+use crate::{PointError, PublishError, at::FileExt, known::Known, unpacked::Unpacked};
 
 /// Of what a first install reads, so many hundredths may be content of other releases beside what it needs.
 const WASTE: u64 = 10;

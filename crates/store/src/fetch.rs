@@ -16,6 +16,7 @@ use trust::Standing;
 use crate::{
     FetchError, Point, PointError, Progress,
     assembly::{Assembly, as_frame, only},
+    at::sync,
     cache::Cache,
     catalogues::{catalogue, missing},
     follow::follow,
@@ -561,13 +562,13 @@ fn folder_of(file: &Path) -> &Path {
 /// Gives what is whole and durable its name.
 pub(crate) fn finish(from: &Path, to: &Path) -> Result<(), PointError> {
     let cannot = |source| PointError::File { doing: "writing", path: to.to_owned(), source };
-    File::open(from).and_then(|file| file.sync_all()).map_err(cannot)?;
+    sync(from).map_err(cannot)?;
     match std::fs::rename(from, to) {
         // The cache may be on another file system.
         Err(error) if error.kind() == std::io::ErrorKind::CrossesDevices => {
             let beside = to.with_extension("partial");
             std::fs::copy(from, &beside).map_err(cannot)?;
-            File::open(&beside).and_then(|file| file.sync_all()).map_err(cannot)?;
+            sync(&beside).map_err(cannot)?;
             std::fs::rename(&beside, to).map_err(cannot)?;
             std::fs::remove_file(from).map_err(cannot)
         }

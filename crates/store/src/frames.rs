@@ -4,7 +4,6 @@ use std::{
     collections::HashMap,
     fs::{File, OpenOptions},
     io::{self, Read, Seek, SeekFrom, Write},
-    os::unix::fs::FileExt,
     path::{Path, PathBuf},
     sync::{Arc, Condvar, Mutex, MutexGuard},
     time::Duration,
@@ -12,7 +11,7 @@ use std::{
 
 use content::{Cost, Object, PackFrame, Stretch, stretches};
 
-use crate::{Point, PointError};
+use crate::{Point, PointError, at::FileExt};
 
 /// How often a request that stops is made again although nothing came.
 const TRIES: u32 = 3;

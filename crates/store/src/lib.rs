@@ -12,6 +12,7 @@
 //! hash was checked. Async stays in [`Point`].
 
 mod assembly;
+mod at;
 mod cache;
 mod catalogues;
 mod check;

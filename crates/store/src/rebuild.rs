@@ -5,7 +5,6 @@ use std::{
     fs::File,
     io::{self, BufReader, BufWriter, Read, Write},
     ops::Range,
-    os::unix::fs::FileExt,
     path::Path,
     sync::atomic::{AtomicBool, Ordering},
     thread,
@@ -19,6 +18,7 @@ use package::Node;
 use crate::{
     FetchError, FollowError, Point, PointError,
     assembly::{AssembleError, Assembly},
+    at::FileExt,
     catalogues::catalogue,
     follow::same,
     unpacked::Unpacked,

@@ -11,10 +11,9 @@ use std::{
 
 use jiff::Timestamp;
 use model::Hash;
-use rustix::fs::FlockOperation;
 use trust::{Refusal, Trusted, UpdateError, Verified, Want};
 
-use crate::{Point, PointError};
+use crate::{Point, PointError, at::sync_folder};
 
 pub(crate) use admit::{Admitted, admitted};
 pub use admit::{mirror_trust, relay_trust, verify_trust};
@@ -121,8 +120,7 @@ impl State {
         let lock = path.with_extension("lock");
         let lock = OpenOptions::new().create(true).truncate(false).write(true).open(lock);
         let lock = lock.map_err(cannot)?;
-        rustix::fs::flock(&lock, FlockOperation::LockExclusive)
-            .map_err(|error| cannot(error.into()))?;
+        lock.lock().map_err(cannot)?;
         Ok(Self { path, _lock: lock })
     }
 
@@ -153,5 +151,5 @@ fn write_whole(path: &Path, bytes: &[u8]) -> io::Result<()> {
     file.write_all(bytes)?;
     file.as_file().sync_all()?;
     file.persist(path).map_err(|error| error.error)?;
-    File::open(folder)?.sync_all()
+    sync_folder(folder)
 }

@@ -4,7 +4,6 @@ use std::{
     collections::HashMap,
     fs::File,
     io::{self, BufReader, BufWriter, Read, Seek, Write},
-    os::unix::fs::FileExt,
     path::{Path, PathBuf},
     sync::{Arc, Mutex},
 };
@@ -13,7 +12,7 @@ use content::{Catalogue, Outline};
 use model::{Hash, Hasher};
 use package::{FileContent, Node, Origin, PackageReader, ReadError, Record};
 
-use crate::FetchError;
+use crate::{FetchError, at::FileExt};
 
 /// The data of all files of a package, one after the other, and its records.
 pub(crate) struct Unpacked {

@@ -9,7 +9,10 @@ use std::{
 
 use tempfile::TempDir;
 
-use crate::PointError;
+use crate::{
+    PointError,
+    at::{lock_of, until_removed},
+};
 
 /// How the folders of those that came second are named.
 const OWN: &str = ".packhorse-";
@@ -46,7 +49,7 @@ impl Waiting {
         let cannot = |source| PointError::File { doing: "making", path: folder.to_owned(), source };
         loop {
             let own = tempfile::Builder::new().prefix(OWN).tempdir_in(folder).map_err(cannot)?;
-            let lock = match File::open(own.path()) {
+            let lock = match lock_of(own.path()) {
                 Err(error) if error.kind() == ErrorKind::NotFound => continue,
                 opened => opened.map_err(cannot)?,
             };
@@ -71,7 +74,7 @@ impl Waiting {
 }
 
 fn open(folder: &Path) -> Result<File, PointError> {
-    File::open(folder).map_err(|source| PointError::File {
+    lock_of(folder).map_err(|source| PointError::File {
         doing: "opening",
         path: folder.to_owned(),
         source,
@@ -87,8 +90,9 @@ fn sweep(folder: &Path) {
             continue;
         }
         // Held until it is gone, so that whoever has just made it sees that it is.
-        let left = File::open(entry.path()).ok().filter(|left| left.try_lock().is_ok());
-        if left.is_some() {
+        let left = lock_of(&entry.path()).ok().filter(|left| left.try_lock().is_ok());
+        if let Some(left) = left {
+            let _held = until_removed(left);
             // Whatever cannot be deleted is tried again the next time.
             let _ = fs::remove_dir_all(entry.path());
         }

@@ -2,6 +2,7 @@
 //!
 //! The comparison of prefixes uses none of the product's code.
 
+mod agent;
 mod installers;
 mod libraries;
 mod msi;
@@ -56,7 +57,7 @@ const NOTE: &str = "drive_c/ProgramData/Microsoft/Windows/Start Menu/Programs/Ev
 #[derive(clap::Args)]
 #[command(after_help = "Example:\n  cargo xtask prove windows --kills 30")]
 pub(crate) struct Args {
-    /// Only this installer, `as-msi-native` the .msi of it, `wrapped-example2` it wrapped, `libraries`, `streams` the volumes of NTFS, `thirty-two`; docs/proof-windows.md stays as it is.
+    /// Only this installer, `as-msi-native` the .msi of it, `wrapped-example2` it wrapped, `agent` the agent as a service, `libraries`, `streams` the volumes of NTFS, `thirty-two`; docs/proof-windows.md stays as it is.
     #[arg(long, value_name = "NAME")]
     only: Option<String>,
     /// At how many moments installing is killed.
@@ -100,6 +101,10 @@ pub(crate) fn prove(args: &Args) -> Result<()> {
             .to_owned();
     if args.only.as_deref() == Some("streams") {
         println!("{}", proof.streams()?);
+        return Ok(());
+    }
+    if args.only.as_deref() == Some("agent") {
+        println!("{}", proof.agent(args.no_build)?);
         return Ok(());
     }
     if args.only.as_deref() == Some("libraries") {

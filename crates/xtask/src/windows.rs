@@ -28,13 +28,34 @@ pub(crate) fn walk() -> anyhow::Result<PathBuf> {
     build(&["--package", "machine-windows", "--example", "walk"], "examples/walk.exe")
 }
 
-/// Builds what cargo's words name for Windows; answers the program, which is `file` below the folder of the profile.
+/// As programs of proofs are built.
+const QUICK: &str = "stub-quick";
+const AGENT: &str = "packhorse-agent.exe";
+
+/// Builds the agent, quickly: for proofs.
+pub(crate) fn agent() -> anyhow::Result<PathBuf> {
+    build_as(QUICK, &["--package", "agent"], AGENT)
+}
+
+/// The agent as it was built last.
+pub(crate) fn built_agent() -> PathBuf {
+    workspace::root().join("target/windows").join(TARGET).join(QUICK).join(AGENT)
+}
+
+/// Builds what cargo's words name for Windows, as it is shipped.
 fn build(words: &[&str], file: &str) -> anyhow::Result<PathBuf> {
+    build_as(PROFILE, words, file)
+}
+
+/// Builds what cargo's words name for Windows; answers the program, which is `file` below the folder of the profile.
+fn build_as(profile: &str, words: &[&str], file: &str) -> anyhow::Result<PathBuf> {
     let folder = workspace::root().join("target/windows");
     let mut cargo = Command::new("cargo");
     cargo.current_dir(workspace::root()).args(["build", "--locked"]).args(words);
-    cargo.args(["--target", TARGET, "--profile", PROFILE]).arg("--target-dir").arg(&folder);
+    cargo.args(["--target", TARGET, "--profile", profile]).arg("--target-dir").arg(&folder);
     cargo.env("CC_x86_64_pc_windows_gnu", "x86_64-w64-mingw32-gcc");
+    // The cryptography's assembler comes ready made: there may be no nasm.
+    cargo.env("AWS_LC_SYS_PREBUILT_NASM", "1");
     if !has_rustup_target() {
         debian::ensure_files(&[
             ("/usr/bin/rustc", "rustc-web"),
@@ -50,7 +71,7 @@ fn build(words: &[&str], file: &str) -> anyhow::Result<PathBuf> {
         cargo.arg("-Zbuild-std=std,panic_abort");
     }
     ensure!(cargo.status()?.success(), "`{file}` does not build for Windows");
-    Ok(folder.join(TARGET).join(PROFILE).join(file))
+    Ok(folder.join(TARGET).join(profile).join(file))
 }
 
 fn has_rustup_target() -> bool {

@@ -13,7 +13,10 @@ use jiff::{SignedDuration, Timestamp, tz::TimeZone};
 use running::{Event, Now, Outcome, Rerun, Run, RunId, Stage};
 
 use super::{Agent, AgentError, Answer};
-use crate::{clock, detect, order, others, sessions};
+use crate::{
+    clock, detect, order,
+    platform::{others, sessions},
+};
 
 type Detected = BTreeMap<(DeploymentId, Option<Box<str>>), Truth>;
 type Required = BTreeMap<DeploymentId, Truth>;

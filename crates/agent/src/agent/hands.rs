@@ -3,16 +3,14 @@
 use std::{io, thread};
 
 use deployment::{Action, Deployment, ExitMap, Withdrawal};
-use machine_linux::account::Account;
 use running::{Effect, End, Entry, Event, Found, Hands, Run, RunId, Traces};
-use rustix::fs::inotify;
 
 use super::{Active, Agent, AgentError, Answer, Looking, machine};
 use crate::{
     attempt::{Attempt, Ending},
-    clock, detect, durable, launch,
+    clock, detect, durable,
     order::{self, Here},
-    orphans, process,
+    platform::{accounts::Account, launch, orphans, process},
 };
 
 /// What became of an attempt. The permit is taken back first, where it still stands.
@@ -144,6 +142,7 @@ impl Agent {
                 self.events.push_back((id, Event::Woke(Some(found)), Vec::new()));
                 return Ok(());
             }
+            self.watch.leave_attempt();
             attempt.remove()?;
         }
         let reach = order::reach();
@@ -174,41 +173,36 @@ impl Agent {
             Ok(begun) => begun.map_err(|error| error.to_string()),
             Err(why) => Err(why),
         };
-        let watch = match begun {
-            Ok(watch) => watch,
-            Err(why) => {
-                let found = find(&attempt, self.codes(run))?;
-                let event = match found {
-                    Found::NeverBegan => Event::Ended(End::NotStarted { why: why.into() }),
-                    found => Event::Woke(Some(found)),
-                };
-                self.events.push_back((id, event, Vec::new()));
-                return Ok(());
-            }
-        };
-        self.active = Some(Active { id, attempt, process: None, since: clock::steady(), watch });
+        if let Err(why) = begun {
+            let found = find(&attempt, self.codes(run))?;
+            let event = match found {
+                Found::NeverBegan => Event::Ended(End::NotStarted { why: why.into() }),
+                found => Event::Woke(Some(found)),
+            };
+            self.events.push_back((id, event, Vec::new()));
+            return Ok(());
+        }
+        self.active = Some(Active { id, attempt, process: None, since: clock::steady() });
         Ok(())
     }
 
-    fn permit(&mut self, attempt: &Attempt, work: &crate::attempt::Work) -> io::Result<i32> {
+    fn permit(&mut self, attempt: &Attempt, work: &crate::attempt::Work) -> io::Result<()> {
         attempt.permit(work)?;
-        let watch =
-            inotify::add_watch(&self.watch, attempt.folder(), inotify::WatchFlags::MOVED_TO)?;
-        self.keeper.launch(attempt)?;
-        Ok(watch)
+        self.watch.attempt(attempt.folder())?;
+        self.keeper.launch(attempt)
     }
 
     /// Its end is waited for.
     fn watch(&mut self, run: &Run, running: running::Process) {
         let id = run.order.id.clone();
         let attempt = Attempt::new(&self.state.runs(), &id, run.attempt);
-        let watch = match self.active.take() {
-            Some(active) if active.attempt == attempt => active.watch,
-            _ => inotify::add_watch(&self.watch, attempt.folder(), inotify::WatchFlags::MOVED_TO)
-                .unwrap_or(-1),
-        };
+        let is_watched = self.active.take().is_some_and(|active| active.attempt == attempt);
+        if !is_watched {
+            // Its end shows in its process, too.
+            let _ = self.watch.attempt(attempt.folder());
+        }
         let process = process::open(running);
-        self.active = Some(Active { id, attempt, process, since: clock::steady(), watch });
+        self.active = Some(Active { id, attempt, process, since: clock::steady() });
     }
 
     /// Takes in what shows of what is under way.
@@ -282,6 +276,7 @@ impl Hands for Agent {
             }
             Effect::Clear => {
                 self.active = None;
+                self.watch.leave_attempt();
                 // What it changed may have changed what rules say.
                 self.agenda.forget();
                 let attempt = Attempt::new(&self.state.runs(), &run.order.id, run.attempt);

@@ -233,7 +233,7 @@ impl Agent {
         Status {
             version: env!("CARGO_PKG_VERSION").to_owned(),
             process: Some(std::process::id()),
-            seconds: crate::process::age(std::process::id()),
+            seconds: crate::platform::process::age(std::process::id()),
             client: self.identity.client.to_string(),
             site: self.identity.site.to_string(),
             asked: self.asked.as_ref().map(|(at, _)| ago(*at)),

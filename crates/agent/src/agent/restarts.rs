@@ -6,7 +6,7 @@ use deployment::RestartOwed;
 use jiff::Timestamp;
 
 use super::{Agent, Answer};
-use crate::{clock, restart};
+use crate::{clock, platform::restart};
 
 /// What could not be had is asked for again after this, in milliseconds.
 const AGAIN: u64 = 60_000;

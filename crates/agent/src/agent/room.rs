@@ -1,10 +1,8 @@
 //! A disk without room. What would be decided could not be written down, so nothing is; who asks is told, and it goes on where
 //! it was once there is room again.
 
-use rustix::event::{PollFd, PollFlags, poll};
-
 use super::{Agent, AgentError, Proof, machine};
-use crate::{clock, durable};
+use crate::{clock, durable, platform::first};
 
 /// Between two looks, in milliseconds: twice as long each time.
 const PAUSE: (u64, u64) = (5_000, 300_000);
@@ -50,16 +48,10 @@ impl Agent {
             return Ok(false);
         }
         self.timer.set(Some(std::time::Duration::from_millis(left)));
-        let mut watched = [
-            PollFd::new(&self.timer, PollFlags::IN),
-            PollFd::new(&self.signals, PollFlags::IN),
-            PollFd::new(&self.control, PollFlags::IN),
-        ];
-        match poll(&mut watched, None) {
-            Ok(_) | Err(rustix::io::Errno::INTR) => {}
-            Err(error) => return Err(machine("waiting")(error.into())),
-        }
-        let [time, signals, control] = watched.map(|one| !one.revents().is_empty());
+        let watched = [self.timer.waited(), self.signals.waited(), self.control.waited()];
+        let ready = first(&watched).map_err(machine("waiting"))?;
+        let is_ready = |index: usize| ready.get(index).is_some_and(|ready| *ready);
+        let [time, signals, control] = [0, 1, 2].map(is_ready);
         if time {
             self.timer.clear();
             self.manager.alive(&self.doing());

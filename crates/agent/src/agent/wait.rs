@@ -3,17 +3,16 @@
 use std::time::Duration;
 
 use running::{Event, Seen};
-use rustix::{
-    event::{PollFd, PollFlags, poll},
-    fs::inotify,
-};
 
 use super::{Agent, AgentError, Answer, BEGINNING, LOOKING, machine};
-use crate::{clock, signals};
+use crate::{
+    clock,
+    platform::{first, process},
+};
 
 /// What woke us.
 #[derive(Default)]
-#[expect(clippy::struct_excessive_bools, reason = "one for each descriptor")]
+#[expect(clippy::struct_excessive_bools, reason = "one for each thing that is waited for")]
 struct Woken {
     time: bool,
     folders: bool,
@@ -28,7 +27,7 @@ impl Agent {
     /// Sleeps until something happens, and takes it in.
     pub(super) fn sleep(&mut self) -> Result<(), AgentError> {
         self.timer.set(self.next());
-        let woken = self.poll()?;
+        let woken = self.first()?;
         if woken.time {
             self.timer.clear();
             self.manager.alive(&self.doing());
@@ -86,40 +85,35 @@ impl Agent {
         next.into_iter().min().map(Duration::from_millis)
     }
 
-    fn poll(&self) -> Result<Woken, AgentError> {
+    fn first(&self) -> Result<Woken, AgentError> {
         let mut watched = vec![
-            PollFd::new(&self.timer, PollFlags::IN),
-            PollFd::new(&self.watch, PollFlags::IN),
-            PollFd::new(&self.answers, PollFlags::IN),
-            PollFd::new(&self.signals, PollFlags::IN),
-            PollFd::new(&self.control, PollFlags::IN),
-            PollFd::new(&self.clock_set, PollFlags::IN),
+            self.timer.waited(),
+            self.answers.waited(),
+            self.signals.waited(),
+            self.control.waited(),
+            self.clock_set.waited(),
         ];
         let process = self.active.as_ref().and_then(|active| active.process.as_ref());
-        watched.extend(process.map(|process| PollFd::new(process, PollFlags::IN)));
-        match poll(&mut watched, None) {
-            Ok(_) => {}
-            Err(rustix::io::Errno::INTR) => return Ok(Woken::default()),
-            Err(error) => return Err(machine("waiting")(error.into())),
-        }
-        let is_ready =
-            |index: usize| watched.get(index).is_some_and(|one| !one.revents().is_empty());
+        watched.extend(process.map(process::waited));
+        let folders = watched.len();
+        watched.extend(self.watch.waited());
+        let ready = first(&watched).map_err(machine("waiting"))?;
+        let is_ready = |index: usize| ready.get(index).is_some_and(|ready| *ready);
         Ok(Woken {
             time: is_ready(0),
-            folders: is_ready(1),
-            answers: is_ready(2),
-            signals: is_ready(3),
-            control: is_ready(4),
-            clock_set: is_ready(5),
-            process: is_ready(6),
+            answers: is_ready(1),
+            signals: is_ready(2),
+            control: is_ready(3),
+            clock_set: is_ready(4),
+            process: process.is_some() && is_ready(5),
+            folders: ready.get(folders..).is_some_and(|folders| folders.contains(&true)),
         })
     }
 
     pub(super) fn take_signals(&mut self) -> Result<(), AgentError> {
-        let came = signals::take(&mut self.signals).map_err(machine("reading signals"))?;
-        self.is_ending |=
-            came.iter().any(|signal| [libc::SIGTERM, libc::SIGINT].contains(&signal.cast_signed()));
-        if came.contains(&libc::SIGHUP.cast_unsigned()) {
+        let wishes = self.signals.take().map_err(machine("reading signals"))?;
+        self.is_ending |= wishes.end;
+        if wishes.ask {
             self.ask_now();
         }
         Ok(())
@@ -127,16 +121,7 @@ impl Agent {
 
     /// A policy that may be newer; an attempt that began or ended.
     fn take_folders(&mut self) {
-        let mut block = [std::mem::MaybeUninit::uninit(); 4096];
-        let mut reader = inotify::Reader::new(&self.watch, &mut block);
-        let mut is_news = false;
-        while let Ok(event) = reader.next() {
-            let name = event.file_name().map(std::ffi::CStr::to_bytes);
-            is_news |= self.policy_watch.as_ref().is_some_and(|(watch, file)| {
-                *watch == event.wd() && name == Some(file.as_encoded_bytes())
-            });
-        }
-        if is_news {
+        if self.watch.take() {
             self.ask_now();
         }
     }

@@ -5,15 +5,17 @@ use std::{
     collections::HashMap,
     io,
     ops::Range,
-    os::unix::net::UnixStream,
     sync::{Arc, Mutex, PoisonError},
 };
 
 use serde::{Deserialize, Serialize};
 use store::{Listed, OpenPointError, Point, PointError, Reader, Trouble};
 
-use super::{Caller, enter, receive, send};
-use crate::nearest::{Distance, measured, ordered};
+use super::{Caller, Stream, receive, send};
+use crate::{
+    nearest::{Distance, measured, ordered},
+    platform::caller::enter,
+};
 
 /// So many of what is listed are told at once.
 const LISTED: usize = 1000;
@@ -91,7 +93,7 @@ fn open(points: &mut HashMap<String, Point>, location: String) -> Result<&Point,
 }
 
 /// The last word, after all others were said.
-fn read(point: &Point, what: What, to: &UnixStream) -> io::Result<(Told, Vec<u8>)> {
+fn read(point: &Point, what: What, to: &Stream) -> io::Result<(Told, Vec<u8>)> {
     let alone = |told| (told, Vec::new());
     let answer = match what {
         What::Small(path, most) => {

@@ -3,7 +3,6 @@
 use std::{
     io,
     net::ToSocketAddrs as _,
-    os::unix::net::UnixStream,
     sync::{Arc, Mutex, PoisonError},
     time::Duration,
 };
@@ -16,16 +15,16 @@ use model::Hash;
 use policy::Stamp;
 use rcgen::KeyPair;
 use reqwest::{Certificate, Client, Identity as Credentials, RequestBuilder, Response, StatusCode};
-use rustix::process::{Signal, set_parent_process_death_signal};
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 use tokio::{
     runtime::{Builder, Runtime},
     sync::Notify,
 };
 
-use super::{enter, receive, send};
+use super::{Stream, receive, send};
 use crate::{
     identity::Identity,
+    platform::caller::{end_with_parent, enter},
     site::{Asking, Place, SiteError, public},
 };
 
@@ -105,7 +104,7 @@ pub(crate) struct Checked {
 
 /// The way back; threads share it.
 #[derive(Clone, Debug)]
-struct Out(Arc<Mutex<UnixStream>>);
+struct Out(Arc<Mutex<Stream>>);
 
 impl Out {
     fn tell(&self, told: &Told, bytes: &[u8]) -> io::Result<()> {
@@ -118,7 +117,7 @@ impl Out {
 pub(crate) fn call() -> io::Result<()> {
     let stream = enter(c"packhorse-line")?;
     // Also while a site is waited for.
-    set_parent_process_death_signal(Some(Signal::KILL))?;
+    end_with_parent()?;
     let Some((Ask::Open(opening), held)) = receive(&stream)? else { return Ok(()) };
     let mut site = Calls::new(*opening, &held, Out(Arc::new(Mutex::new(stream.try_clone()?))))?;
     while let Some((ask, bytes)) = receive(&stream)? {
@@ -197,7 +196,7 @@ impl Calls {
         &mut self,
         ask: Ask,
         bytes: Vec<u8>,
-        from: &UnixStream,
+        from: &Stream,
     ) -> Result<(Told, Vec<u8>), SiteError> {
         let told = match ask {
             Ask::CheckIn(asking) => return self.check_in(&asking, from),
@@ -219,11 +218,7 @@ impl Calls {
         told.map(|told| (told, Vec::new()))
     }
 
-    fn check_in(
-        &mut self,
-        asking: &Asking,
-        from: &UnixStream,
-    ) -> Result<(Told, Vec<u8>), SiteError> {
+    fn check_in(&mut self, asking: &Asking, from: &Stream) -> Result<(Told, Vec<u8>), SiteError> {
         let held = self.held.filter(|(stamp, _)| Some(*stamp) == asking.known);
         let line = Arc::clone(&self.line);
         let asked = self.runtime.block_on(async {
@@ -272,7 +267,7 @@ impl Calls {
 
     /// The next certificate, for a key of its own. Until it is here and durable, the one in use counts; and that counts at the site
     /// until the next one is used.
-    fn renew(&self, from: &UnixStream) -> io::Result<()> {
+    fn renew(&self, from: &Stream) -> io::Result<()> {
         let key = KeyPair::generate().map_err(io::Error::other)?;
         let asked = Renewal { format: CLIENT_LINE_FORMAT, key: public(&key) };
         let sent = self.line.post("certificate", "application/json", json(&asked));

@@ -2,7 +2,6 @@
 
 use std::{
     io,
-    os::unix::net::UnixStream,
     path::{Path, PathBuf},
     sync::mpsc::{Receiver, RecvTimeoutError, sync_channel},
     thread,
@@ -17,7 +16,7 @@ use serde::{Deserialize, Serialize};
 
 use super::{Asking, CheckIn, Site, SiteError};
 use crate::{
-    caller::{Ask, Caller, Opening, Told, receive, send},
+    caller::{Ask, Caller, Opening, Stream, Told, hang_up, receive, send},
     clock, durable,
     identity::Identity,
     state::StateFolder,
@@ -50,7 +49,7 @@ pub(crate) fn public(key: &KeyPair) -> String {
 /// Somebody who calls a site for us, and what he tells.
 #[derive(Debug)]
 struct Calling {
-    stream: UnixStream,
+    stream: Stream,
     answers: Receiver<(Told, Vec<u8>)>,
 }
 
@@ -112,7 +111,7 @@ impl Calling {
 impl Drop for Calling {
     fn drop(&mut self) {
         // The thread that hears him sees it, and ends him.
-        let _ = self.stream.shutdown(std::net::Shutdown::Both);
+        hang_up(&self.stream);
     }
 }
 
@@ -356,11 +355,11 @@ mod tests {
     }
 
     /// A site of that authority, and who plays the one that calls it.
-    fn site(authority: &Authority) -> (tempfile::TempDir, ServerSite, UnixStream, Player) {
+    fn site(authority: &Authority) -> (tempfile::TempDir, ServerSite, Stream, Player) {
         let temp = tempfile::tempdir().unwrap();
         let state = StateFolder::at(temp.path());
         state.make().unwrap();
-        let (stream, its) = UnixStream::pair().unwrap();
+        let (stream, its) = Stream::pair().unwrap();
         let (told, answers) = sync_channel(UNHEARD);
         let code = SiteCode::new("TOP").unwrap();
         let site = ServerSite {

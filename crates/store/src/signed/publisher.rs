@@ -2,13 +2,13 @@
 
 use std::{
     fs::{File, OpenOptions},
+    io,
     sync::Arc,
 };
 
 use content::{Index, Release};
 use jiff::Timestamp;
 use model::PackageName;
-use rustix::fs::FlockOperation;
 use trust::{Change, Edit, EditError, FinishError, Lifetimes, SigningKey};
 
 use super::TrustError;
@@ -181,13 +181,11 @@ impl TrustLock {
         let cannot = |source| PointError::File { doing: "locking", path: path.clone(), source };
         let file = OpenOptions::new().create(true).truncate(false).write(true).open(&path);
         let file = file.map_err(cannot)?;
-        match rustix::fs::flock(&file, FlockOperation::LockExclusive) {
+        match file.lock() {
             Ok(()) => Ok(Self { _file: Some(file) }),
             // A share that knows no locks is as a bucket is.
-            Err(rustix::io::Errno::OPNOTSUPP | rustix::io::Errno::NOSYS) => {
-                Ok(Self { _file: None })
-            }
-            Err(error) => Err(cannot(error.into())),
+            Err(error) if error.kind() == io::ErrorKind::Unsupported => Ok(Self { _file: None }),
+            Err(error) => Err(cannot(error)),
         }
     }
 

@@ -91,6 +91,11 @@ impl Prefixes {
         self.folder.join("base")
     }
 
+    /// A copy that was made before.
+    pub(crate) fn existing(&self, name: &str) -> PathBuf {
+        self.folder.join(name)
+    }
+
     /// A copy.
     pub(crate) fn fresh(&self, name: &str) -> Result<PathBuf> {
         let prefix = self.folder.join(name);

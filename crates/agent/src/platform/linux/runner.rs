@@ -1,13 +1,9 @@
 //! The process beside each program that is run: it takes the permit, starts the program, keeps what it writes, waits for all the
 //! program started, stops them when it is asked to or time is over, and leaves word of the end. It outlives the agent.
 
-mod cgroup;
-mod output;
-mod tree;
-
 use std::{
     fs::File,
-    io,
+    io::{self, Read as _},
     os::{
         fd::{AsFd as _, OwnedFd},
         unix::process::{CommandExt as _, ExitStatusExt as _},
@@ -21,22 +17,20 @@ use machine_linux::account::become_user;
 use running::Began;
 use rustix::{
     event::{PollFd, PollFlags, poll},
+    fs::{OFlags, fcntl_getfl, fcntl_setfl},
     process::{WaitOptions, WaitStatus, set_child_subreaper, wait},
 };
 
+use super::{cgroup::Group, process, signals, timer::Timer, tree::Tree};
 use crate::{
     attempt::{Attempt, Claim, Ending, Exit, RunAccount, Stop, Work},
-    clock, durable, process, signals,
-    timer::Timer,
+    clock,
+    output::Output,
+    word::leave_word,
 };
-use cgroup::Group;
-use output::Output;
-use tree::Tree;
 
 /// Of how many later failures a word is left.
 const LATER: usize = 8;
-/// Between two looks for room on a full disk: twice as long each time.
-const PATIENCE: (Duration, Duration) = (Duration::from_millis(100), Duration::from_mins(1));
 /// Between two looks at processes that were killed and are still there.
 const BREATH: Duration = Duration::from_millis(20);
 
@@ -71,29 +65,6 @@ pub(crate) fn run(attempt: &Attempt) -> io::Result<()> {
     Ok(())
 }
 
-/// Leaves word of the end. Where there is no room for it, it has what was kept for it, and what the program wrote goes; where
-/// somebody else took that at once, room is waited for.
-fn leave_word(attempt: &Attempt, mut ending: Ending) -> io::Result<()> {
-    let mut pause = PATIENCE.0;
-    let mut is_made = false;
-    loop {
-        match attempt.leave_word(&ending) {
-            Err(error) if durable::is_full(&error) && !is_made => {
-                is_made = true;
-                ending.output = Vec::new();
-                attempt.make_room()?;
-            }
-            Err(error) if durable::is_full(&error) => {
-                let timer = Timer::steady()?;
-                timer.set(Some(pause));
-                let _ = poll(&mut [PollFd::new(&timer, PollFlags::IN)], None);
-                pause = (pause * 2).min(PATIENCE.1);
-            }
-            left => return left,
-        }
-    }
-}
-
 struct Runner<'a> {
     attempt: &'a Attempt,
     output: Output,
@@ -121,7 +92,7 @@ impl Runner<'_> {
         let mut harsh = false;
         loop {
             let events = self.wait_for(pipe.as_ref(), &limit)?;
-            if events.output && !self.output.take(pipe.as_ref())? {
+            if events.output && !take(&mut self.output, pipe.as_ref())? {
                 pipe = None;
             }
             for signal in events.signals {
@@ -151,7 +122,7 @@ impl Runner<'_> {
             }
         }
         // What is still in the pipe, now that nobody is left to write.
-        self.output.take(pipe.as_ref())?;
+        take(&mut self.output, pipe.as_ref())?;
         Ok(self.ending())
     }
 
@@ -254,4 +225,24 @@ struct Events {
     signals: Vec<u32>,
     time: bool,
     output: bool,
+}
+
+/// Takes what there is; whether more may come.
+fn take(output: &mut Output, pipe: Option<&OwnedFd>) -> io::Result<bool> {
+    let Some(pipe) = pipe else { return Ok(false) };
+    let flags = fcntl_getfl(pipe)?;
+    fcntl_setfl(pipe, flags | OFlags::NONBLOCK)?;
+    let mut from = File::from(pipe.try_clone()?);
+    let mut block = [0; 8 << 10];
+    // Bounded, so that somebody who writes without end does not keep us from his time limit.
+    for _ in 0..64 {
+        match from.read(&mut block) {
+            Ok(0) => return Ok(false),
+            Ok(read) => output.keep(&block[..read]),
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => break,
+            Err(error) => return Err(error),
+        }
+    }
+    Ok(true)
 }

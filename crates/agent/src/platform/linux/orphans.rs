@@ -6,7 +6,8 @@ use std::fs;
 use running::Process;
 use rustix::process::{Pid, Signal, kill_process};
 
-use crate::{attempt::Attempt, process};
+use super::process;
+use crate::attempt::Attempt;
 
 /// Who is killed is gone after so many looks, or hangs in the kernel and cannot go.
 const LOOKS: u32 = 500;

@@ -3,12 +3,47 @@
 use std::{
     fs::File,
     io::{self, Read as _},
-    os::fd::FromRawFd as _,
+    os::fd::{AsFd as _, FromRawFd as _},
 };
+
+use super::Waited;
+
+/// Signals to an agent.
+#[derive(Debug)]
+pub(crate) struct Signals(File);
+
+/// What somebody wants of an agent.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Wishes {
+    /// That it ends.
+    pub(crate) end: bool,
+    /// That the site is asked now.
+    pub(crate) ask: bool,
+}
+
+impl Signals {
+    pub(crate) fn listen() -> io::Result<Self> {
+        listen(&[libc::SIGTERM, libc::SIGINT, libc::SIGHUP, libc::SIGCHLD]).map(Self)
+    }
+
+    pub(crate) fn take(&mut self) -> io::Result<Wishes> {
+        let came = take(&mut self.0)?;
+        Ok(Wishes {
+            end: came
+                .iter()
+                .any(|signal| [libc::SIGTERM, libc::SIGINT].contains(&signal.cast_signed())),
+            ask: came.contains(&libc::SIGHUP.cast_unsigned()),
+        })
+    }
+
+    pub(crate) fn waited(&self) -> Waited<'_> {
+        self.0.as_fd()
+    }
+}
 
 /// From now on these signals are read from the file, and do nothing else. Programs started later are not affected.
 #[expect(unsafe_code, reason = "neither std nor rustix has signalfd")]
-pub(crate) fn listen(signals: &[i32]) -> io::Result<File> {
+pub(super) fn listen(signals: &[i32]) -> io::Result<File> {
     // SAFETY: the set is plain data that lives on this stack; the descriptor is new, and ours alone.
     unsafe {
         let mut set: libc::sigset_t = std::mem::zeroed();
@@ -28,7 +63,7 @@ pub(crate) fn listen(signals: &[i32]) -> io::Result<File> {
 }
 
 /// The signals that came.
-pub(crate) fn take(file: &mut File) -> io::Result<Vec<u32>> {
+pub(super) fn take(file: &mut File) -> io::Result<Vec<u32>> {
     const SIZE: usize = size_of::<libc::signalfd_siginfo>();
     let mut signals = Vec::new();
     let mut block = [0; SIZE];

@@ -15,7 +15,7 @@ use rustix::{
 };
 use serde::Serialize;
 
-use crate::process;
+use super::process;
 
 /// Files that are locked while packages change, below the root, and whose they are. These are POSIX record locks.
 const LOCKED: [(&str, &str); 4] = [

@@ -66,6 +66,12 @@ impl Timer {
     }
 }
 
+impl Timer {
+    pub(crate) fn waited(&self) -> super::Waited<'_> {
+        self.0.as_fd()
+    }
+}
+
 impl AsFd for Timer {
     fn as_fd(&self) -> BorrowedFd<'_> {
         self.0.as_fd()

@@ -1,18 +1,14 @@
-use std::{
-    collections::VecDeque,
-    fs::{File, OpenOptions},
-    io::{self, Read as _, Write as _},
-    os::{fd::OwnedFd, unix::fs::OpenOptionsExt as _},
-    path::Path,
-};
+//! What is kept of what a program writes.
 
-use rustix::fs::{OFlags, fcntl_getfl, fcntl_setfl};
+use std::{collections::VecDeque, fs::File, io::Write as _, path::Path};
+
+use crate::platform::files;
 
 /// So much of the beginning is kept, in bytes, and so much of the end.
 const KEPT: usize = 16 << 10;
 
 /// What a program writes: its beginning, which is on disk at once, and its end.
-pub(super) struct Output {
+pub(crate) struct Output {
     file: Option<File>,
     head: Vec<u8>,
     tail: VecDeque<u8>,
@@ -20,33 +16,13 @@ pub(super) struct Output {
 }
 
 impl Output {
-    pub(super) fn new(path: &Path) -> Self {
-        let file =
-            OpenOptions::new().create(true).truncate(true).write(true).mode(0o600).open(path).ok();
+    pub(crate) fn new(path: &Path) -> Self {
+        let file = files::private().create(true).truncate(true).write(true).open(path).ok();
         Self { file, head: Vec::new(), tail: VecDeque::new(), skipped: 0 }
     }
 
-    /// Takes what there is; whether more may come.
-    pub(super) fn take(&mut self, pipe: Option<&OwnedFd>) -> io::Result<bool> {
-        let Some(pipe) = pipe else { return Ok(false) };
-        let flags = fcntl_getfl(pipe)?;
-        fcntl_setfl(pipe, flags | OFlags::NONBLOCK)?;
-        let mut from = File::from(pipe.try_clone()?);
-        let mut block = [0; 8 << 10];
-        // Bounded, so that somebody who writes without end does not keep us from his time limit.
-        for _ in 0..64 {
-            match from.read(&mut block) {
-                Ok(0) => return Ok(false),
-                Ok(read) => self.keep(&block[..read]),
-                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => break,
-                Err(error) => return Err(error),
-            }
-        }
-        Ok(true)
-    }
-
-    fn keep(&mut self, bytes: &[u8]) {
+    /// Takes in what it wrote.
+    pub(crate) fn keep(&mut self, bytes: &[u8]) {
         let (head, rest) = bytes.split_at(bytes.len().min(KEPT - self.head.len()));
         self.head.extend_from_slice(head);
         if let Some(file) = self.file.as_mut().filter(|_| !head.is_empty()) {
@@ -59,7 +35,7 @@ impl Output {
     }
 
     /// The beginning and the end, and how much is missing in between.
-    pub(super) fn whole(&mut self) -> Vec<u8> {
+    pub(crate) fn whole(&mut self) -> Vec<u8> {
         let mut all = std::mem::take(&mut self.head);
         if self.skipped > 0 {
             all.extend_from_slice(format!("\n… {} bytes left out …\n", self.skipped).as_bytes());

@@ -1,3 +1,5 @@
+//! Processes by their parents.
+
 use std::{collections::BTreeMap, fs};
 
 use rustix::process::{Pid, Signal, kill_process};

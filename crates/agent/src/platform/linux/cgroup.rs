@@ -1,3 +1,5 @@
+//! Control groups: a program and all it starts, whatever becomes of their parents.
+
 use std::{
     fs, io,
     path::{Path, PathBuf},

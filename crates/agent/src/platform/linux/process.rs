@@ -1,9 +1,22 @@
 //! Processes, by a number that may be given out again and a time that may not.
 
-use std::{fs, os::fd::OwnedFd};
+use std::{
+    fs,
+    os::fd::{AsFd as _, OwnedFd},
+};
 
 use running::Process;
 use rustix::process::{Pid, PidfdFlags, Signal, pidfd_open, pidfd_send_signal};
+
+use super::Waited;
+
+/// A process whose end is waited for.
+pub(crate) type Watched = OwnedFd;
+
+/// Its end.
+pub(crate) fn waited(process: &Watched) -> Waited<'_> {
+    process.as_fd()
+}
 
 /// This process.
 pub(crate) fn own() -> Process {
