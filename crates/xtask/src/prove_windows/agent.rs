@@ -48,7 +48,7 @@ impl Proof {
         fs::create_dir_all(&folder)?;
         fs::copy(program, folder.join("packhorse-agent.exe"))?;
         self.slow(&folder)?;
-        let _on = On::keep(&prefix)?;
+        let on = On::keep(&prefix)?;
         let token = site.token()?;
         run_in(&prefix, [PROGRAM, "enroll", "--token", &token])?;
         run_in(&prefix, [PROGRAM, "service", "install"])?;
@@ -83,7 +83,7 @@ impl Proof {
         site.wait_for_words(&[id, "slow"])?;
         run_in(&prefix, ["net", "stop", SERVICE])?;
         run_in(&prefix, [PROGRAM, "service", "remove"])?;
-        drop(_on);
+        drop(on);
         settle(&prefix)?;
         expect_same("pristine and after the agent", &reference, &Picture::of(&prefix)?)?;
         Ok(format!(
