@@ -42,7 +42,7 @@ pub fn run_all(command: &[OsString], still: &mut dyn FnMut(&[usize])) -> io::Res
     while job.active()? > 1 {
         if !is_told {
             let own = std::process::id() as usize;
-            let others: Vec<usize> = job.members()?.into_iter().filter(|&one| one != own).collect();
+            let others: Vec<usize> = job.members().into_iter().filter(|&one| one != own).collect();
             if others.is_empty() {
                 break;
             }
@@ -120,7 +120,7 @@ impl Job {
 
     /// Who is in it, as far as there is room to say.
     #[expect(unsafe_code, reason = "the interface is unsafe")]
-    fn members(&self) -> io::Result<Vec<usize>> {
+    fn members(&self) -> Vec<usize> {
         let start = offset_of!(JOBOBJECT_BASIC_PROCESS_ID_LIST, ProcessIdList) / size_of::<usize>();
         let mut words = vec![0_usize; start + NAMED];
         let size = u32::try_from(size_of_val(&words[..])).unwrap_or(0);
@@ -138,7 +138,7 @@ impl Job {
         // SAFETY: the buffer begins with the structure, zeros where nothing was written.
         let listed = unsafe { &*words.as_ptr().cast::<JOBOBJECT_BASIC_PROCESS_ID_LIST>() };
         let count = (listed.NumberOfProcessIdsInList as usize).min(NAMED);
-        Ok(words[start..start + count].to_vec())
+        words[start..start + count].to_vec()
     }
 
     /// Waits until something becomes of one of its processes.

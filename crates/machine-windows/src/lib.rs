@@ -21,6 +21,8 @@ mod hives;
 #[cfg(feature = "observe")]
 pub mod job;
 mod names;
+#[cfg(feature = "observe")]
+mod private;
 mod registry;
 #[cfg(feature = "observe")]
 mod scan;

@@ -1,7 +1,7 @@
 //! A drive walked in path order, each folder right before what it holds; what leads elsewhere is seen and not followed.
 //!
 //! Names come from `FindFirstFileExW`, all else from each file itself: what a folder says of a file may be late on NTFS
-//! (Microsoft, [FindFirstFileW], remarks).
+//! (Microsoft, `FindFirstFileW`, remarks).
 
 use std::{
     collections::{BTreeSet, HashMap},

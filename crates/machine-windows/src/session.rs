@@ -7,14 +7,14 @@ use std::{
 };
 
 use ::session::{
-    ContentError, Finished, ObserveError, Progress, Reference, ScanError, Session, Sink, Skip,
+    BeginError, ContentError, Finished, ObserveError, Progress, Reference, ScanError, Session, Sink, Skip,
     SkipReason, SnapshotSettings, read_json, write_whole, write_with,
 };
 use capture::{Facts, Names, Node, Registry, Side};
 use install::Facts as _;
 use model::{Content, Hash, MachinePath, RegistryKey, RegistryValue, Setting, SettingState, Time};
 
-use crate::{WindowsFacts, file, registry, scan, walk_registry};
+use crate::{WindowsFacts, file, private, registry, scan, walk_registry};
 
 /// What a run that failed failed with.
 pub type RunError = ObserveError;
@@ -58,6 +58,8 @@ pub fn begin_snapshots(
 ) -> Result<Session, ObserveError> {
     let root = Root::at(root)?;
     let folder = &shown(folder);
+    let unwritable = |reason| BeginError::Write { folder: folder.clone(), reason };
+    private::make(folder).map_err(unwritable)?;
     ::session::begin_snapshots(folder, &root, &[shown(&sessions())], settings, progress)
 }
 

@@ -205,9 +205,22 @@ pub fn compare<C: Contents<Error = E>, E: From<ObserveError>>(
             (_, Err(error)) => Err(E::from(scan_failed(reference, error))),
         }
     })?;
-    let mut unknown = reader.end().map(|end| end.unknown.clone()).unwrap_or_default();
+    let before = reader.end().map(|end| end.unknown.clone()).unwrap_or_default();
+    let mut unknown = before.clone();
     unknown.extend(unknown_of(&skips));
-    without_unknown(&mut changes, &unknown);
+    let taken = without_unknown(&mut changes, &unknown);
+    let mut skips = skips;
+    // What can be read now and could not be then is left out too, and said.
+    let known = |path: &MachinePath| skips.iter().any(|skip| path.is_within(&skip.path));
+    let hidden: Vec<Skip> = before
+        .into_iter()
+        .filter(|path| !known(path) && taken.iter().any(|one| one.is_within(path)))
+        .map(|path| Skip {
+            path,
+            reason: SkipReason::Unreadable("it could not be before the installer ran, so that nobody knows what changed".to_owned()),
+        })
+        .collect();
+    skips.extend(hidden);
     Ok(Compared { changes, skips })
 }
 

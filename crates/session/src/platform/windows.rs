@@ -4,8 +4,7 @@ use std::{
     path::Path,
 };
 
-/// Makes a folder. Who may look into it is what the folder above says: below `ProgramData` whoever made it and
-/// administrators may write.
+/// Makes a folder. Whoever captures Windows has made it already, for its owner alone: std knows no such folders.
 pub(crate) fn make_private(folder: &Path) -> io::Result<()> {
     fs::create_dir_all(folder)
 }
