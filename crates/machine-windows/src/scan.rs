@@ -57,7 +57,8 @@ pub(crate) fn scan(
     let (node, stamp) = look(&at).map_err(root_error)?;
     let names = list(&at).map_err(root_error)?;
     sink(Record { path: top.clone(), node, stamp }, &At(at)).map_err(ScanError::Sink)?;
-    walk.descend(Frame { path: top, names: names.into_iter() }, sink)?;
+    let identity = (stamp.device, stamp.inode);
+    walk.descend(Frame { path: top, identity, names: names.into_iter() }, sink)?;
     Ok(walk.skips.into_iter().collect())
 }
 
@@ -123,6 +124,8 @@ struct Walk<'a> {
 /// A folder whose entries are being handed out.
 struct Frame {
     path: MachinePath,
+    /// The volume and the folder's number on it.
+    identity: (u64, u64),
     names: std::vec::IntoIter<Vec<u8>>,
 }
 
@@ -151,12 +154,21 @@ impl Walk<'_> {
                 }
             };
             let is_folder = node.kind == Kind::Directory;
+            let identity = (stamp.device, stamp.inode);
+            // Wine follows the links of the system below it, and hides that it does.
+            if is_folder && frames.iter().any(|above| above.identity == identity) {
+                let reason = SkipReason::Unreadable("it leads to a folder it lies in".to_owned());
+                self.skips.insert(Skip { path, reason });
+                continue;
+            }
             let record = self.linked(Record { path: path.clone(), node, stamp });
             let at = At(at);
             sink(record, &at).map_err(ScanError::Sink)?;
             if is_folder {
                 match list(&at.0) {
-                    Ok(names) => frames.push(Frame { path, names: names.into_iter() }),
+                    Ok(names) => {
+                        frames.push(Frame { path, identity, names: names.into_iter() });
+                    }
                     Err(reason) => self.unreadable(path, reason)?,
                 }
             }
