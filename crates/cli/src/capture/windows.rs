@@ -83,8 +83,8 @@ fn execute(command: &[OsString]) -> Result<i32, CaptureError> {
     let ended = job::run_all(command, &mut |others| {
         let numbers: Vec<String> = others.iter().map(ToString::to_string).collect();
         say(&format!(
-            "the installer has ended, and waits are for programs it started (processes {}): close them, or end them in the \
-             Task Manager, and what they do till then is recorded too",
+            "the installer has ended; waiting for programs it started (processes {}): close them, or end them in the Task \
+             Manager; what they do till then is recorded too",
             numbers.join(", ")
         ));
     });
