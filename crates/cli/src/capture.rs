@@ -29,15 +29,12 @@ use session::{
     discard_damaged, sessions_in,
 };
 
-use crate::{
-    project::WriteProjectError,
-    source,
-};
+use crate::{project::WriteProjectError, source};
 use answer::{Answer, Summary};
 #[cfg(unix)]
-use linux::{Run, run_installer};
-#[cfg(unix)]
 pub(crate) use linux::{Inside, enter, init};
+#[cfg(unix)]
+use linux::{Run, run_installer};
 #[cfg(windows)]
 use windows::{Run, run_installer};
 
@@ -432,4 +429,3 @@ fn spinner(what: &'static str) -> ProgressBar {
 fn count(bar: &ProgressBar, paths: u64) {
     bar.set_position(paths);
 }
-

@@ -15,8 +15,8 @@ use script::{StepKind, TreeSource, TreeStep};
 use crate::{
     CompileError,
     patterns::Patterns,
-    platform,
     payload::{Found, FoundKind, Walk, refuse},
+    platform,
     project::Project,
     sparse::{self, DataReader},
     stub,

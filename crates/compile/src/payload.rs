@@ -223,7 +223,8 @@ impl Walk<'_> {
             let mode = if platform::is_executable(metadata) { 0o755 } else { 0o644 };
             (FoundKind::File { on_disk, length: metadata.len(), holes: Vec::new() }, mode)
         } else {
-            let word = if platform::is_socket(metadata) { "a socket" } else { "a device or named pipe" };
+            let word =
+                if platform::is_socket(metadata) { "a socket" } else { "a device or named pipe" };
             let reason =
                 format!("is {word} on disk; a package carries what `files.meta` describes");
             return Err(refuse(&project_path, reason));

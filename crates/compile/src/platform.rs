@@ -4,8 +4,8 @@
 #[cfg_attr(unix, path = "platform/unix.rs")]
 mod system;
 
-pub use system::{os_string, set_mode};
 pub(crate) use system::{is_executable, is_socket, next_data};
+pub use system::{os_string, set_mode};
 
 use std::path::{Component, Path};
 

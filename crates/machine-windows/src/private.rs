@@ -5,9 +5,7 @@ use std::{io, path::Path, ptr};
 use windows_sys::Win32::{
     Foundation::{ERROR_ALREADY_EXISTS, LocalFree},
     Security::{
-        Authorization::{
-            ConvertStringSecurityDescriptorToSecurityDescriptorW, SDDL_REVISION_1,
-        },
+        Authorization::{ConvertStringSecurityDescriptorToSecurityDescriptorW, SDDL_REVISION_1},
         SECURITY_ATTRIBUTES,
     },
     Storage::FileSystem::CreateDirectoryW,

@@ -78,8 +78,7 @@ pub(crate) fn look(path: &Path) -> io::Result<(Node, Stamp)> {
             return Err(io::Error::new(io::ErrorKind::Unsupported, what));
         }
     };
-    let node =
-        Node { kind, mode, uid: 0, gid: 0, modified: meta.modified, xattrs: meta.xattrs };
+    let node = Node { kind, mode, uid: 0, gid: 0, modified: meta.modified, xattrs: meta.xattrs };
     let links = u32::try_from(links).unwrap_or(u32::MAX);
     Ok((node, Stamp { device: identity.0, inode: identity.1, changed, links }))
 }
@@ -138,10 +137,8 @@ impl Walk<'_> {
                 continue;
             };
             let Ok(path) = frame.path.join(&name) else { continue };
-            let at = self.at(&path).map_err(|reason| ScanError::Path {
-                path: path.clone(),
-                reason,
-            })?;
+            let at =
+                self.at(&path).map_err(|reason| ScanError::Path { path: path.clone(), reason })?;
             if self.is_own(&at) {
                 self.skips.insert(Skip { path, reason: SkipReason::OwnFolder });
                 continue;

@@ -7,8 +7,8 @@ use std::{
 };
 
 use ::session::{
-    BeginError, ContentError, Finished, ObserveError, Progress, Reference, ScanError, Session, Sink, Skip,
-    SkipReason, SnapshotSettings, read_json, write_whole, write_with,
+    BeginError, ContentError, Finished, ObserveError, Progress, Reference, ScanError, Session,
+    Sink, Skip, SkipReason, SnapshotSettings, read_json, write_whole, write_with,
 };
 use capture::{Facts, Names, Node, Registry, Side};
 use install::Facts as _;
@@ -285,7 +285,9 @@ fn addresses() -> Vec<String> {
     let mut all = Vec::new();
     for key in keys {
         all.extend(text_of(key, "DhcpIPAddress"));
-        all.extend(value_of(key, "IPAddress").and_then(|value| value.as_list()).unwrap_or_default());
+        all.extend(
+            value_of(key, "IPAddress").and_then(|value| value.as_list()).unwrap_or_default(),
+        );
     }
     all.retain(|address| !address.is_empty() && address != "0.0.0.0");
     all.sort();

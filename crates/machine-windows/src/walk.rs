@@ -250,9 +250,7 @@ fn opened(root: HKEY, name: &[u16], options: u32) -> io::Result<Option<Key>> {
     let mut handle: HKEY = ptr::null_mut();
     let access = KEY_READ | KEY_WOW64_64KEY;
     // SAFETY: the name ends with a zero, and the handle is on this stack.
-    let answer = unsafe {
-        RegOpenKeyExW(root, name.as_ptr(), options, access, &raw mut handle)
-    };
+    let answer = unsafe { RegOpenKeyExW(root, name.as_ptr(), options, access, &raw mut handle) };
     match answer {
         ERROR_FILE_NOT_FOUND => Ok(None),
         ERROR_ACCESS_DENIED => Err(io::ErrorKind::PermissionDenied.into()),

@@ -11,9 +11,7 @@ use capture::{ChangeSet, Disagreement, Facts, ReadChangesError, Side, State};
 use model::{Entry, Kind, MachinePath};
 use serde::{Deserialize, Serialize};
 
-use crate::{
-    LeftRunning, OpenSessionError, Opens, Reference, Session, Skip, files, kept::Kept,
-};
+use crate::{LeftRunning, OpenSessionError, Opens, Reference, Session, Skip, files, kept::Kept};
 
 /// A session whose change set is written.
 #[derive(Debug)]

@@ -1,4 +1,6 @@
-//! A capture on disk: a folder that survives being killed at any point and a restart of the machine, on every system.
+//! A capture on disk, on every system.
+//!
+//! It survives being killed at any point, and a restart of the machine.
 //!
 //! - a [`Session`] is such a folder, which nobody else has open, [`Finished`] one whose change set is written;
 //! - a [`Reference`] is the machine that is captured: walked, looked at, read. Each machine's own crate has one;

@@ -180,11 +180,7 @@ impl Session {
     ///
     /// # Errors
     /// A session that is there already, finished or not; a folder that cannot be written.
-    pub fn begin(
-        folder: &Path,
-        beginning: Beginning,
-        facts: &Facts,
-    ) -> Result<Self, BeginError> {
+    pub fn begin(folder: &Path, beginning: Beginning, facts: &Facts) -> Result<Self, BeginError> {
         let failed = |reason| BeginError::Write { folder: folder.to_owned(), reason };
         match Self::open(folder) {
             Ok(session) => {
@@ -256,7 +252,8 @@ impl Session {
     /// The session cannot be written.
     pub fn note_exit(&self, exit_code: i32) -> Result<(), ObserveError> {
         let outcome = Outcome { exit_code, ..Outcome::default() };
-        files::write_whole(&self.folder, files::OUTCOME, &outcome).map_err(|reason| self.failed(reason))
+        files::write_whole(&self.folder, files::OUTCOME, &outcome)
+            .map_err(|reason| self.failed(reason))
     }
 
     /// Writes the change set and all else there is to tell; the session is finished then.
@@ -268,7 +265,8 @@ impl Session {
         changes: &ChangeSet,
         notes: &Notes,
     ) -> Result<(), ObserveError> {
-        files::write_whole(&self.folder, files::SKIPS, notes).map_err(|reason| self.failed(reason))?;
+        files::write_whole(&self.folder, files::SKIPS, notes)
+            .map_err(|reason| self.failed(reason))?;
         files::write_with(&self.folder, files::CHANGES, |file| {
             capture::write_changes(changes, file)
         })
@@ -318,7 +316,8 @@ impl Session {
 /// In use, or the folder cannot be written.
 pub fn discard_damaged(folder: &Path) -> Result<(), BeginError> {
     let lock = take_lock(folder)?;
-    files::remove(folder, lock).map_err(|reason| BeginError::Write { folder: folder.to_owned(), reason })
+    files::remove(folder, lock)
+        .map_err(|reason| BeginError::Write { folder: folder.to_owned(), reason })
 }
 
 /// The sessions in a folder of sessions.

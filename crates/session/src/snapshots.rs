@@ -15,8 +15,9 @@ use capture::{
 use model::{Hash, Kind, MachinePath};
 
 use crate::{
-    BASELINE, Beginning, Finished, Notes, ObserveError, OpenSessionError, Outcome, Place, Reference,
-    SESSION_FORMAT, ScanError, Session, Skip, SkipReason, files, kept::Keeper, now, platform,
+    BASELINE, Beginning, Finished, Notes, ObserveError, OpenSessionError, Outcome, Place,
+    Reference, SESSION_FORMAT, ScanError, Session, Skip, SkipReason, files, kept::Keeper, now,
+    platform,
 };
 
 /// How much old text is kept outside `/etc` unless somebody says otherwise, in bytes.
@@ -192,10 +193,8 @@ pub fn compare<C: Contents<Error = E>, E: From<ObserveError>>(
         let (send, receive) = sync_channel(BATCHES);
         let scanner = scope.spawn(|| scan_into(reference, own, send, &mut |_, _| Ok(())));
         let mut records = Batches::new(receive, progress);
-        let changes = Diff::new(&sides, contents).merge(
-            || Ok(reader.next_record().map_err(damaged)?),
-            || Ok(records.next()),
-        );
+        let changes = Diff::new(&sides, contents)
+            .merge(|| Ok(reader.next_record().map_err(damaged)?), || Ok(records.next()));
         drop(records);
         let scanned = scanner.join().map_err(|_| died(reference))?;
         // A scan that failed ended the stream early: its error is the one to tell.
@@ -217,7 +216,10 @@ pub fn compare<C: Contents<Error = E>, E: From<ObserveError>>(
         .filter(|path| !known(path) && taken.iter().any(|one| one.is_within(path)))
         .map(|path| Skip {
             path,
-            reason: SkipReason::Unreadable("it could not be before the installer ran, so that nobody knows what changed".to_owned()),
+            reason: SkipReason::Unreadable(
+                "it could not be before the installer ran, so that nobody knows what changed"
+                    .to_owned(),
+            ),
         })
         .collect();
     skips.extend(hidden);
@@ -252,8 +254,7 @@ pub fn write_snapshot<W: Write + Send>(
     progress: Progress<'_>,
     look: Look<'_>,
 ) -> Result<W, ObserveError> {
-    let failed =
-        |reason| ObserveError::Prepare { root: reference.root().to_owned(), reason };
+    let failed = |reason| ObserveError::Prepare { root: reference.root().to_owned(), reason };
     let mut writer = SnapshotWriter::start(out, header).map_err(failed)?;
     thread::scope(|scope| {
         let (send, receive) = sync_channel(BATCHES);
@@ -398,10 +399,7 @@ fn unreadable(file: &Path, error: ReadSnapshotError) -> OpenSessionError {
 }
 
 fn scan_failed(reference: &dyn Reference, error: ScanError) -> ObserveError {
-    ObserveError::Prepare {
-        root: reference.root().to_owned(),
-        reason: io::Error::other(error),
-    }
+    ObserveError::Prepare { root: reference.root().to_owned(), reason: io::Error::other(error) }
 }
 
 fn died(reference: &dyn Reference) -> ObserveError {

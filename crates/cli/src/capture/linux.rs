@@ -15,7 +15,8 @@ use operate::Exit;
 use session::{KEEP, SnapshotSettings};
 
 use super::{
-    Answer, CaptureError, Into, answer::say, count, finish_into, fresh_folder, packaged, spinner, wine,
+    Answer, CaptureError, Into, answer::say, count, finish_into, fresh_folder, packaged, spinner,
+    wine,
 };
 
 #[derive(clap::Args)]
@@ -100,14 +101,17 @@ pub(super) fn run_installer(run: Run) -> Result<Answer, CaptureError> {
         return finish_into(session, &run.into, temporary, notes);
     }
     let session = begin_overlay(&folder, &run.root)?;
-    let outcome = machine_linux::session::run(&session, &RunSettings {
-        program: std::env::current_exe().unwrap_or_else(|_| PathBuf::from("packhorse")),
-        root: run.root,
-        command: run.command,
-        binds: run.bind,
-        environment: run.env.into_iter().collect(),
-        compare: run.compare_observers,
-    });
+    let outcome = machine_linux::session::run(
+        &session,
+        &RunSettings {
+            program: std::env::current_exe().unwrap_or_else(|_| PathBuf::from("packhorse")),
+            root: run.root,
+            command: run.command,
+            binds: run.bind,
+            environment: run.env.into_iter().collect(),
+            compare: run.compare_observers,
+        },
+    );
     let error = match outcome {
         Ok(Enclosed::Ended(_)) => return finish_into(session, &run.into, temporary, notes),
         Ok(Enclosed::Refused(why)) => CaptureError::Refused { why },

@@ -15,7 +15,9 @@ use machine_windows::{
 use session::{Finished, KEEP, Session, Skip, SnapshotSettings};
 
 use super::{
-    Answer, CaptureError, Into, answer::say, count,
+    Answer, CaptureError, Into,
+    answer::say,
+    count,
     drive::{self, AFTER, Drive, DriveError, HIVES, registry},
     fresh_folder, packaged, spinner,
 };
@@ -132,8 +134,7 @@ pub(super) fn finish(
     let drive = drive_of(&root).map_err(|reason| DriveError::Read { path: root, reason })?;
     let notes = unread.iter().map(|skip| format!("left out `{}`: {}", skip.path, skip.reason));
     let notes = notes.collect();
-    let known =
-        drive::Known { finished, drive: Drive(drive), before, after, user: None, notes };
+    let known = drive::Known { finished, drive: Drive(drive), before, after, user: None, notes };
     drive::answer(known, into, temporary)
 }
 
@@ -151,7 +152,8 @@ pub(super) fn around(
     };
     let before = look()?;
     let words = switches.iter().map(OsString::from);
-    let command: Vec<OsString> = std::iter::once(setup.as_os_str().to_owned()).chain(words).collect();
+    let command: Vec<OsString> =
+        std::iter::once(setup.as_os_str().to_owned()).chain(words).collect();
     let code = execute(&command)?;
     Ok((before, look()?, code))
 }

@@ -9,7 +9,10 @@ use std::{
 use capture::{Contents, Record, SnapshotHeader};
 use model::{Hash, Kind};
 
-use ::session::{BASELINE, OBSERVED, ObserveError, Reference as _, compare, hash_now, hash_of, write_snapshot, write_with};
+use ::session::{
+    BASELINE, OBSERVED, ObserveError, Reference as _, compare, hash_now, hash_of, write_snapshot,
+    write_with,
+};
 
 use super::{Root, RunError};
 use crate::{
@@ -49,9 +52,10 @@ impl Observer for SecondObserver {
             SnapshotHeader { names: read_names(merged)?, started: root.clock(&self.session)? };
         let file = BufWriter::new(File::create(self.baseline())?);
         let started = header.started;
-        let written = write_snapshot(&root, &[], file, &header, &mut |_| {}, &mut |record, place| {
-            if record.stamp.changed >= started { hash_now(record, place) } else { Ok(()) }
-        });
+        let written =
+            write_snapshot(&root, &[], file, &header, &mut |_| {}, &mut |record, place| {
+                if record.stamp.changed >= started { hash_now(record, place) } else { Ok(()) }
+            });
         written.map_err(io::Error::other)?.into_inner().map_err(io::IntoInnerError::into_error)?;
         Ok(())
     }
@@ -60,11 +64,10 @@ impl Observer for SecondObserver {
         let root = Root(merged.to_owned());
         let mut contents = MergedContents { merged: root.clone(), layers: self.layers.clone() };
         let names = read_names(merged)?;
-        let compared = compare::<_, RunError>(&self.baseline(), &root, &[], names, &mut contents, &mut |_| {})
-            .map_err(io::Error::other)?;
-        write_with(&self.session, OBSERVED, |file| {
-            capture::write_changes(&compared.changes, file)
-        })
+        let compared =
+            compare::<_, RunError>(&self.baseline(), &root, &[], names, &mut contents, &mut |_| {})
+                .map_err(io::Error::other)?;
+        write_with(&self.session, OBSERVED, |file| capture::write_changes(&compared.changes, file))
     }
 }
 

@@ -93,7 +93,8 @@ pub fn begin_overlay(folder: &Path, root: &Path) -> Result<Session, ObserveError
 /// It could not be enclosed.
 pub fn run(session: &Session, settings: &RunSettings) -> Result<Enclosed, RunError> {
     let enclosure = enclosure(session, settings).map_err(|reason| session.failed(reason))?;
-    write_whole(session.folder(), ENCLOSURE, &enclosure).map_err(|reason| session.failed(reason))?;
+    write_whole(session.folder(), ENCLOSURE, &enclosure)
+        .map_err(|reason| session.failed(reason))?;
     let file = session.folder().join(ENCLOSURE);
     Ok(enclose(&settings.program, &file, &enclosure.outcome)?)
 }

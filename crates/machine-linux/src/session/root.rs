@@ -44,8 +44,8 @@ impl Reference for Root {
     }
 
     fn scan(&self, own: &[PathBuf], sink: Sink<'_>) -> Result<Vec<Skip>, ScanError> {
-        let scan = Scan::of(&self.0)
-            .map_err(|reason| ScanError::Root { root: self.0.clone(), reason })?;
+        let scan =
+            Scan::of(&self.0).map_err(|reason| ScanError::Root { root: self.0.clone(), reason })?;
         let scan = own.iter().fold(scan, |scan, folder| scan.without(folder));
         scan.run(&mut |record, place| sink(record, place))
     }
@@ -99,11 +99,8 @@ impl ::session::Place for Place<'_> {
 
 /// What is at a path below a folder.
 pub(super) fn look(folder: &Path, below: &[u8]) -> io::Result<Node> {
-    let at = if below.is_empty() {
-        folder.to_owned()
-    } else {
-        folder.join(OsStr::from_bytes(below))
-    };
+    let at =
+        if below.is_empty() { folder.to_owned() } else { folder.join(OsStr::from_bytes(below)) };
     let (folder, name) = match (at.parent(), at.file_name()) {
         (Some(folder), Some(name)) => (folder, CString::new(name.as_bytes())?),
         _ => (at.as_path(), CString::default()),

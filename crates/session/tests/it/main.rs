@@ -91,8 +91,7 @@ impl Reference for Table {
             };
             let content = Content { length: text.len() as u64, hash: None, holes: Vec::new() };
             let stamp = Stamp { device: 1, inode, changed: second(*at), links: 1 };
-            let record =
-                Record { path: path.clone(), node: node(Kind::File(content), *at), stamp };
+            let record = Record { path: path.clone(), node: node(Kind::File(content), *at), stamp };
             sink(record, &At(text)).map_err(ScanError::Sink)?;
         }
         Ok(skips)
@@ -116,11 +115,7 @@ impl Reference for Table {
     }
 
     fn facts(&self, host_name: &str) -> Facts {
-        Facts {
-            host_name: host_name.to_owned(),
-            boot_id: self.start.clone(),
-            ..Facts::default()
-        }
+        Facts { host_name: host_name.to_owned(), boot_id: self.start.clone(), ..Facts::default() }
     }
 
     fn settings_folder(&self) -> Option<MachinePath> {
@@ -159,7 +154,10 @@ fn what_differs_is_found_after_a_restart_too() {
     assert_eq!(finished.notes.exit_code, Some(3));
     assert!(finished.notes.costs.iter().any(|cost| cost.contains("restarted")));
     let content = |side| finished.content_of_snapshots(&at_path("/a"), side, &after).unwrap();
-    assert_eq!((text(content(Side::Before)), text(content(Side::After))), ("old\n".into(), "new\n".into()));
+    assert_eq!(
+        (text(content(Side::Before)), text(content(Side::After))),
+        ("old\n".into(), "new\n".into())
+    );
     drop(finished);
     let finished = Finished::open(Session::open(&at).unwrap()).unwrap();
     assert_eq!(finished.changes.changes.len(), 3);
@@ -176,9 +174,11 @@ fn what_could_not_be_read_once_is_neither_new_nor_gone() {
         table
     };
     let open = Table::of(&[("/a", "1", 1), ("/b", "1", 1)]);
-    for (turn, before, after) in
-        [(0, open.clone(), open.clone()), (1, locked("/a"), open.clone()), (2, locked("/a"), locked("/b"))]
-    {
+    for (turn, before, after) in [
+        (0, open.clone(), open.clone()),
+        (1, locked("/a"), open.clone()),
+        (2, locked("/a"), locked("/b")),
+    ] {
         let session = begin(&folder.path().join(turn.to_string()), &before).unwrap();
         let finished = finish_snapshots(session, &after, &[], &mut |_| {}).unwrap();
         assert!(finished.changes.changes.is_empty(), "{:?}", finished.changes.changes);

@@ -20,9 +20,9 @@ use machine_linux::{
     session::{Root, begin_snapshots, finish},
 };
 use model::MachinePath;
-use session::{Session, SnapshotSettings, snapshot_of};
 use rustix::fs::{AtFlags, CWD, FileType, Mode, OFlags, RawDir, StatxFlags, openat, statx};
 use rustix::process::fchdir;
+use session::{Session, SnapshotSettings, snapshot_of};
 
 use super::{Bench, Row, median, ratio, seconds, trees};
 use crate::command::{command, run_quietly};

@@ -28,7 +28,8 @@ const CAPTURED: [&str; 2] = ["example2", OURS];
 impl Proof {
     /// What was seen, in a sentence.
     pub(super) fn itself(&self) -> Result<String> {
-        let built = workspace::root().join("target/windows/x86_64-pc-windows-gnu/stub/packhorse.exe");
+        let built =
+            workspace::root().join("target/windows/x86_64-pc-windows-gnu/stub/packhorse.exe");
         let program = self.folder.join("packhorse.exe");
         fs::copy(&built, &program).with_context(|| format!("`{}`", built.display()))?;
         let mut files = 0;
@@ -57,8 +58,10 @@ impl Proof {
 
         let checked = self.say(program, "reference", &["script", "check", &on_z(&from_windows)])?;
         ensure!(!checked.contains("error"), "`script check` says\n{checked}");
-        let (here, there) =
-            (self.folder.join(format!("{name}-here.exe")), self.folder.join(format!("{name}-there.exe")));
+        let (here, there) = (
+            self.folder.join(format!("{name}-here.exe")),
+            self.folder.join(format!("{name}-there.exe")),
+        );
         let mut compile = command(self.program(), ["compile", "--target", "windows"]);
         run_quietly(compile.arg(&from_windows).arg("-o").arg(&here))?;
         let words = ["compile", &on_z(&from_windows), "--target", "windows", "-o", &on_z(&there)];
@@ -92,8 +95,11 @@ impl Proof {
         let on_windows = on_z(&session);
         run_in(&prefix, [program, "capture", "begin", "--session", &on_windows])?;
         execute(&prefix, words, is_restart)?;
-        let status =
-            self.say(Path::new(program), "reference", &["capture", "status", "--session", &on_windows])?;
+        let status = self.say(
+            Path::new(program),
+            "reference",
+            &["capture", "status", "--session", &on_windows],
+        )?;
         ensure!(status.contains("observing"), "`status` says\n{status}");
         let output = on_z(project);
         let finish = [program, "capture", "finish", "--session", &on_windows, "-o", &output];
@@ -207,8 +213,12 @@ impl Project {
             };
             let (wanted, found) = (lines(wanted), lines(found));
             let mut only: Vec<String> = Vec::new();
-            only.extend(wanted.iter().filter(|line| !found.contains(line)).map(|line| format!("- {line}")));
-            only.extend(found.iter().filter(|line| !wanted.contains(line)).map(|line| format!("+ {line}")));
+            only.extend(
+                wanted.iter().filter(|line| !found.contains(line)).map(|line| format!("- {line}")),
+            );
+            only.extend(
+                found.iter().filter(|line| !wanted.contains(line)).map(|line| format!("+ {line}")),
+            );
             only.retain(|line| !is_expected(&name, line));
             ensure!(only.is_empty(), "`{name}` differs:\n{}", only.join("\n"));
         }
@@ -258,4 +268,5 @@ const EXPECTED: [(&str, &str, &str); 5] = [
     ("capture/report.toml", "excluded = ", "and of those left out"),
 ];
 /// Why there is more in the report of Windows itself.
-const VOLATILE: &str = "a key that is never on disk: the interface shows it, and Wine's files do not have it";
+const VOLATILE: &str =
+    "a key that is never on disk: the interface shows it, and Wine's files do not have it";
