@@ -1,6 +1,8 @@
 //! A registry held whole: as Wine keeps it on disk, in `system.reg` and `user.reg`, or key by key from one that is
 //! walked; and what differs between two.
 
+mod written;
+
 use std::{
     cmp::Ordering,
     collections::{BTreeMap, btree_map::Entry},
@@ -213,6 +215,9 @@ fn paired<'r, K: Ord + 'r, V: 'r>(
 
 fn key_of(hive: &str, name: &[u16]) -> Option<RegistryKey> {
     let name = String::from_utf16(name).ok()?;
+    if name.is_empty() {
+        return RegistryKey::new(hive).ok();
+    }
     // The set that is in force has a name of its own.
     let system = "System\\ControlSet001";
     let name = match name.get(..system.len()) {

@@ -117,6 +117,10 @@ impl Rules {
     /// # Errors
     /// A glob that does not compile, as [`parse_rules`] would have said.
     pub fn new(layers: Vec<Vec<Rule>>) -> Result<Self, RulesError> {
+        Self::of(layers, &glob)
+    }
+
+    fn of(layers: Vec<Vec<Rule>>, glob: MakeGlob<'_>) -> Result<Self, RulesError> {
         let rules: Vec<Rule> = layers.into_iter().flatten().collect();
         let mut patterns = GlobSetBuilder::new();
         let mut exceptions = GlobSetBuilder::new();
@@ -147,14 +151,15 @@ impl Rules {
         Self::new(all)
     }
 
-    /// Our Windows rules, then others, the later the stronger.
+    /// Our Windows rules, then others, the later the stronger. They match names in any case, as Windows does:
+    /// `C:\Windows` is `windows` in a Wine prefix.
     ///
     /// # Errors
     /// A rule that makes no sense.
     pub fn windows_and(layers: Vec<Vec<Rule>>) -> Result<Self, RulesError> {
         let mut all = vec![parse_rules("windows.toml", WINDOWS_RULES)?];
         all.extend(layers);
-        Self::new(all)
+        Self::of(all, &glob_of_any_case)
     }
 
     /// The rules in order; [`Verdicts`] name them by position.
@@ -267,6 +272,16 @@ impl RuleChange {
 /// A glob whose `*` stays within one part of a path.
 pub(crate) fn glob(pattern: &str) -> Result<globset::Glob, globset::Error> {
     GlobBuilder::new(pattern).literal_separator(true).backslash_escape(true).build()
+}
+
+type MakeGlob<'a> = &'a dyn Fn(&str) -> Result<globset::Glob, globset::Error>;
+
+fn glob_of_any_case(pattern: &str) -> Result<globset::Glob, globset::Error> {
+    GlobBuilder::new(pattern)
+        .literal_separator(true)
+        .backslash_escape(true)
+        .case_insensitive(true)
+        .build()
 }
 
 fn kind_of(change: &Change) -> RuleKind {

@@ -1,31 +1,42 @@
 //! `capture`: an installer is watched, and what it did becomes a project.
 
 mod answer;
+mod drive;
+#[cfg(unix)]
+mod linux;
 mod packaged;
+#[cfg(unix)]
 mod waiting;
+#[cfg(windows)]
+mod windows;
+#[cfg(unix)]
 mod wine;
 
 use std::{
-    ffi::OsString,
     io::IsTerminal as _,
     path::{Path, PathBuf},
-    process::{Command as Program, ExitCode},
+    process::ExitCode,
 };
 
+#[cfg(unix)]
 use capture::State;
 use indicatif::{ProgressBar, ProgressStyle};
-use machine_linux::{
-    namespaces::{self, Bind, Enclosed},
-    session::{
-        BeginError, Finished, KEEP, OpenSessionError, RunError, RunSettings, SESSIONS,
-        SecondObserver, Session, SnapshotSettings, discard_damaged, sessions_in,
-    },
-};
 use model::{MachinePath, PackageName, Version};
 use operate::Exit;
 
-use crate::project::{self, WriteProjectError};
+use session::{
+    BeginError, Finished, KEEP, ObserveError, OpenSessionError, Session, SnapshotSettings,
+    discard_damaged, sessions_in,
+};
+
+use crate::{project::WriteProjectError, source};
 use answer::{Answer, Summary};
+#[cfg(unix)]
+pub(crate) use linux::{Inside, enter, init};
+#[cfg(unix)]
+use linux::{Run, run_installer};
+#[cfg(windows)]
+use windows::{Run, run_installer};
 
 #[derive(clap::Args)]
 #[command(
@@ -38,7 +49,7 @@ pub(crate) struct Args {
 
 #[derive(clap::Subcommand)]
 enum Command {
-    /// Run an installer in an overlay and record what it does.
+    /// Run an installer and record what it does; on Linux in an overlay.
     #[command(
         after_help = "Examples:\n  packhorse capture run -o redis -- ./redis-installer.run\n  packhorse capture run --root /srv/reference -o nginx -- apt-get install -y nginx"
     )]
@@ -60,6 +71,7 @@ enum Command {
     #[command(after_help = "Example:\n  packhorse capture discard --session /var/tmp/capture")]
     Discard(Named),
     /// Watch the machine with no installer running and propose noise rules.
+    #[cfg(unix)]
     Idle(crate::idle::Args),
 }
 
@@ -110,53 +122,16 @@ enum Touched {
 }
 
 #[derive(clap::Args)]
-#[expect(clippy::struct_excessive_bools, reason = "each is a switch of its own")]
-struct Run {
-    /// The root folder of the machine the installer shall see.
-    #[arg(long, value_name = "DIR", default_value = "/")]
-    root: PathBuf,
-    /// The Wine prefix in which a Windows installer runs.
-    #[arg(long, value_name = "PREFIX", conflicts_with = "root")]
-    wine: Option<PathBuf>,
-    /// Give a Windows installer up that has done nothing for so long: it waits for a person.
-    #[arg(long, value_name = "SECONDS", requires = "wine")]
-    give_up_when_idle: Option<u32>,
-    /// The session's folder, on a file system that can hold an overlay.
-    #[arg(long, value_name = "DIR")]
-    session: Option<PathBuf>,
-    /// Show a file or folder inside, read-only.
-    #[arg(long, value_name = "SOURCE:TARGET", value_parser = bind)]
-    bind: Vec<Bind>,
-    /// Set a variable of the installer's environment.
-    #[arg(long, value_name = "NAME=VALUE", value_parser = assignment)]
-    env: Vec<(String, String)>,
-    /// Run on the real root, between two snapshots, instead of in an overlay.
-    #[arg(long)]
-    snapshots: bool,
-    /// Hash all content for the baseline of snapshots.
-    #[arg(long)]
-    hash: bool,
-    /// Observe the run by snapshots too, and fail where both differ.
-    #[arg(long, conflicts_with = "snapshots")]
-    compare_observers: bool,
-    /// Run a package file's own installation although it could be taken as it is.
-    #[arg(long)]
-    even_so: bool,
-    #[command(flatten)]
-    into: Into,
-    /// Answer with one JSON object.
-    #[arg(long)]
-    json: bool,
-    /// The installer and its arguments.
-    #[arg(last = true, required = true, value_name = "CMD")]
-    command: Vec<OsString>,
-}
-
-#[derive(clap::Args)]
 struct Begin {
     /// The root folder to record.
+    #[cfg(unix)]
     #[arg(long, value_name = "DIR", default_value = "/")]
     root: PathBuf,
+    /// The drive to record, or a folder of one; the system's when unsaid.
+    #[cfg(windows)]
+    #[arg(long, value_name = "DIR", default_value_os_t = source::system_drive())]
+    root: PathBuf,
+    #[cfg(unix)]
     /// The Wine prefix to record, before a Windows installer runs in it and starts it again.
     #[arg(long, value_name = "PREFIX", conflicts_with = "root")]
     wine: Option<PathBuf>,
@@ -178,16 +153,14 @@ struct Finish {
     named: Named,
 }
 
-#[derive(clap::Args)]
-pub(crate) struct Inside {
-    file: PathBuf,
-}
-
 /// A capture did not come to its end.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum CaptureError {
     #[error(transparent)]
-    Run(#[from] RunError),
+    Observe(#[from] ObserveError),
+    #[cfg(unix)]
+    #[error(transparent)]
+    Run(#[from] source::RunError),
     #[error(transparent)]
     Open(#[from] OpenSessionError),
     #[error(transparent)]
@@ -196,9 +169,9 @@ pub(crate) enum CaptureError {
     Discard {
         folder: PathBuf,
         #[source]
-        reason: machine_linux::session::AdvanceError,
+        reason: session::AdvanceError,
     },
-    #[error("cannot list the sessions in `{SESSIONS}`")]
+    #[error("cannot list the sessions in `{}`", source::sessions().display())]
     Sessions(#[source] std::io::Error),
     #[error("cannot run `{command}`")]
     Start {
@@ -210,11 +183,13 @@ pub(crate) enum CaptureError {
     Name { folder: PathBuf },
     #[error("there are {count} captures: name one with `--session`")]
     Several { count: usize },
+    #[cfg(unix)]
     #[error(
         "nothing was run: the kernel gives no overlay here ({why}); with `--snapshots` the installer runs on the \
          real machine, which keeps what it does, between two scans of the whole disk"
     )]
     Refused { why: String },
+    #[cfg(unix)]
     #[error("the command was not run, and nothing has changed")]
     NotRun,
     #[error("no capture is pending")]
@@ -222,18 +197,23 @@ pub(crate) enum CaptureError {
     #[error("{0}")]
     Packaged(String),
     #[error(transparent)]
+    Drive(#[from] drive::DriveError),
+    #[cfg(unix)]
+    #[error(transparent)]
     Wine(#[from] wine::WineError),
 }
 
 impl CaptureError {
     fn exit(&self) -> Exit {
         match self {
-            Self::Run(RunError::Begin(BeginError::Pending { .. }))
+            Self::Observe(ObserveError::Begin(BeginError::Pending { .. }))
             | Self::Several { .. }
-            | Self::Refused { .. }
             | Self::Packaged(_) => Exit::Decision,
-            Self::Open(OpenSessionError::InUse { .. })
-            | Self::Wine(wine::WineError::InUse { .. }) => Exit::InUse,
+            #[cfg(unix)]
+            Self::Refused { .. } => Exit::Decision,
+            Self::Open(OpenSessionError::InUse { .. }) => Exit::InUse,
+            #[cfg(unix)]
+            Self::Wine(wine::WineError::InUse { .. }) => Exit::InUse,
             Self::None => Exit::Nothing,
             Self::Name { .. } => Exit::Usage,
             _ => Exit::Failed,
@@ -244,6 +224,7 @@ impl CaptureError {
 /// Does what was asked.
 pub(crate) fn run(args: Args) -> ExitCode {
     let (json, done) = match args.command {
+        #[cfg(unix)]
         Command::Idle(idle) => return crate::idle::run(&idle),
         Command::Run(run) => (run.json, run_installer(run)),
         Command::Begin(begin) => (begin.named.json, begin_session(&begin)),
@@ -255,90 +236,22 @@ pub(crate) fn run(args: Args) -> ExitCode {
     answer.tell(json)
 }
 
-/// Runs an installer in a Wine prefix; answers the prefix's registry before and after, and how the installer ended.
+/// Runs an installer, on Linux in this Wine prefix; answers the registry before and after, and how the installer ended.
 pub(crate) fn registry_around(
     prefix: &Path,
     setup: &Path,
     switches: &[&str],
 ) -> Result<(capture::Registry, capture::Registry, i32), CaptureError> {
-    wine::around(prefix, setup, switches)
-}
-
-fn run_installer(run: Run) -> Result<Answer, CaptureError> {
-    if !run.even_so
-        && let Some(advice) = packaged::advice(&run.command)
-    {
-        return Err(CaptureError::Packaged(advice));
-    }
-    if let Some(prefix) = run.wine.clone() {
-        return wine::run(&prefix, run);
-    }
-    let is_root = rustix::process::geteuid().is_root();
-    let snapshots = run.snapshots || !is_root;
-    let temporary = run.session.is_none();
-    let folder = run.session.clone().unwrap_or_else(|| fresh_folder(&run.into));
-    let mut notes = Vec::new();
-    if snapshots {
-        if !is_root && !run.snapshots {
-            notes.push(
-                "without root there is no overlay: the installer runs on the real machine, between two snapshots; \
-                 it changes that machine, and what else changes meanwhile is recorded too"
-                    .to_owned(),
-            );
-            crate::capture::answer::say(&notes[0]);
-        }
-        let settings = SnapshotSettings { hash: run.hash, keep: KEEP };
-        let bar = spinner("recording the machine as it is");
-        let session = Session::begin_snapshots(&folder, &run.root, &settings, &mut |paths| {
-            count(&bar, paths);
-        })?;
-        bar.finish_and_clear();
-        let code = start(&run.root, &run.command)?;
-        session.note_exit(code)?;
-        return finish_into(session, &run.into, temporary, notes);
-    }
-    let session = Session::begin_overlay(&folder, &run.root)?;
-    let outcome = session.run(&RunSettings {
-        program: std::env::current_exe().unwrap_or_else(|_| PathBuf::from("packhorse")),
-        root: run.root,
-        command: run.command,
-        binds: run.bind,
-        environment: run.env.into_iter().collect(),
-        compare: run.compare_observers,
-    });
-    let error = match outcome {
-        Ok(Enclosed::Ended(_)) => return finish_into(session, &run.into, temporary, notes),
-        Ok(Enclosed::Refused(why)) => CaptureError::Refused { why },
-        Ok(Enclosed::Failed) => CaptureError::NotRun,
-        Err(error) => error.into(),
-    };
-    if temporary {
-        drop(session.discard());
-    }
-    Err(error)
-}
-
-/// Runs a command on the real root, or in another by chroot(1).
-fn start(root: &Path, command: &[OsString]) -> Result<i32, CaptureError> {
-    let mut words = command.iter();
-    let first = words.next().cloned().unwrap_or_default();
-    let mut program = if root == Path::new("/") {
-        Program::new(&first)
-    } else {
-        let mut program = Program::new("chroot");
-        program.arg(root).arg(&first);
-        program
-    };
-    let status = program.args(words).status().map_err(|reason| CaptureError::Start {
-        command: first.to_string_lossy().into_owned(),
-        reason,
-    })?;
-    Ok(status.code().unwrap_or(-1))
+    #[cfg(unix)]
+    return wine::around(prefix, setup, switches);
+    #[cfg(windows)]
+    return windows::around(prefix, setup, switches);
 }
 
 fn begin_session(begin: &Begin) -> Result<Answer, CaptureError> {
-    let folder = begin.named.session.clone().unwrap_or_else(|| Path::new(SESSIONS).join("capture"));
+    let folder = begin.named.session.clone().unwrap_or_else(|| source::sessions().join("capture"));
     let settings = SnapshotSettings { hash: begin.hash, keep: begin.keep };
+    #[cfg(unix)]
     if let Some(prefix) = &begin.wine {
         let session = wine::begin(prefix, &folder, &settings)?;
         let (prefix, session) = (prefix.display(), session.folder().display());
@@ -349,9 +262,11 @@ fn begin_session(begin: &Begin) -> Result<Answer, CaptureError> {
     }
     let bar = spinner("recording the machine as it is");
     let session =
-        Session::begin_snapshots(&folder, &begin.root, &settings, &mut |paths| count(&bar, paths));
+        source::begin_snapshots(&folder, &begin.root, &settings, &mut |paths| count(&bar, paths));
     bar.finish_and_clear();
     let session = session?;
+    #[cfg(windows)]
+    windows::record(&session)?;
     Ok(Answer::done(format!(
         "`{}` is recorded in `{}`; run the installer, then `packhorse capture finish --session {} -o PROJECT`",
         begin.root.display(),
@@ -362,13 +277,18 @@ fn begin_session(begin: &Begin) -> Result<Answer, CaptureError> {
 
 fn finish_session(finish: &Finish) -> Result<Answer, CaptureError> {
     let session = Session::open(&the_session(&finish.named)?)?;
+    #[cfg(unix)]
     if let Some(prefix) = wine::prefix_of(&session) {
         return wine::finish(&prefix, session, &finish.into);
     }
+    #[cfg(windows)]
+    return windows::finish(session, &finish.into, false);
+    #[cfg(unix)]
     finish_into(session, &finish.into, false, Vec::new())
 }
 
 /// Reads what the installer did and writes the project, if one is wanted.
+#[cfg(unix)]
 fn finish_into(
     session: Session,
     into: &Into,
@@ -379,7 +299,7 @@ fn finish_into(
         Finished::open(session)?
     } else {
         let bar = spinner("looking for what changed");
-        let finished = session.finish(&mut |paths| count(&bar, paths));
+        let finished = source::finish(session, &mut |paths| count(&bar, paths));
         bar.finish_and_clear();
         finished?
     };
@@ -387,7 +307,7 @@ fn finish_into(
     summary.notes.splice(0..0, notes);
     let mut report = None;
     if let Some(folder) = &into.output {
-        let draft = project::write(&finished, &options(into, folder)?, folder)?;
+        let draft = crate::project::write(&finished, &options(into, folder)?, folder)?;
         report = Some(draft.report.to_string());
         summary.project = Some(folder.clone());
     }
@@ -438,7 +358,7 @@ fn options(into: &Into, folder: &Path) -> Result<capture::Options, CaptureError>
 fn status(named: &Named) -> Result<Answer, CaptureError> {
     let folders = match &named.session {
         Some(folder) => vec![folder.clone()],
-        None => sessions_in(Path::new(SESSIONS)).map_err(CaptureError::Sessions)?,
+        None => sessions_in(&source::sessions()).map_err(CaptureError::Sessions)?,
     };
     if folders.is_empty() {
         return Err(CaptureError::None);
@@ -468,7 +388,7 @@ fn discard(named: &Named) -> Result<Answer, CaptureError> {
                 .map_err(|reason| CaptureError::Discard { folder: folder.clone(), reason })?;
         }
         Err(OpenSessionError::Damaged { .. }) => {
-            discard_damaged(&folder).map_err(RunError::from)?;
+            discard_damaged(&folder).map_err(ObserveError::from)?;
         }
         Err(error) => return Err(error.into()),
     }
@@ -480,7 +400,7 @@ fn the_session(named: &Named) -> Result<PathBuf, CaptureError> {
     if let Some(folder) = &named.session {
         return Ok(folder.clone());
     }
-    let mut folders = sessions_in(Path::new(SESSIONS)).map_err(CaptureError::Sessions)?;
+    let mut folders = sessions_in(&source::sessions()).map_err(CaptureError::Sessions)?;
     match folders.len() {
         0 => Err(CaptureError::None),
         1 => Ok(folders.remove(0)),
@@ -492,7 +412,7 @@ fn the_session(named: &Named) -> Result<PathBuf, CaptureError> {
 fn fresh_folder(into: &Into) -> PathBuf {
     let name =
         into.output.as_ref().and_then(|folder| folder.file_name()?.to_str()).unwrap_or("capture");
-    Path::new(SESSIONS).join(format!("{name}-{}", std::process::id()))
+    source::sessions().join(format!("{name}-{}", std::process::id()))
 }
 
 fn spinner(what: &'static str) -> ProgressBar {
@@ -510,36 +430,4 @@ fn spinner(what: &'static str) -> ProgressBar {
 
 fn count(bar: &ProgressBar, paths: u64) {
     bar.set_position(paths);
-}
-
-fn bind(text: &str) -> Result<Bind, String> {
-    let (source, target) =
-        text.split_once(':').ok_or_else(|| format!("`{text}` is not SOURCE:TARGET"))?;
-    let target = MachinePath::new(target).map_err(|error| error.to_string())?;
-    Ok(Bind { source: source.into(), target })
-}
-
-fn assignment(text: &str) -> Result<(String, String), String> {
-    let (name, value) =
-        text.split_once('=').ok_or_else(|| format!("`{text}` is not NAME=VALUE"))?;
-    Ok((name.to_owned(), value.to_owned()))
-}
-
-/// The part of a run between its namespaces and its command.
-pub(crate) fn enter(inside: &Inside) -> ExitCode {
-    let program = std::env::current_exe().unwrap_or_else(|_| PathBuf::from("packhorse"));
-    let mut observer = SecondObserver::of(&inside.file).ok();
-    let observer = observer.as_mut().map(|observer| observer as &mut dyn namespaces::Observer);
-    match namespaces::enter(&program, &inside.file, observer) {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(error) => Answer::of_error(Exit::Failed, &error).tell(false),
-    }
-}
-
-/// The first process inside.
-pub(crate) fn init(inside: &Inside) -> ExitCode {
-    match namespaces::init(&inside.file) {
-        Ok(code) => ExitCode::from(u8::try_from(code).unwrap_or(u8::MAX)),
-        Err(error) => Answer::of_error(Exit::Failed, &error).tell(false),
-    }
 }

@@ -9,7 +9,8 @@ use std::{
 };
 
 use capture::propose;
-use machine_linux::session::{AdvanceError, RunError, Session, SnapshotSettings};
+use machine_linux::session::{RunError, begin_snapshots, finish};
+use session::{AdvanceError, ObserveError, SnapshotSettings};
 
 use crate::project::{self, WriteProjectError};
 
@@ -40,6 +41,8 @@ pub(crate) struct Args {
 enum IdleError {
     #[error("cannot make a folder for the snapshots")]
     Folder(#[source] io::Error),
+    #[error(transparent)]
+    Begin(#[from] ObserveError),
     #[error(transparent)]
     Observe(#[from] RunError),
     #[error(transparent)]
@@ -83,9 +86,9 @@ fn watch(args: &Args, wait: impl FnOnce()) -> Result<usize, IdleError> {
         .map_err(IdleError::Folder)?;
     let at = folder.path().join("session");
     let settings = SnapshotSettings { keep: 0, ..SnapshotSettings::default() };
-    let session = Session::begin_snapshots(&at, &args.root, &settings, &mut |_| {})?;
+    let session = begin_snapshots(&at, &args.root, &settings, &mut |_| {})?;
     wait();
-    let finished = session.finish(&mut |_| {})?;
+    let finished = finish(session, &mut |_| {})?;
     let text = propose(&finished.changes, &rules);
     finished.into_session().discard()?;
     let count = text.matches("[[rule]]").count();

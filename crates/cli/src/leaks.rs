@@ -3,7 +3,6 @@
 use std::{
     fs::{self, File},
     io,
-    os::unix::ffi::OsStrExt,
     path::Path,
 };
 
@@ -68,20 +67,20 @@ fn look(
     path: &Path,
     replaced: &[Replaced],
 ) -> io::Result<Vec<Leak>> {
-    let below = path.strip_prefix(project).unwrap_or(path).as_os_str().as_bytes();
+    let below = compile::project_path(path.strip_prefix(project).unwrap_or(path));
     let status = fs::symlink_metadata(path)?;
     let target = if status.is_symlink() { Some(fs::read_link(path)?) } else { None };
     let mut content = if status.is_file() { Some(File::open(path)?) } else { None };
     let texts: Vec<&[u8]> = replaced
         .iter()
-        .filter(|replaced| replaced.reaches(below))
+        .filter(|replaced| replaced.reaches(&below))
         .map(|replaced| replaced.text.as_slice())
         .collect();
     capture::check(
         scanner,
         Item {
-            path: below,
-            target: target.as_ref().map(|target| target.as_os_str().as_bytes()),
+            path: &below,
+            target: target.as_ref().map(|target| target.as_os_str().as_encoded_bytes()),
             content: content.as_mut().map(|file| file as &mut dyn io::Read),
             replaced: &texts,
         },

@@ -4,7 +4,6 @@ use std::{
     ffi::OsString,
     fs::File,
     io::Write,
-    os::unix::ffi::OsStringExt,
     path::{Path, PathBuf},
     process::ExitCode,
 };
@@ -13,6 +12,7 @@ use model::{PackageName, ReplaceRule};
 use operate::{Exit, InstallSettings, Log, Report, Show, Target};
 use package::PackageReader;
 
+#[cfg(unix)]
 use crate::{
     store::{Authority, Incoming},
     trust::Client,
@@ -48,14 +48,18 @@ pub(crate) struct Install {
     /// The package or installer; with `--from`, a package's name, and its version if not the newest.
     #[arg(value_name = "FILE-OR-NAME[@VERSION]")]
     package: PathBuf,
+    #[cfg(unix)]
     /// Fetch it from this distribution point while it is installed: a folder, `http(s)://…`, or `s3://BUCKET/FOLDER`.
     #[arg(long, value_name = "URL-OR-DIR")]
     from: Option<String>,
+    #[cfg(unix)]
     /// What the cache below `/var/cache/packhorse` may hold afterwards, in bytes.
     #[arg(long, value_name = "BYTES", default_value_t = ::store::Cache::LIMIT, requires = "from")]
     cache_limit: u64,
+    #[cfg(unix)]
     #[command(flatten)]
     client: Client,
+    #[cfg(unix)]
     #[command(flatten)]
     authority: Authority,
     /// Give a variable a value.
@@ -146,6 +150,7 @@ fn assignment(text: &str) -> Result<(Box<str>, String), String> {
 /// Installs a package.
 pub(crate) fn install(args: Install) -> ExitCode {
     let mut show = Show::new(args.common.silent || args.common.json);
+    #[cfg(unix)]
     if let Some(from) = &args.from {
         let incoming = Incoming {
             name: &args.package,
@@ -183,7 +188,7 @@ fn settings(args: &Install) -> InstallSettings {
         }),
         downgrade: args.downgrade,
         again: args.again,
-        arguments: args.arguments.iter().cloned().map(OsStringExt::into_vec).collect(),
+        arguments: args.arguments.iter().cloned().map(OsString::into_encoded_bytes).collect(),
         dry_run: args.dry_run,
     }
 }

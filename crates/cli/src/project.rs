@@ -11,12 +11,17 @@ use std::{
 use capture::{
     CapturedFiles, Draft, DraftError, Facts, Options, Rule, Rules, RulesError, draft, parse_rules,
 };
-use machine_linux::session::Finished;
+#[cfg(unix)]
+use session::Finished;
 
 pub(crate) use captured::Captured;
 
 /// The rules of this machine, beside those we ship.
+#[cfg(unix)]
 pub(crate) const MACHINE_RULES: &str = "/etc/packhorse/rules.toml";
+/// The rules of this machine, beside those we ship.
+#[cfg(windows)]
+pub(crate) const MACHINE_RULES: &str = r"C:\ProgramData\Packhorse\rules.toml";
 /// The rules of a project, in its folder; they are kept when the project is captured again.
 const PROJECT_RULES: &str = "capture/rules.toml";
 
@@ -65,10 +70,11 @@ pub(crate) enum WriteProjectError {
     },
 }
 
-/// The rules that hold for a project: ours, the machine's, then its own.
+/// The rules that hold for a project of a Linux machine: ours, the machine's, then its own.
 ///
 /// # Errors
 /// A file that cannot be read, or that holds a rule that makes no sense.
+#[cfg(unix)]
 pub(crate) fn rules_for(project: Option<&Path>) -> Result<Rules, WriteProjectError> {
     Rules::linux_and(layers_for(project)?)
         .map_err(|source| WriteProjectError::Rules { file: MACHINE_RULES.into(), source })
@@ -117,6 +123,7 @@ pub(crate) fn write_windows(
 ///
 /// # Errors
 /// See [`WriteProjectError`]; nothing is left behind.
+#[cfg(unix)]
 pub(crate) fn write(
     finished: &Finished,
     options: &Options,

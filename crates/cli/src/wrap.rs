@@ -35,9 +35,14 @@ pub(crate) struct Args {
     /// The package's version; that of the software when unsaid.
     #[arg(long)]
     version: Option<String>,
+    #[cfg(unix)]
     /// Run it silently in this Wine prefix, which it changes, and see what it leaves in Programs and Features.
     #[arg(long, value_name = "PREFIX", conflicts_with = "uninstall_entry")]
     wine: Option<PathBuf>,
+    #[cfg(windows)]
+    /// Run it silently on this machine, which it changes, and see what it leaves in Programs and Features.
+    #[arg(long, conflicts_with = "uninstall_entry")]
+    here: bool,
     /// Its key in Programs and Features: a whole one, or the last name.
     #[arg(long, value_name = "KEY")]
     uninstall_entry: Option<String>,
@@ -48,6 +53,9 @@ pub(crate) struct Args {
     #[arg(long)]
     json: bool,
 }
+
+/// What runs an installer to see what it leaves.
+const RUNS: &str = if cfg!(windows) { "--here" } else { "--wine PREFIX" };
 
 /// A project that did not come to be.
 #[derive(Debug, thiserror::Error)]
@@ -63,7 +71,7 @@ enum WrapCommandError {
     )]
     Unknown(PathBuf),
     #[error(
-        "nothing says what the software leaves in Programs and Features: `--wine PREFIX` runs it there and sees, or say it with \
+        "nothing says what the software leaves in Programs and Features: `{RUNS}` runs it and sees, or say it with \
          `--uninstall-entry KEY --uninstall-command LINE`"
     )]
     NoListing,
@@ -76,7 +84,7 @@ enum WrapCommandError {
         if .0.is_empty() { "nothing".to_owned() } else { .0.join(", ") }
     )]
     Listings(Vec<String>),
-    #[error("`{}` in the Wine prefix ended with {code}, and nothing was wrapped", path.display())]
+    #[error("`{}` ended with {code}, and nothing was wrapped", path.display())]
     Failed { path: PathBuf, code: i32 },
     #[error("nothing says the software's {what}: give it with `--{what}`")]
     Unsaid { what: &'static str },
@@ -183,7 +191,16 @@ fn listing_of(args: &Args, maker: &Maker) -> Result<Listing, WrapCommandError> {
         return Listing::named(name, command, version)
             .ok_or_else(|| WrapCommandError::Listing(name.clone()));
     }
-    let Some(prefix) = &args.wine else { return Err(WrapCommandError::NoListing) };
+    #[cfg(unix)]
+    let Some(prefix) = &args.wine else {
+        return Err(WrapCommandError::NoListing);
+    };
+    #[cfg(windows)]
+    if !args.here {
+        return Err(WrapCommandError::NoListing);
+    }
+    #[cfg(windows)]
+    let prefix = Path::new("C:");
     let (before, after, code) = registry_around(prefix, &args.setup, maker.switches())?;
     if code != 0 {
         return Err(WrapCommandError::Failed { path: args.setup.clone(), code });
@@ -233,6 +250,7 @@ fn write(args: &Args, folder: &Path, wrapping: &Wrapping) -> Result<(), WrapComm
     let text = script::print_with_comments(&script, &comments);
     let package = made.path().join("package.toml");
     fs::write(&package, text).map_err(unwritable(&package))?;
+    #[cfg(unix)]
     fs::set_permissions(made.path(), std::os::unix::fs::PermissionsExt::from_mode(0o755))
         .map_err(unwritable(made.path()))?;
     fs::rename(made.path(), folder).map_err(unwritable(folder))

@@ -2,7 +2,6 @@ use std::{
     collections::{BTreeMap, BTreeSet},
     fs::{self, File},
     io::{BufWriter, Write},
-    os::unix::fs::PermissionsExt as _,
     path::{Path, PathBuf},
 };
 
@@ -17,6 +16,7 @@ use crate::{
     CompileError,
     patterns::Patterns,
     payload::{Found, FoundKind, Walk, refuse},
+    platform,
     project::Project,
     sparse::{self, DataReader},
     stub,
@@ -102,7 +102,7 @@ pub fn compile(
         .flush()
         .map_err(unwritable)?;
     let file = temporary.as_file();
-    file.set_permissions(fs::Permissions::from_mode(mode)).map_err(unwritable)?;
+    platform::set_mode(file, mode).map_err(unwritable)?;
     file.sync_all().map_err(unwritable)?;
     temporary.persist(output).map_err(|error| unwritable(error.error))?;
     let package = format!("{} {}", project.script.name, project.script.version);

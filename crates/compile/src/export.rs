@@ -1,14 +1,13 @@
 use std::{
-    fs::{self, File},
+    fs::File,
     io::{BufReader, BufWriter, Write},
-    os::unix::fs::PermissionsExt as _,
     path::{Path, PathBuf},
 };
 
 use native::{Exported, System};
 use package::PackageReader;
 
-use crate::CompileError;
+use crate::{CompileError, platform};
 
 /// Where an export goes.
 #[derive(Clone, Debug)]
@@ -92,7 +91,7 @@ fn written(
     let mut spool = temporary().map_err(unwritable)?;
     let exported = write(&mut reader, output.as_file(), spool.as_file_mut())?;
     let file = output.as_file();
-    file.set_permissions(fs::Permissions::from_mode(0o644)).map_err(unwritable)?;
+    platform::set_mode(file, 0o644).map_err(unwritable)?;
     file.sync_all().map_err(unwritable)?;
     let path = match destination {
         Destination::File(path) => path.clone(),

@@ -1,6 +1,4 @@
-use std::{ffi::OsStr, os::unix::ffi::OsStrExt as _, path::Path};
-
-use globset::{GlobBuilder, GlobSet, GlobSetBuilder};
+use globset::{Candidate, GlobBuilder, GlobSet, GlobSetBuilder};
 
 use crate::CompileError;
 
@@ -34,6 +32,6 @@ impl Patterns {
     }
 
     pub(crate) fn matches(&self, path: &[u8]) -> bool {
-        self.0.is_match(Path::new(OsStr::from_bytes(path)))
+        self.0.is_match_candidate(&Candidate::from_bytes(path))
     }
 }

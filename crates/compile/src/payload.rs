@@ -4,16 +4,12 @@ use std::{
     collections::BTreeSet,
     fs::{self, Metadata},
     io,
-    os::unix::{
-        ffi::{OsStrExt as _, OsStringExt as _},
-        fs::{FileTypeExt as _, MetadataExt as _},
-    },
     path::PathBuf,
 };
 
 use model::{Extent, Kind, Meta, Time, escape};
 
-use crate::{CompileError, patterns::Patterns, project::Project};
+use crate::{CompileError, patterns::Patterns, platform, project::Project};
 
 /// An entry of the payload on its way into the package.
 #[derive(Debug)]
@@ -140,7 +136,7 @@ impl Walk<'_> {
         let on_disk = self.project.on_disk(project_path);
         let unreadable = |source| CompileError::Read { path: on_disk.clone(), source };
         for entry in fs::read_dir(&on_disk).map_err(unreadable)? {
-            names.insert(entry.map_err(unreadable)?.file_name().into_vec());
+            names.insert(entry.map_err(unreadable)?.file_name().into_encoded_bytes());
         }
         Ok(())
     }
@@ -222,12 +218,13 @@ impl Walk<'_> {
         } else if kind.is_symlink() {
             let target = fs::read_link(&on_disk)
                 .map_err(|source| CompileError::Read { path: on_disk, source })?;
-            (FoundKind::Symlink(target.as_os_str().as_bytes().to_vec()), 0o777)
+            (FoundKind::Symlink(target.into_os_string().into_encoded_bytes()), 0o777)
         } else if kind.is_file() {
-            let mode = if metadata.mode() & 0o100 == 0 { 0o644 } else { 0o755 };
+            let mode = if platform::is_executable(metadata) { 0o755 } else { 0o644 };
             (FoundKind::File { on_disk, length: metadata.len(), holes: Vec::new() }, mode)
         } else {
-            let word = if kind.is_socket() { "a socket" } else { "a device or named pipe" };
+            let word =
+                if platform::is_socket(metadata) { "a socket" } else { "a device or named pipe" };
             let reason =
                 format!("is {word} on disk; a package carries what `files.meta` describes");
             return Err(refuse(&project_path, reason));

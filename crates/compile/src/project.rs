@@ -2,7 +2,6 @@
 
 use std::{
     fs,
-    os::unix::ffi::OsStrExt as _,
     path::{Path, PathBuf},
 };
 
@@ -10,7 +9,7 @@ use model::Entry;
 use package::compare_paths;
 use script::{FileMeta, Problem, Script};
 
-use crate::CompileError;
+use crate::{CompileError, platform};
 
 /// A project folder, read but for its payload.
 pub(crate) struct Project {
@@ -36,7 +35,7 @@ impl Project {
 
     /// Where a path below the project folder is on this machine.
     pub(crate) fn on_disk(&self, path: &[u8]) -> PathBuf {
-        self.folder.join(std::ffi::OsStr::from_bytes(path))
+        self.folder.join(platform::os_string(path))
     }
 
     /// What `files.meta` says about a path.

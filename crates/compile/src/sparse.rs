@@ -6,7 +6,8 @@ use std::{
 };
 
 use model::{Content, Extent};
-use rustix::fs::{SeekFrom as RawSeek, seek};
+
+use crate::platform;
 
 /// Reads what is between the holes.
 pub(crate) struct DataReader<'f> {
@@ -48,11 +49,9 @@ pub(crate) fn are_empty(mut file: &File, holes: &[Extent]) -> io::Result<bool> {
         let end = hole.offset + hole.length;
         let mut at = hole.offset;
         while at < end {
-            match seek(file, RawSeek::Data(at)) {
-                Ok(data) => at = data,
-                Err(rustix::io::Errno::NXIO) => break,
-                Err(rustix::io::Errno::INVAL | rustix::io::Errno::OPNOTSUPP) => {}
-                Err(error) => return Err(error.into()),
+            match platform::next_data(file, at)? {
+                Some(data) => at = data,
+                None => break,
             }
             if at >= end {
                 break;

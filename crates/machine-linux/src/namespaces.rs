@@ -9,7 +9,7 @@ mod init;
 mod prepare;
 
 use std::{
-    collections::{BTreeMap, BTreeSet},
+    collections::BTreeMap,
     ffi::OsString,
     fs::{self, File},
     io::{self, Write as _},
@@ -25,11 +25,9 @@ use rustix::{
 };
 use serde::{Deserialize, Serialize};
 
-use crate::{
-    overlay::Layer,
-    watch::{Opens, Watch},
-};
+use crate::{overlay::Layer, watch::Watch};
 
+pub use ::session::{LeftRunning, Outcome};
 pub use init::init;
 pub use prepare::mount_layer;
 
@@ -88,32 +86,6 @@ pub struct Bind {
     pub source: PathBuf,
     /// Where it is shown.
     pub target: MachinePath,
-}
-
-/// How a run ended.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Outcome {
-    /// The command's exit code; 128 and the number of the signal that ended it.
-    pub exit_code: i32,
-    /// The options overlayfs accepted.
-    pub options: String,
-    /// Processes that were still running when the command ended, and were ended with it.
-    pub left_running: Vec<LeftRunning>,
-    /// What was opened.
-    pub opens: BTreeMap<MachinePath, Opens>,
-    /// Why opens could not be watched, or that some were lost.
-    pub unwatched: Option<String>,
-    /// Paths made inside to mount on.
-    pub made: BTreeSet<MachinePath>,
-}
-
-/// A process that outlived the command.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct LeftRunning {
-    /// Its number inside.
-    pub process: u32,
-    /// Its name.
-    pub name: String,
 }
 
 /// A command could not be enclosed.

@@ -24,25 +24,13 @@ use rustix::{
     fs::{AtFlags, CWD, Mode, Timespec, Timestamps, XattrFlags},
     io::Errno,
 };
-use serde::{Deserialize, Serialize};
 
 use crate::{
     node::{Attributes, read_node},
     scan::Skip,
 };
 
-/// One overlay: a file system of the machine below, and the folder that takes what changes.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Layer {
-    /// Where it is mounted on the machine.
-    pub path: MachinePath,
-    /// The folder that is not written to.
-    pub lower: PathBuf,
-    /// The folder that takes what changes.
-    pub upper: PathBuf,
-    /// Overlayfs's own folder beside it.
-    pub work: PathBuf,
-}
+pub use ::session::Layer;
 
 /// What was found in upper folders.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -84,31 +72,29 @@ pub enum OverlayDiffError {
     },
 }
 
-impl Layer {
-    /// Makes the folders for changes. The upper one stands for the root of what is below, and so it has
-    /// to look like it.
-    ///
-    /// # Errors
-    /// A folder cannot be made, or the one below not be looked at.
-    pub fn make(&self) -> io::Result<()> {
-        fs::create_dir_all(&self.upper)?;
-        fs::create_dir_all(&self.work)?;
-        let lower = crate::scan::open_root(&self.lower)?;
-        let (node, _) = read_node(lower.as_fd(), c"", Attributes::Plain)?;
-        chown(&self.upper, Some(node.uid), Some(node.gid))?;
-        rustix::fs::chmod(&self.upper, Mode::from_raw_mode(node.mode.into()))?;
-        for (name, value) in &node.xattrs {
-            let name = CString::new(&name[..]).map_err(|_| io::ErrorKind::InvalidData)?;
-            match rustix::fs::lsetxattr(&self.upper, &name, value, XattrFlags::empty()) {
-                Err(Errno::NOTSUP | Errno::PERM) => {}
-                other => other?,
-            }
+/// Makes a layer's folders for changes. The upper one stands for the root of what is below, and so it has
+/// to look like it.
+///
+/// # Errors
+/// A folder cannot be made, or the one below not be looked at.
+pub fn make(layer: &Layer) -> io::Result<()> {
+    fs::create_dir_all(&layer.upper)?;
+    fs::create_dir_all(&layer.work)?;
+    let lower = crate::scan::open_root(&layer.lower)?;
+    let (node, _) = read_node(lower.as_fd(), c"", Attributes::Plain)?;
+    chown(&layer.upper, Some(node.uid), Some(node.gid))?;
+    rustix::fs::chmod(&layer.upper, Mode::from_raw_mode(node.mode.into()))?;
+    for (name, value) in &node.xattrs {
+        let name = CString::new(&name[..]).map_err(|_| io::ErrorKind::InvalidData)?;
+        match rustix::fs::lsetxattr(&layer.upper, &name, value, XattrFlags::empty()) {
+            Err(Errno::NOTSUP | Errno::PERM) => {}
+            other => other?,
         }
-        let time =
-            Timespec { tv_sec: node.modified.seconds, tv_nsec: node.modified.nanoseconds.into() };
-        let times = Timestamps { last_access: time, last_modification: time };
-        Ok(rustix::fs::utimensat(CWD, &self.upper, &times, AtFlags::empty())?)
     }
+    let time =
+        Timespec { tv_sec: node.modified.seconds, tv_nsec: node.modified.nanoseconds.into() };
+    let times = Timestamps { last_access: time, last_modification: time };
+    Ok(rustix::fs::utimensat(CWD, &layer.upper, &times, AtFlags::empty())?)
 }
 
 /// Reads what changed in `layers`. `made` are paths the capture itself made to mount on.

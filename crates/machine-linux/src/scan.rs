@@ -18,53 +18,17 @@ use rustix::{
     fs::{FileType, Mode, OFlags, RawDir},
     io::Errno,
 };
-use serde::{Deserialize, Serialize};
 
 use crate::{
     mounts::Mounts,
     node::{Attributes, is, read_node},
 };
 
+pub use ::session::{ScanError, Skip, SkipReason};
+
 /// So many folders on the way down stay open; those above are opened again on the way back, so that no
 /// tree is too deep for the limit of open files.
 const OPEN_FOLDERS: usize = 200;
-
-/// A path the scan did not look at, and so neither what lies below.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
-pub struct Skip {
-    /// Where.
-    pub path: MachinePath,
-    /// Why.
-    pub reason: SkipReason,
-}
-
-/// Why a path is not looked at.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum SkipReason {
-    /// Another file system is mounted there, of this kind, which is no part of the machine.
-    Mounted(String),
-    /// It belongs to Packhorse itself.
-    OwnFolder,
-    /// A socket: its meaning ends with the process that made it.
-    Socket,
-    /// The capture made it there as a place to mount on.
-    MountPoint,
-    /// It could not be read; this is what the kernel said.
-    Unreadable(String),
-}
-
-impl std::fmt::Display for SkipReason {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        match self {
-            Self::Mounted(kind) => write!(f, "another file system ({kind}) is mounted there"),
-            Self::OwnFolder => f.write_str("it belongs to packhorse"),
-            Self::Socket => f.write_str("a socket ends with the process that made it"),
-            Self::MountPoint => f.write_str("the capture made it, to mount on"),
-            Self::Unreadable(reason) => write!(f, "it cannot be read: {reason}"),
-        }
-    }
-}
 
 /// What to scan.
 #[derive(Clone, Debug)]
@@ -75,32 +39,6 @@ pub struct Scan {
     pub own_folders: Vec<MachinePath>,
     /// What is mounted below the root.
     pub mounts: Mounts,
-}
-
-/// A scan stopped.
-#[derive(Debug, thiserror::Error)]
-pub enum ScanError {
-    /// The root cannot be opened.
-    #[error("cannot open the root `{}`", root.display())]
-    Root {
-        /// The folder.
-        root: PathBuf,
-        /// The kernel's answer.
-        #[source]
-        reason: io::Error,
-    },
-    /// A path cannot be read, for another reason than missing rights.
-    #[error("cannot read `{path}`")]
-    Path {
-        /// Where.
-        path: MachinePath,
-        /// The kernel's answer.
-        #[source]
-        reason: io::Error,
-    },
-    /// Whoever takes the records failed.
-    #[error("cannot keep what was scanned")]
-    Sink(#[source] io::Error),
 }
 
 impl Scan {

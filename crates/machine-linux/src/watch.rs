@@ -12,16 +12,8 @@ use rustix::{
     event::{PollFd, PollFlags, poll},
     io::Errno,
 };
-use serde::{Deserialize, Serialize};
 
-/// How often a path was opened.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Opens {
-    /// To read, or to write.
-    pub opened: u64,
-    /// To be executed.
-    pub executed: u64,
-}
+pub use ::session::Opens;
 
 /// A watch over file systems.
 pub struct Watch {

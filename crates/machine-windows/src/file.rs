@@ -21,6 +21,11 @@ use windows_sys::Win32::{
     },
 };
 
+#[cfg(feature = "observe")]
+use windows_sys::Win32::Storage::FileSystem::{
+    FILE_BASIC_INFO, FileBasicInfo, GetFileInformationByHandleEx,
+};
+
 use crate::{
     names::{bytes_of, wide},
     streams,
@@ -38,12 +43,22 @@ pub(crate) const READ_ONLY: u16 = 0o555;
 
 /// What `path` holds, or `None`.
 pub(crate) fn look(path: &Path) -> io::Result<Option<Found>> {
-    let file = match open(path, FILE_READ_ATTRIBUTES) {
-        Ok(file) => file,
-        Err(error) if is_absent(&error) => return Ok(None),
-        Err(error) => return Err(error),
-    };
-    let known = by_handle(&file)?;
+    match open(path, FILE_READ_ATTRIBUTES) {
+        Ok(file) => found(&file, path).map(Some),
+        Err(error) if is_absent(&error) => Ok(None),
+        Err(error) => Err(error),
+    }
+}
+
+/// What `path` holds, and when anything about it last changed; of a volume that does not say (FAT), the last of its times.
+#[cfg(feature = "observe")]
+pub(crate) fn look_closely(path: &Path) -> io::Result<(Found, Time)> {
+    let file = open(path, FILE_READ_ATTRIBUTES)?;
+    Ok((found(&file, path)?, changed(&file)?))
+}
+
+fn found(file: &File, path: &Path) -> io::Result<Found> {
+    let known = by_handle(file)?;
     let attributes = known.dwFileAttributes;
     let is_link = attributes & FILE_ATTRIBUTE_REPARSE_POINT != 0
         && std::fs::symlink_metadata(path)?.is_symlink();
@@ -73,7 +88,7 @@ pub(crate) fn look(path: &Path) -> io::Result<Option<Found>> {
     };
     let inode = u64::from(known.nFileIndexHigh) << 32 | u64::from(known.nFileIndexLow);
     let identity = (u64::from(known.dwVolumeSerialNumber), inode);
-    Ok(Some(Found { node, meta, identity, links: known.nNumberOfLinks.into() }))
+    Ok(Found { node, meta, identity, links: known.nNumberOfLinks.into() })
 }
 
 /// Sets streams and attributes, and the time last.
@@ -133,13 +148,43 @@ fn by_handle(file: &File) -> io::Result<BY_HANDLE_FILE_INFORMATION> {
     if done == 0 { Err(io::Error::last_os_error()) } else { Ok(known) }
 }
 
+/// `FILE_BASIC_INFO`: the time no program sets by accident, and those every volume has.
+#[cfg(feature = "observe")]
+#[expect(unsafe_code, reason = "std does not ask for the time of change")]
+fn changed(file: &File) -> io::Result<Time> {
+    let mut basic = FILE_BASIC_INFO::default();
+    let size = u32::try_from(size_of::<FILE_BASIC_INFO>()).unwrap_or(0);
+    // SAFETY: the handle is open, and the structure is the one of this kind and as long as we say.
+    let done = unsafe {
+        GetFileInformationByHandleEx(
+            file.as_raw_handle(),
+            FileBasicInfo,
+            (&raw mut basic).cast(),
+            size,
+        )
+    };
+    if done == 0 {
+        return Err(io::Error::last_os_error());
+    }
+    let last = if basic.ChangeTime == 0 {
+        basic.LastWriteTime.max(basic.CreationTime)
+    } else {
+        basic.ChangeTime
+    };
+    Ok(of_ticks(last))
+}
+
 fn bits(text: &[u8]) -> u32 {
     let text = std::str::from_utf8(text).unwrap_or_default();
     u32::from_str_radix(text.trim_end_matches('\0').trim_start_matches("0x"), 16).unwrap_or(0)
 }
 
 fn time(time: FILETIME) -> Time {
-    let ticks = i64::from(time.dwHighDateTime) << 32 | i64::from(time.dwLowDateTime);
+    of_ticks(i64::from(time.dwHighDateTime) << 32 | i64::from(time.dwLowDateTime))
+}
+
+/// Units of 100 ns since 1601 as a time.
+fn of_ticks(ticks: i64) -> Time {
     let nanoseconds = u32::try_from(ticks.rem_euclid(TICKS) * 100).unwrap_or(0);
     Time { seconds: ticks.div_euclid(TICKS) - EPOCH, nanoseconds }
 }

@@ -6,6 +6,8 @@
 //! - [`walk_registry`] sees every key and value of its registry once;
 //! - an [`OwnService`] is a program of ours that is a service; a [`Job`] is what such a one runs, with all it starts; [`Event`]s,
 //!   [`Timer`]s, [`Pipe`]s and [`Folder`]s are what it waits for.
+//! - `session` captures it, by two looks at a drive and at the registry; that comes with the feature `observe`: an installer
+//!   has no use for it.
 //!
 //! **Promise:** a rename is on disk when it answers (`MOVEFILE_WRITE_THROUGH`); what `sync` was asked for is on disk
 //! when it answers, by flushing the volume, or, without the right to, each file that was written.
@@ -20,17 +22,25 @@ mod file;
 mod handles;
 mod hives;
 mod inventory;
+#[cfg(feature = "observe")]
+pub mod job;
 mod jobs;
 mod locks;
 mod mutexes;
 mod names;
 mod pipes;
+#[cfg(feature = "observe")]
+mod private;
 mod processes;
 mod registry;
 mod restarting;
+#[cfg(feature = "observe")]
+mod scan;
 mod security;
 mod services;
 mod serving;
+#[cfg(feature = "observe")]
+pub mod session;
 mod streams;
 mod tasks;
 mod times;

@@ -30,6 +30,8 @@ const HIVES: [(HKEY, &str, &str); 3] = [
 const NAME: usize = 16_384;
 /// What the value is called that makes a key a link.
 const LINK: &str = "SymbolicLinkValue";
+/// Below `HKCU`, what leads to `HKU\\SID_Classes`: a hive of its own, `UsrClass.dat`.
+const CLASSES: &str = r"Software\Classes";
 
 /// A key with what it holds itself.
 #[derive(Debug)]
@@ -85,7 +87,14 @@ impl Walk<'_> {
             counts(open_key).and_then(|(keys, values)| Ok((keys, self.values(open_key, values)?)));
         let (keys, values) = match looked {
             Ok((keys, Some(values))) => (keys, values),
-            // It stands elsewhere under its own name.
+            // It stands elsewhere under its own name; but for the user's classes, whose own hive is no key of `HKCU`.
+            Ok((_, None)) if is_classes(&key) => {
+                return match led(HKEY_CURRENT_USER, &wide(CLASSES)) {
+                    Ok(Some(led)) => self.key(&led, key),
+                    Ok(None) => {}
+                    Err(reason) => self.unread.push(Unread { key, reason }),
+                };
+            }
             Ok((_, None)) => return,
             Err(reason) => return self.unread.push(Unread { key, reason }),
         };
@@ -221,15 +230,27 @@ fn counts(key: &Key) -> io::Result<(u32, u32)> {
     code(answer).map(|()| (keys, values))
 }
 
+fn is_classes(key: &RegistryKey) -> bool {
+    let (root, below) = key.divided();
+    root == "HKCU" && below.eq_ignore_ascii_case(CLASSES)
+}
+
 /// A key as itself, a link as the link it is; `None` where there is none.
-#[expect(unsafe_code, reason = "the interface is unsafe")]
 fn open(root: HKEY, name: &[u16]) -> io::Result<Option<Key>> {
+    opened(root, name, REG_OPTION_OPEN_LINK)
+}
+
+/// The key a link leads to.
+fn led(root: HKEY, name: &[u16]) -> io::Result<Option<Key>> {
+    opened(root, name, 0)
+}
+
+#[expect(unsafe_code, reason = "the interface is unsafe")]
+fn opened(root: HKEY, name: &[u16], options: u32) -> io::Result<Option<Key>> {
     let mut handle: HKEY = ptr::null_mut();
     let access = KEY_READ | KEY_WOW64_64KEY;
     // SAFETY: the name ends with a zero, and the handle is on this stack.
-    let answer = unsafe {
-        RegOpenKeyExW(root, name.as_ptr(), REG_OPTION_OPEN_LINK, access, &raw mut handle)
-    };
+    let answer = unsafe { RegOpenKeyExW(root, name.as_ptr(), options, access, &raw mut handle) };
     match answer {
         ERROR_FILE_NOT_FOUND => Ok(None),
         ERROR_ACCESS_DENIED => Err(io::ErrorKind::PermissionDenied.into()),

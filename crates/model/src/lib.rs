@@ -32,6 +32,7 @@ mod template;
 mod time;
 mod users;
 mod version;
+mod words;
 
 pub use acl::{Acl, AclEntry, AclTag, ParseAclError};
 pub use acl_bytes::{BadAclBytes, UnknownAclOwner};
@@ -59,3 +60,4 @@ pub use template::{ExpandError, ParseTemplateError, Part, Template};
 pub use time::{ParseTimeError, Time};
 pub use users::Users;
 pub use version::Version;
+pub use words::{bytes_of, words_of};

@@ -4,6 +4,7 @@
 
 mod agent;
 mod installers;
+mod itself;
 mod libraries;
 mod msi;
 mod picture;
@@ -57,7 +58,7 @@ const NOTE: &str = "drive_c/ProgramData/Microsoft/Windows/Start Menu/Programs/Ev
 #[derive(clap::Args)]
 #[command(after_help = "Example:\n  cargo xtask prove windows --kills 30")]
 pub(crate) struct Args {
-    /// Only this installer, `as-msi-native` the .msi of it, `wrapped-example2` it wrapped, `agent` the agent as a service, `libraries`, `streams` the volumes of NTFS, `thirty-two`; docs/proof-windows.md stays as it is.
+    /// Only this installer, `as-msi-native` the .msi of it, `wrapped-example2` it wrapped, `itself` what Windows captures itself, `agent` the agent as a service, `libraries`, `streams` the volumes of NTFS, `thirty-two`; docs/proof-windows.md stays as it is.
     #[arg(long, value_name = "NAME")]
     only: Option<String>,
     /// At how many moments installing is killed.
@@ -107,6 +108,13 @@ pub(crate) fn prove(args: &Args) -> Result<()> {
         println!("{}", proof.agent(args.no_build)?);
         return Ok(());
     }
+    if args.only.as_deref() == Some(itself::NAME) {
+        if !args.no_build {
+            windows::packhorse()?;
+        }
+        println!("{}", proof.itself()?);
+        return Ok(());
+    }
     if args.only.as_deref() == Some("libraries") {
         println!("{}", proof.libraries()?);
         return Ok(());
@@ -149,6 +157,11 @@ pub(crate) fn prove(args: &Args) -> Result<()> {
     }
     let libraries = proof.libraries().context("libraries")?;
     println!("{libraries}");
+    if !args.no_build {
+        windows::packhorse()?;
+    }
+    let itself = proof.itself().context("Windows itself")?;
+    println!("{itself}");
     let streams = proof.streams().context("named streams")?;
     println!("{streams}");
     let text = format!(
@@ -159,6 +172,7 @@ pub(crate) fn prove(args: &Args) -> Result<()> {
          own command.\n\n| installer | entry | files and keys as run by hand | pristine after |\n|---|---|---|---|\n{wrapped}\n\
          Compiled to an .msi and installed by `msiexec`; held against our own installer of the same project, times left out.\n\n\
          | project | files and keys | as our own installer | pristine after |\n|---|---|---|---|\n{native}\n\
+         Captured by `packhorse.exe` itself: {itself}.\n\n\
          Libraries that register themselves: {libraries}.\n\n\
          On volumes of NTFS, by ntfs-3g: {streams}.\n",
         args.kills

@@ -23,6 +23,12 @@ pub(crate) fn stub() -> anyhow::Result<PathBuf> {
     Ok(to)
 }
 
+/// Builds the `packhorse` command for Windows, with the programs it puts in front of installers.
+pub(crate) fn packhorse() -> anyhow::Result<PathBuf> {
+    stub()?;
+    build(&["--package", "cli"], "packhorse.exe")
+}
+
 /// Builds the program that walks the registry, for the benchmark; as what is shipped is built.
 pub(crate) fn walk() -> anyhow::Result<PathBuf> {
     build(&["--package", "machine-windows", "--example", "walk"], "examples/walk.exe")

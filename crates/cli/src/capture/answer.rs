@@ -2,9 +2,9 @@
 
 use std::{error::Error, io::Write as _, path::PathBuf, process::ExitCode};
 
-use machine_linux::session::Finished;
 use operate::Exit;
 use serde::Serialize;
+use session::Finished;
 
 /// What a finished capture comes to.
 #[derive(Serialize)]

@@ -3,30 +3,26 @@
 
 use std::{
     fs, io,
-    io::Read,
     path::{Path, PathBuf},
     process::Command,
 };
 
-use capture::{CapturedFiles, Change, ChangeSet, Registry, Side, State};
-use machine_linux::session::{Finished, KEEP, Session, SnapshotSettings};
-use model::{Entry, Kind, MachinePath, Owner};
+use capture::{Registry, State};
+use machine_linux::session::begin_snapshots;
+use model::MachinePath;
+use session::{Finished, KEEP, Session, SnapshotSettings};
 
 use super::{
-    Answer, CaptureError, Into, Run, Summary, count, fresh_folder, leave, options, spinner,
+    Answer, CaptureError, Into, Run, count,
+    drive::{self, AFTER, Drive, HIVES, registry},
+    fresh_folder, spinner,
     waiting::{self, Ended, Patience, Running},
 };
-use crate::project::{self, Captured};
 
 /// Where the prefix's files are on the machine it shows.
 const DRIVE: &str = "/C:";
-/// Wine's files of the registry, and the hive each is.
-const HIVES: [(&str, &str); 3] =
-    [("system.reg", "HKLM"), ("user.reg", "HKCU"), ("userdef.reg", r"HKU\.Default")];
 /// The folder of a prefix that is its drive `C:`.
 const C: &str = "drive_c";
-/// How the copies in a session begin that are of the registry afterwards; those before have the names they had.
-const AFTER: &str = "after-";
 /// Who serves a prefix, while something runs there.
 const SERVER: &str = "wineserver";
 /// Seconds Wine's own programs get to end by themselves after others have: five is what they take.
@@ -43,12 +39,6 @@ pub(crate) enum WineError {
     /// Wine is missing.
     #[error("there is no Wine on this machine: `apt-get install wine wine64`")]
     Missing,
-    /// The registry before was not kept.
-    #[error(
-        "the capture was stopped before the prefix was recorded: `packhorse capture discard --session {}`, and begin anew",
-        .0.display()
-    )]
-    Unrecorded(PathBuf),
     /// Nobody answers it.
     #[error(
         "the installer did nothing for {seconds} s and was ended; it seems to wait for a person: give it its switch for a \
@@ -77,15 +67,6 @@ pub(crate) enum WineError {
         /// Why.
         #[source]
         reason: io::Error,
-    },
-    /// The registry is not what Wine writes.
-    #[error("`{}`", path.display())]
-    Registry {
-        /// The file.
-        path: PathBuf,
-        /// What is wrong.
-        #[source]
-        reason: capture::ReadRegistryError,
     },
 }
 
@@ -135,7 +116,7 @@ fn record(
 ) -> Result<Session, CaptureError> {
     free(prefix)?;
     let bar = spinner("recording the prefix as it is");
-    let session = Session::begin_snapshots(folder, &prefix.join(C), settings, &mut |paths| {
+    let session = begin_snapshots(folder, &prefix.join(C), settings, &mut |paths| {
         count(&bar, paths);
     })?;
     bar.finish_and_clear();
@@ -211,40 +192,22 @@ fn write(
     temporary: bool,
     notes: Vec<String>,
 ) -> Result<Answer, CaptureError> {
-    if !session.folder().join(HIVES[0].0).exists() {
-        return Err(WineError::Unrecorded(session.folder().to_owned()).into());
-    }
+    drive::check_recorded(&session)?;
     let before = registry(session.folder(), "")?;
     let finished = if session.state().0 == State::Finished {
         Finished::open(session)?
     } else {
         keep_registry(prefix, session.folder(), AFTER)?;
         let bar = spinner("looking for what changed");
-        let finished = session.finish(&mut |paths| count(&bar, paths))?;
+        let finished = machine_linux::session::finish(session, &mut |paths| count(&bar, paths))?;
         bar.finish_and_clear();
         finished
     };
     let after = registry(finished.session().folder(), AFTER)?;
-    let mut summary = Summary::of(&finished);
-    summary.notes.splice(0..0, notes);
-    let mut report = None;
-    if let Some(folder) = &into.output {
-        let captured = Captured::of(&finished)
-            .map_err(|reason| WineError::Read { path: prefix.to_owned(), reason })?;
-        let files = OnDrive { captured };
-        let changes = on_drive(&finished.changes);
-        let mut facts = finished.facts.clone();
-        facts.user = user_of(prefix).or(facts.user);
-        let mut wanted = options(into, folder)?;
-        wanted.architecture.get_or_insert(model::Architecture::Only("x86_64".into()));
-        let draft = project::write_windows(&changes, &files, &facts, &wanted, folder, |draft| {
-            capture::add_registry(draft, &before, &after, &facts);
-        })?;
-        summary.changes = draft.report.counts.changes;
-        report = Some(draft.report.to_string());
-        summary.project = Some(folder.clone());
-    }
-    leave(finished, temporary && into.output.is_some(), summary, report)
+    let drive = MachinePath::new(DRIVE).unwrap_or_else(|_| MachinePath::root());
+    let known =
+        drive::Known { finished, drive: Drive(drive), before, after, user: user_of(prefix), notes };
+    drive::answer(known, into, temporary)
 }
 
 /// Runs the installer to its end, and says when it seems to wait for a person.
@@ -317,87 +280,9 @@ fn screened(wine: &str) -> Command {
     command
 }
 
-/// The registry whose files' names begin so.
-fn registry(folder: &Path, when: &str) -> Result<Registry, WineError> {
-    let mut registry = Registry::default();
-    for (name, hive) in HIVES {
-        let path = folder.join(format!("{when}{name}"));
-        let text = match fs::read(&path) {
-            Ok(bytes) => String::from_utf8_lossy(&bytes).into_owned(),
-            // Not every prefix has every hive; without the first there is no registry.
-            Err(error) if error.kind() == io::ErrorKind::NotFound && name != HIVES[0].0 => continue,
-            Err(reason) => return Err(WineError::Read { path, reason }),
-        };
-        registry.read(hive, &text).map_err(|reason| WineError::Registry { path, reason })?;
-    }
-    Ok(registry)
-}
-
 /// The account the prefix has a folder for.
 fn user_of(prefix: &Path) -> Option<String> {
     let users = fs::read_dir(prefix.join(C).join("users")).ok()?;
     let names = users.flatten().filter_map(|user| user.file_name().into_string().ok());
     names.into_iter().find(|name| name != "Public")
-}
-
-fn to_drive(path: &MachinePath) -> MachinePath {
-    MachinePath::new([DRIVE.as_bytes(), path.as_bytes()].concat()).unwrap_or_else(|_| path.clone())
-}
-
-/// What a Windows machine would say of a file of the prefix: it has no owners, and may be written or not.
-fn windows_entry(entry: &Entry) -> Entry {
-    let mut entry = entry.clone();
-    let writable = entry.meta.mode & 0o200 != 0;
-    entry.meta.mode = match entry.kind {
-        Kind::Directory => 0o755,
-        Kind::Symlink(_) => 0o777,
-        _ if writable => 0o644,
-        _ => 0o444,
-    };
-    (entry.meta.owner, entry.meta.group) = (Owner::root(), Owner::root());
-    (entry.meta.acl, entry.meta.default_acl) = (None, None);
-    entry.meta.modified.nanoseconds -= entry.meta.modified.nanoseconds % 100;
-    if let Kind::HardLink(first) = &mut entry.kind {
-        *first = to_drive(first);
-    }
-    entry
-}
-
-fn on_drive(changes: &ChangeSet) -> ChangeSet {
-    let mut all = ChangeSet::default();
-    for (path, change) in &changes.changes {
-        let before = change.before.as_ref().map(windows_entry);
-        let after = change.after.as_ref().map(windows_entry);
-        if before != after {
-            all.changes.insert(to_drive(path), Change { before, after });
-        }
-    }
-    all.touched = changes.touched.iter().map(|(path, touch)| (to_drive(path), *touch)).collect();
-    all
-}
-
-/// The files of a prefix, by their places on the machine it shows.
-struct OnDrive<'a> {
-    captured: Captured<'a>,
-}
-
-fn below_drive(path: &MachinePath) -> Option<MachinePath> {
-    let rest = path.as_bytes().strip_prefix(DRIVE.as_bytes())?;
-    MachinePath::new(if rest.is_empty() { b"/" } else { rest }).ok()
-}
-
-impl CapturedFiles for OnDrive<'_> {
-    fn open(&self, path: &MachinePath, side: Side) -> io::Result<Option<Box<dyn Read + '_>>> {
-        match below_drive(path) {
-            Some(path) => self.captured.open(&path, side),
-            None => Ok(None),
-        }
-    }
-
-    fn entry(&self, path: &MachinePath, side: Side) -> io::Result<Option<Entry>> {
-        match below_drive(path) {
-            Some(path) => Ok(self.captured.entry(&path, side)?.as_ref().map(windows_entry)),
-            None => Ok(None),
-        }
-    }
 }

@@ -1,8 +1,6 @@
 use std::{
-    ffi::OsStr,
     fs::{self, File, OpenOptions},
     io::{self, Read, Seek, SeekFrom, Write},
-    os::unix::{ffi::OsStrExt, fs::OpenOptionsExt},
     path::{Path, PathBuf},
 };
 
@@ -21,7 +19,7 @@ pub(super) fn write(
     project: &Path,
 ) -> Result<(), WriteProjectError> {
     for one in payload {
-        let to = project.join(OsStr::from_bytes(&one.path));
+        let to = project.join(compile::os_string(&one.path));
         let failed = |source| WriteProjectError::Write { path: to.clone(), source };
         if let Some(folder) = to.parent() {
             fs::create_dir_all(folder).map_err(failed)?;
@@ -33,10 +31,10 @@ pub(super) fn write(
             },
             Kind::File(content) => write_file(files, &one.source, content, &to)?,
             Kind::Symlink(target) => {
-                std::os::unix::fs::symlink(OsStr::from_bytes(target), &to).map_err(failed)?;
+                link(target, &to).map_err(failed)?;
             }
             Kind::HardLink(first) => {
-                let first = project.join("files").join(OsStr::from_bytes(first.relative()));
+                let first = project.join("files").join(compile::os_string(first.relative()));
                 fs::hard_link(&first, &to).map_err(failed)?;
             }
             // These are no files a folder could keep: `files.meta` has all there is to them.
@@ -44,6 +42,18 @@ pub(super) fn write(
             }
         }
     }
+    Ok(())
+}
+
+#[cfg(unix)]
+fn link(target: &[u8], to: &Path) -> io::Result<()> {
+    std::os::unix::fs::symlink(compile::os_string(target), to)
+}
+
+/// Few may make links on Windows, and `files.meta` has all there is to one.
+#[cfg(windows)]
+#[expect(clippy::unnecessary_wraps, reason = "as on the other system")]
+fn link(_: &[u8], _: &Path) -> io::Result<()> {
     Ok(())
 }
 
@@ -57,8 +67,13 @@ fn write_file(
         |error| WriteProjectError::Read { file: PathBuf::from(source.to_string()), source: error };
     let failed = |source| WriteProjectError::Write { path: to.to_owned(), source };
     let mode = if is_executable(files, source).map_err(read)? { 0o755 } else { 0o644 };
-    let mut file =
-        OpenOptions::new().write(true).create_new(true).mode(mode).open(to).map_err(failed)?;
+    let mut options = OpenOptions::new();
+    options.write(true).create_new(true);
+    #[cfg(unix)]
+    std::os::unix::fs::OpenOptionsExt::mode(&mut options, mode);
+    #[cfg(windows)]
+    let _ = mode;
+    let mut file = options.open(to).map_err(failed)?;
     let mut hasher = Hasher::new();
     let mut length = 0;
     if let Some(mut reader) = files.open(source, Side::After).map_err(read)? {

@@ -3,7 +3,6 @@
 use std::{
     fs, io,
     io::Write as _,
-    os::unix::ffi::OsStrExt as _,
     path::{Path, PathBuf},
     sync::Arc,
 };
@@ -135,7 +134,7 @@ fn walk(folder: &Path, below: &[u8], payload: &mut Payload) -> Result<(), ReadPr
         payload.insert(below.clone(), PayloadKind::Folder);
         for entry in entries {
             let entry = entry.map_err(unreadable(&folder))?;
-            let path = [below.as_slice(), b"/", entry.file_name().as_bytes()].concat();
+            let path = [below.as_slice(), b"/", entry.file_name().as_encoded_bytes()].concat();
             let kind = entry.file_type().map_err(unreadable(&entry.path()))?;
             if kind.is_dir() {
                 ahead.push((entry.path(), path));
@@ -156,11 +155,10 @@ pub(super) fn replace(path: &Path, text: &str) -> io::Result<()> {
     let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty());
     let mut file = tempfile::NamedTempFile::new_in(folder.unwrap_or(Path::new(".")))?;
     file.write_all(text.as_bytes())?;
-    let permissions = match fs::metadata(&path) {
-        Ok(metadata) => metadata.permissions(),
-        Err(_) => std::os::unix::fs::PermissionsExt::from_mode(0o644),
-    };
-    file.as_file().set_permissions(permissions)?;
+    match fs::metadata(&path) {
+        Ok(metadata) => file.as_file().set_permissions(metadata.permissions())?,
+        Err(_) => compile::set_mode(file.as_file(), 0o644)?,
+    }
     file.as_file().sync_all()?;
     file.persist(&path)?;
     Ok(())

@@ -9,16 +9,17 @@ use std::{
 use capture::{Contents, Record, SnapshotHeader};
 use model::{Hash, Kind};
 
-use super::{
-    RunError, files,
-    snapshots::{clock, compare, hash_below, hash_now, write_snapshot},
+use ::session::{
+    BASELINE, OBSERVED, ObserveError, Reference as _, compare, hash_now, hash_of, write_snapshot,
+    write_with,
 };
+
+use super::{Root, RunError};
 use crate::{
     namespaces::Observer,
     node::hash,
     overlay::{Layer, open_before},
     owners::read_names,
-    scan::Scan,
 };
 
 /// Observes the merged view before and after the run, and leaves its change set in the session.
@@ -40,39 +41,39 @@ impl SecondObserver {
     }
 
     fn baseline(&self) -> PathBuf {
-        self.session.join(files::BASELINE)
+        self.session.join(BASELINE)
     }
 }
 
 impl Observer for SecondObserver {
     fn before(&mut self, merged: &Path) -> io::Result<()> {
-        let scan = Scan::of(merged)?;
-        let header = SnapshotHeader { names: read_names(merged)?, started: clock(&self.session)? };
+        let root = Root(merged.to_owned());
+        let header =
+            SnapshotHeader { names: read_names(merged)?, started: root.clock(&self.session)? };
         let file = BufWriter::new(File::create(self.baseline())?);
         let started = header.started;
-        let written = write_snapshot(&scan, file, &header, &mut |_| {}, &mut |record, place| {
-            if record.stamp.changed >= started { hash_now(record, place) } else { Ok(()) }
-        });
+        let written =
+            write_snapshot(&root, &[], file, &header, &mut |_| {}, &mut |record, place| {
+                if record.stamp.changed >= started { hash_now(record, place) } else { Ok(()) }
+            });
         written.map_err(io::Error::other)?.into_inner().map_err(io::IntoInnerError::into_error)?;
         Ok(())
     }
 
     fn after(&mut self, merged: &Path) -> io::Result<()> {
-        let scan = Scan::of(merged)?;
-        let mut contents =
-            MergedContents { merged: merged.to_owned(), layers: self.layers.clone() };
+        let root = Root(merged.to_owned());
+        let mut contents = MergedContents { merged: root.clone(), layers: self.layers.clone() };
         let names = read_names(merged)?;
-        let compared = compare(&self.baseline(), &scan, names, &mut contents, &mut |_| {})
-            .map_err(io::Error::other)?;
-        files::write_with(&self.session, files::OBSERVED, |file| {
-            capture::write_changes(&compared.changes, file)
-        })
+        let compared =
+            compare::<_, RunError>(&self.baseline(), &root, &[], names, &mut contents, &mut |_| {})
+                .map_err(io::Error::other)?;
+        write_with(&self.session, OBSERVED, |file| capture::write_changes(&compared.changes, file))
     }
 }
 
 /// Content after in the merged view; content before in what lies below, which nobody writes.
 struct MergedContents {
-    merged: PathBuf,
+    merged: Root,
     layers: Vec<Layer>,
 }
 
@@ -82,11 +83,11 @@ impl Contents for MergedContents {
     fn before(&mut self, record: &Record) -> Result<Option<Hash>, RunError> {
         let Kind::File(content) = &record.node.kind else { return Ok(None) };
         let file = open_before(&self.layers, &record.path)?;
-        hash(&file, content)
-            .map_err(|reason| RunError::Prepare { root: self.merged.clone(), reason })
+        let failed = |reason| ObserveError::Prepare { root: self.merged.0.clone(), reason };
+        Ok(hash(&file, content).map_err(failed)?)
     }
 
     fn after(&mut self, record: &Record) -> Result<Option<Hash>, RunError> {
-        hash_below(&self.merged, record)
+        Ok(hash_of(&self.merged, record)?)
     }
 }

@@ -12,7 +12,7 @@ use std::{fs, io::BufReader, path::Path};
 use capture::{BothNames, ChangeSet, disagreements, read_changes};
 use machine_linux::{
     namespaces::{Enclosure, Observer as _, mount_layer, own_mounts},
-    overlay::{Layer, differences},
+    overlay::{Layer, differences, make},
     session::SecondObserver,
 };
 use model::MachinePath;
@@ -58,7 +58,7 @@ fn history(folder: &Path, seed: u64, during: usize) -> Result<(), String> {
         upper: session.join("upper"),
         work: session.join("work"),
     };
-    layer.make().unwrap();
+    make(&layer).unwrap();
     let accepted = mount_layer(&layer, &merged).unwrap();
     assert!(accepted.contains("index=on"), "{accepted}");
     let mut second = second_observer(&session, &layer);

@@ -15,14 +15,14 @@ use anyhow::{Context as _, Result, ensure};
 use capture::{BothNames, SnapshotHeader};
 use machine_linux::{
     namespaces::{mount_layer, own_mounts},
-    overlay::{Layer, differences},
+    overlay::{Layer, differences, make},
     owners::read_names,
-    scan::Scan,
-    session::{Session, SnapshotSettings, snapshot_of},
+    session::{Root, begin_snapshots, finish},
 };
 use model::MachinePath;
 use rustix::fs::{AtFlags, CWD, FileType, Mode, OFlags, RawDir, StatxFlags, openat, statx};
 use rustix::process::fchdir;
+use session::{Session, SnapshotSettings, snapshot_of};
 
 use super::{Bench, Row, median, ratio, seconds, trees};
 use crate::command::{command, run_quietly};
@@ -94,7 +94,7 @@ fn overlay(folder: &Path, lower: &Path) -> Result<Layer> {
         upper: folder.join("upper"),
         work: folder.join("work"),
     };
-    layer.make()?;
+    make(&layer)?;
     let merged = folder.join("merged");
     fs::create_dir_all(&merged)?;
     let inside = layer.clone();
@@ -129,7 +129,7 @@ fn snapshots(bench: &Bench, large: &Path) -> Result<Vec<Row>> {
     let entries = walk(large)?;
     let session = bench.folder.join("session");
     let settings = SnapshotSettings { hash: false, keep: 0 };
-    drop(Session::begin_snapshots(&session, large, &settings, &mut |_| {})?);
+    drop(begin_snapshots(&session, large, &settings, &mut |_| {})?);
     let size = fs::metadata(session.join("baseline.snapshot"))?.len();
     change(large, CHANGES, 10)?;
     let (mut walks, mut takes, mut scans) = (Vec::new(), Vec::new(), Vec::new());
@@ -139,7 +139,7 @@ fn snapshots(bench: &Bench, large: &Path) -> Result<Vec<Row>> {
         let copied = bench.folder.join(format!("session-{turn}"));
         run_quietly(command("cp", ["-a"]).arg(&session).arg(&copied))?;
         scans.push(timed(|| {
-            let finished = Session::open(&copied)?.finish(&mut |_| {})?;
+            let finished = finish(Session::open(&copied)?, &mut |_| {})?;
             let count = finished.changes.changes.len();
             ensure!(count >= CHANGES, "only {count} changes were found");
             Ok(())
@@ -182,7 +182,7 @@ fn take(root: &Path, file: &Path) -> Result<()> {
         started: model::Time { seconds: 0, nanoseconds: 0 },
     };
     let out = BufWriter::new(File::create(file)?);
-    snapshot_of(&Scan::of(root)?, out, &header, &mut |_| {})?;
+    snapshot_of(&Root(root.to_owned()), out, &header, &mut |_| {})?;
     Ok(())
 }
 

@@ -108,14 +108,14 @@ impl Prefixes {
 }
 
 /// Makes folders of what Wine leads out of the prefix: desktops and documents would be those of whoever runs this.
-fn keep_inside(users: &Path) -> Result<()> {
-    for user in fs::read_dir(users)? {
-        for folder in fs::read_dir(user?.path())? {
-            let folder = folder?.path();
-            if folder.is_symlink() {
-                fs::remove_file(&folder)?;
-                fs::create_dir(&folder)?;
-            }
+fn keep_inside(folder: &Path) -> Result<()> {
+    for entry in fs::read_dir(folder)? {
+        let path = entry?.path();
+        if path.is_symlink() {
+            fs::remove_file(&path)?;
+            fs::create_dir(&path)?;
+        } else if path.is_dir() {
+            keep_inside(&path)?;
         }
     }
     Ok(())

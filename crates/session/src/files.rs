@@ -1,9 +1,8 @@
 //! The files of a session's folder.
 
 use std::{
-    fs::{self, DirBuilder, File, OpenOptions},
+    fs::{self, File, OpenOptions},
     io::{self, Write as _},
-    os::unix::fs::DirBuilderExt as _,
     path::Path,
 };
 
@@ -11,52 +10,63 @@ use capture::{Event, JournalLine, State};
 use model::Time;
 use serde::{Serialize, de::DeserializeOwned};
 
-use super::{Beginning, OpenSessionError};
+use crate::{Beginning, OpenSessionError, platform};
 
 /// The format of session folders this release writes, and the newest it reads.
 pub const SESSION_FORMAT: u32 = 1;
 
-pub(super) const SESSION: &str = "session.json";
-pub(super) const FACTS: &str = "facts.json";
-pub(super) const JOURNAL: &str = "journal.jsonl";
-pub(super) const LOCK: &str = "lock";
-pub(super) const CHANGES: &str = "changes.jsonl";
-pub(super) const OBSERVED: &str = "observed.jsonl";
-pub(super) const BASELINE: &str = "baseline.snapshot";
-pub(super) const KEPT: &str = "kept.pack";
-pub(super) const SKIPS: &str = "skips.json";
-pub(super) const OUTCOME: &str = "outcome.json";
-pub(super) const ENCLOSURE: &str = "enclosure.json";
-pub(super) const MERGED: &str = "merged";
-pub(super) const LAYERS: &str = "layers";
+pub(crate) const SESSION: &str = "session.json";
+pub(crate) const FACTS: &str = "facts.json";
+pub(crate) const JOURNAL: &str = "journal.jsonl";
+pub(crate) const LOCK: &str = "lock";
+pub(crate) const CHANGES: &str = "changes.jsonl";
+/// The change set of a second observer.
+pub const OBSERVED: &str = "observed.jsonl";
+/// The machine before.
+pub const BASELINE: &str = "baseline.snapshot";
+pub(crate) const KEPT: &str = "kept.pack";
+pub(crate) const SKIPS: &str = "skips.json";
+/// How a run ended.
+pub const OUTCOME: &str = "outcome.json";
+/// How a run is enclosed.
+pub const ENCLOSURE: &str = "enclosure.json";
+/// Where an installer sees the whole.
+pub const MERGED: &str = "merged";
+/// What an installer wrote.
+pub const LAYERS: &str = "layers";
 
-/// Old content and system files: only their owner may look.
-pub(super) fn make_folder(folder: &Path) -> io::Result<()> {
-    DirBuilder::new().recursive(true).mode(0o700).create(folder)
-}
-
-/// Writes a file so that, whenever we are stopped, it is whole or not there.
-pub(super) fn write_whole(folder: &Path, name: &str, value: &impl Serialize) -> io::Result<()> {
+/// Writes a value as JSON so that, whenever we are stopped, the file is whole or not there.
+///
+/// # Errors
+/// The folder cannot be written.
+pub fn write_whole(folder: &Path, name: &str, value: &impl Serialize) -> io::Result<()> {
     write_with(folder, name, |file| {
         serde_json::to_writer_pretty(&mut *file, value)?;
         file.write_all(b"\n")
     })
 }
 
-pub(super) fn write_with(
+/// Writes a file so that, whenever we are stopped, it is whole or not there.
+///
+/// # Errors
+/// The folder cannot be written, or `write` fails.
+pub fn write_with(
     folder: &Path,
     name: &str,
     write: impl FnOnce(&mut io::BufWriter<File>) -> io::Result<()>,
 ) -> io::Result<()> {
-    let unfinished = folder.join(format!("{name}.new"));
-    let mut file = io::BufWriter::new(File::create(&unfinished)?);
+    let unfinished = format!("{name}.new");
+    let mut file = io::BufWriter::new(File::create(folder.join(&unfinished))?);
     write(&mut file)?;
     file.into_inner().map_err(io::IntoInnerError::into_error)?.sync_all()?;
-    fs::rename(&unfinished, folder.join(name))?;
-    File::open(folder)?.sync_all()
+    platform::put(folder, &unfinished, name)
 }
 
-pub(super) fn read_json<T: DeserializeOwned>(file: &Path) -> Result<T, OpenSessionError> {
+/// Reads a value from a JSON file of a session.
+///
+/// # Errors
+/// It cannot be read, or is damaged.
+pub fn read_json<T: DeserializeOwned>(file: &Path) -> Result<T, OpenSessionError> {
     let text = fs::read(file)
         .map_err(|reason| OpenSessionError::Read { file: file.to_owned(), reason })?;
     serde_json::from_slice(&text).map_err(|error| OpenSessionError::Damaged {
@@ -65,7 +75,7 @@ pub(super) fn read_json<T: DeserializeOwned>(file: &Path) -> Result<T, OpenSessi
     })
 }
 
-pub(super) fn read_beginning(folder: &Path) -> Result<Beginning, OpenSessionError> {
+pub(crate) fn read_beginning(folder: &Path) -> Result<Beginning, OpenSessionError> {
     #[derive(serde::Deserialize)]
     struct OnlyFormat {
         format: u32,
@@ -80,7 +90,7 @@ pub(super) fn read_beginning(folder: &Path) -> Result<Beginning, OpenSessionErro
 }
 
 /// Folds the journal. A last line that was cut off never happened.
-pub(super) fn read_journal(folder: &Path, begun: Time) -> Result<(State, Time), OpenSessionError> {
+pub(crate) fn read_journal(folder: &Path, begun: Time) -> Result<(State, Time), OpenSessionError> {
     let file = folder.join(JOURNAL);
     let text =
         fs::read(&file).map_err(|reason| OpenSessionError::Read { file: file.clone(), reason })?;
@@ -95,7 +105,7 @@ pub(super) fn read_journal(folder: &Path, begun: Time) -> Result<(State, Time), 
     Ok(state)
 }
 
-pub(super) fn append_journal(folder: &Path, event: Event, at: Time) -> io::Result<()> {
+pub(crate) fn append_journal(folder: &Path, event: Event, at: Time) -> io::Result<()> {
     let path = folder.join(JOURNAL);
     let whole = fs::read(&path)?;
     let kept = whole.iter().rposition(|&byte| byte == b'\n').map_or(0, |at| at + 1);
@@ -109,7 +119,7 @@ pub(super) fn append_journal(folder: &Path, event: Event, at: Time) -> io::Resul
 }
 
 /// Takes a session's folder away: what makes it a session last, so that it can be taken up again.
-pub(super) fn remove(folder: &Path) -> io::Result<()> {
+pub(crate) fn remove(folder: &Path, lock: File) -> io::Result<()> {
     for entry in fs::read_dir(folder)? {
         let entry = entry?;
         let name = entry.file_name();
@@ -122,13 +132,13 @@ pub(super) fn remove(folder: &Path) -> io::Result<()> {
             fs::remove_file(entry.path())?;
         }
     }
-    for name in [SESSION, JOURNAL, LOCK] {
+    for name in [SESSION, JOURNAL] {
         match fs::remove_file(folder.join(name)) {
             Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
             _ => {}
         }
     }
-    match fs::remove_dir(folder) {
+    match platform::remove_locked(folder, LOCK, lock) {
         // A folder that is a mount point, or somebody's own.
         Err(error) if error.kind() == io::ErrorKind::ResourceBusy => Ok(()),
         other => other,

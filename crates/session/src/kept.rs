@@ -5,14 +5,13 @@ use std::{
     collections::{HashMap, HashSet},
     fs::{File, OpenOptions},
     io::{self, BufReader, BufWriter, Read as _, Seek as _, SeekFrom, Write as _},
-    os::unix::fs::FileExt as _,
     path::Path,
 };
 
 use capture::Record;
 use model::{Hash, Kind, MachinePath};
 
-use crate::{node::open_file, scan::Place};
+use crate::Place;
 
 /// Files up to this size are kept.
 const LARGEST: u64 = 1 << 20;
@@ -23,23 +22,28 @@ const SNIFF: usize = 8 << 10;
 const LEVEL: i32 = 3;
 
 /// Decides what is kept, and keeps it.
-pub(super) struct Keeper {
+pub(crate) struct Keeper {
     pack: BufWriter<File>,
     seen: HashSet<Hash>,
-    etc: MachinePath,
+    /// All of it is kept, whatever it holds.
+    settings: Option<MachinePath>,
     etc_left: u64,
     left: u64,
     /// How many small files were not kept because the budget was spent.
-    pub(super) over_budget: u64,
+    pub(crate) over_budget: u64,
 }
 
 impl Keeper {
-    pub(super) fn create(path: &Path, budget: u64) -> io::Result<Self> {
+    pub(crate) fn create(
+        path: &Path,
+        settings: Option<MachinePath>,
+        budget: u64,
+    ) -> io::Result<Self> {
         let file = OpenOptions::new().write(true).create(true).truncate(true).open(path)?;
         Ok(Self {
             pack: BufWriter::new(file),
             seen: HashSet::new(),
-            etc: MachinePath::new("/etc").map_err(io::Error::other)?,
+            settings,
             etc_left: ETC,
             left: budget,
             over_budget: 0,
@@ -47,9 +51,9 @@ impl Keeper {
     }
 
     /// Keeps the content of a record, if it is one to keep, and notes its hash there.
-    pub(super) fn consider(&mut self, record: &mut Record, place: &Place<'_>) -> io::Result<()> {
+    pub(crate) fn consider(&mut self, record: &mut Record, place: &dyn Place) -> io::Result<()> {
         let Kind::File(content) = &mut record.node.kind else { return Ok(()) };
-        let in_etc = record.path.is_within(&self.etc);
+        let in_etc = self.settings.as_ref().is_some_and(|etc| record.path.is_within(etc));
         let left = if in_etc { &mut self.etc_left } else { &mut self.left };
         if content.length > LARGEST || (!in_etc && *left == 0 && self.over_budget > 0) {
             return Ok(());
@@ -59,8 +63,7 @@ impl Keeper {
             return Ok(());
         }
         let mut bytes = Vec::new();
-        let read = open_file(place.folder, place.name)
-            .and_then(|file| file.take(LARGEST + 1).read_to_end(&mut bytes));
+        let read = place.open().and_then(|file| file.take(LARGEST + 1).read_to_end(&mut bytes));
         // Not to be read, or growing: it is only not kept.
         if read.is_err() || bytes.len() as u64 != content.length {
             return Ok(());
@@ -82,21 +85,21 @@ impl Keeper {
         Ok(())
     }
 
-    pub(super) fn finish(self) -> io::Result<u64> {
+    pub(crate) fn finish(self) -> io::Result<u64> {
         self.pack.into_inner().map_err(io::IntoInnerError::into_error)?.sync_all()?;
         Ok(self.over_budget)
     }
 }
 
 /// What was kept.
-pub(super) struct Kept {
+pub(crate) struct Kept {
     pack: File,
     /// Where each content is stored, and its two lengths.
     index: HashMap<Hash, (u64, u32, u32)>,
 }
 
 impl Kept {
-    pub(super) fn open(path: &Path) -> io::Result<Self> {
+    pub(crate) fn open(path: &Path) -> io::Result<Self> {
         let pack = File::open(path)?;
         let mut reader = BufReader::new(&pack);
         let mut index = HashMap::new();
@@ -118,19 +121,20 @@ impl Kept {
             at += u64::from(word(32));
         }
         drop(reader);
-        (&pack).seek(SeekFrom::Start(0))?;
         Ok(Self { pack, index })
     }
 
     /// The content of a hash, proved; `None` when it was not kept.
-    pub(super) fn read(&self, hash: &Hash) -> io::Result<Option<Vec<u8>>> {
+    pub(crate) fn read(&self, hash: &Hash) -> io::Result<Option<Vec<u8>>> {
         let Some(&(at, stored, raw)) = self.index.get(hash) else { return Ok(None) };
         let damaged = || io::Error::new(io::ErrorKind::InvalidData, "the kept content is damaged");
         if u64::from(raw) > LARGEST || u64::from(stored) > 2 * LARGEST {
             return Err(damaged());
         }
         let mut bytes = vec![0; stored as usize];
-        self.pack.read_exact_at(&mut bytes, at).map_err(|_| damaged())?;
+        let mut pack = &self.pack;
+        pack.seek(SeekFrom::Start(at))?;
+        pack.read_exact(&mut bytes).map_err(|_| damaged())?;
         let content = zstd::bulk::decompress(&bytes, raw as usize).map_err(|_| damaged())?;
         if Hash::of(&content) == *hash { Ok(Some(content)) } else { Err(damaged()) }
     }

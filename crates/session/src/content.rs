@@ -4,29 +4,14 @@ use std::{
     collections::BTreeMap,
     fs::File,
     io::{self, BufReader},
-    path::PathBuf,
+    path::Path,
 };
 
-use capture::{ChangeSet, Disagreement, Facts, Observer, ReadChangesError, State};
+use capture::{ChangeSet, Disagreement, Facts, ReadChangesError, Side, State};
 use model::{Entry, Kind, MachinePath};
 use serde::{Deserialize, Serialize};
 
-use super::{OpenSessionError, Session, files, kept::Kept};
-use crate::{
-    namespaces::LeftRunning,
-    overlay::{open_before, open_content},
-    scan::Skip,
-    watch::Opens,
-};
-
-/// Before the installer ran, or after.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Side {
-    /// Before.
-    Before,
-    /// After.
-    After,
-}
+use crate::{LeftRunning, OpenSessionError, Opens, Reference, Session, Skip, files, kept::Kept};
 
 /// A session whose change set is written.
 #[derive(Debug)]
@@ -94,16 +79,16 @@ impl Finished {
     /// # Errors
     /// Not finished, in use, newer, or damaged.
     pub fn open(session: Session) -> Result<Self, OpenSessionError> {
-        let file = session.folder.join(files::CHANGES);
-        if session.state != State::Finished {
+        let file = session.folder().join(files::CHANGES);
+        if session.state().0 != State::Finished {
             return Err(OpenSessionError::Damaged {
                 file,
-                reason: format!("the capture is {}, not finished", session.state),
+                reason: format!("the capture is {}, not finished", session.state().0),
             });
         }
         let changes = read_changes_file(&file)?;
         let facts = session.facts()?;
-        let notes = files::read_json(&session.folder.join(files::SKIPS))?;
+        let notes = files::read_json(&session.folder().join(files::SKIPS))?;
         Ok(Self { session, changes, facts, notes })
     }
 
@@ -117,51 +102,47 @@ impl Finished {
         self.session
     }
 
-    /// The content of the regular file at `path`, or of the file it is a hard link to.
+    /// What `path` holds by the change set; of a hard link, where its content stands.
+    pub fn place_of_content<'p>(&'p self, path: &'p MachinePath, side: Side) -> &'p MachinePath {
+        match self.entry(path, side).map(|entry| &entry.kind) {
+            Some(Kind::HardLink(first)) => first,
+            _ => path,
+        }
+    }
+
+    fn entry(&self, path: &MachinePath, side: Side) -> Option<&Entry> {
+        let change = self.changes.changes.get(path)?;
+        match side {
+            Side::Before => change.before.as_ref(),
+            Side::After => change.after.as_ref(),
+        }
+    }
+
+    /// The content of the regular file at `path`, or of the file it is a hard link to, as two snapshots of `reference`
+    /// have it.
     ///
     /// The caller compares the hash: a live machine may have changed since.
     ///
     /// # Errors
     /// Old content that was not kept, or a file that cannot be read.
-    pub fn content(
+    pub fn content_of_snapshots(
         &self,
         path: &MachinePath,
         side: Side,
+        reference: &dyn Reference,
     ) -> Result<Box<dyn io::Read>, ContentError> {
-        let change = self.changes.changes.get(path);
-        let entry = change.and_then(|change| match side {
-            Side::Before => change.before.as_ref(),
-            Side::After => change.after.as_ref(),
-        });
-        let path = match entry.map(|entry| &entry.kind) {
-            Some(Kind::HardLink(first)) => first,
-            _ => path,
-        };
-        match (self.session.beginning.observer, side) {
-            (Observer::Overlay, side) => self.overlay_content(path, side),
-            (Observer::Snapshots, Side::Before) => self.kept_content(path, entry),
-            (Observer::Snapshots, Side::After) => self.root_content(path),
+        let at = self.place_of_content(path, side);
+        match side {
+            Side::Before => self.kept_content(at, self.entry(path, side), reference),
+            Side::After => now_content(at, reference),
         }
-    }
-
-    fn overlay_content(
-        &self,
-        path: &MachinePath,
-        side: Side,
-    ) -> Result<Box<dyn io::Read>, ContentError> {
-        let layers = &self.session.beginning.layers;
-        let file = match side {
-            Side::Before => open_before(layers, path),
-            Side::After => open_content(layers, path),
-        };
-        file.map(|file| Box::new(file) as Box<dyn io::Read>)
-            .map_err(|error| ContentError::Read { path: path.clone(), reason: Box::new(error) })
     }
 
     fn kept_content(
         &self,
         path: &MachinePath,
         entry: Option<&Entry>,
+        reference: &dyn Reference,
     ) -> Result<Box<dyn io::Read>, ContentError> {
         let failed =
             |reason: io::Error| ContentError::Read { path: path.clone(), reason: Box::new(reason) };
@@ -170,31 +151,36 @@ impl Finished {
             // Another name of a file that itself changed, or a file that did not change at all.
             _ => match self.changes.changes.get(path).and_then(|change| change.before.as_ref()) {
                 Some(Entry { kind: Kind::File(content), .. }) => content.hash,
-                _ => return self.root_content(path),
+                _ => return now_content(path, reference),
             },
         };
-        let kept = Kept::open(&self.session.folder.join(files::KEPT)).map_err(failed)?;
+        let kept = Kept::open(&self.session.folder().join(files::KEPT)).map_err(failed)?;
         match hash.map(|hash| kept.read(&hash)) {
             Some(Ok(Some(content))) => Ok(Box::new(io::Cursor::new(content))),
             Some(Err(error)) => Err(failed(error)),
             _ => Err(ContentError::NotKept { path: path.clone() }),
         }
     }
-
-    fn root_content(&self, path: &MachinePath) -> Result<Box<dyn io::Read>, ContentError> {
-        let failed =
-            |reason: io::Error| ContentError::Read { path: path.clone(), reason: Box::new(reason) };
-        let file =
-            crate::scan::open_file_below(&self.session.beginning.root, path).map_err(failed)?;
-        Ok(Box::new(file))
-    }
 }
 
-pub(super) fn read_changes_file(file: &PathBuf) -> Result<ChangeSet, OpenSessionError> {
-    let read = |reason| OpenSessionError::Read { file: file.clone(), reason };
+fn now_content(
+    path: &MachinePath,
+    reference: &dyn Reference,
+) -> Result<Box<dyn io::Read>, ContentError> {
+    reference
+        .open(path)
+        .map_err(|reason| ContentError::Read { path: path.clone(), reason: Box::new(reason) })
+}
+
+/// Reads a change set of a session.
+///
+/// # Errors
+/// It cannot be read, or is damaged.
+pub fn read_changes_file(file: &Path) -> Result<ChangeSet, OpenSessionError> {
+    let read = |reason| OpenSessionError::Read { file: file.to_owned(), reason };
     let opened = File::open(file).map_err(read)?;
     capture::read_changes(BufReader::new(opened)).map_err(|error| match error {
         ReadChangesError::Read(reason) => read(reason),
-        other => OpenSessionError::Damaged { file: file.clone(), reason: other.to_string() },
+        other => OpenSessionError::Damaged { file: file.to_owned(), reason: other.to_string() },
     })
 }
