@@ -196,7 +196,7 @@ fn a_session_is_one_processes_and_says_what_it_waits_for() {
     drop(session);
     let pending = begin(&at, &table).unwrap_err();
     assert!(matches!(pending, ObserveError::Begin(BeginError::Pending { .. })), "{pending:?}");
-    assert_eq!(sessions_in(folder.path()).unwrap(), [at.clone()]);
+    assert_eq!(sessions_in(folder.path()).unwrap(), std::slice::from_ref(&at));
     // A line that was cut off never happened; one that cannot follow is damage.
     let journal = at.join("journal.jsonl");
     let whole = fs::read(&journal).unwrap();

@@ -52,9 +52,9 @@ impl Proof {
         let words = installers::silently(name, &setup);
         let is_restart = name == OURS;
         let from_linux = self.folder.join("from-linux").join(name);
-        self.from_linux(&words, is_restart, &from_linux)?;
+        self.on_linux(&words, is_restart, &from_linux)?;
         let from_windows = self.folder.join("from-windows").join(name);
-        self.from_windows(program, &words, is_restart, &from_windows)?;
+        self.on_windows(program, &words, is_restart, &from_windows)?;
         let (wanted, found) = (Project::of(&from_linux)?, Project::of(&from_windows)?);
         wanted.expect_same(&found)?;
 
@@ -73,7 +73,7 @@ impl Proof {
         Ok(wanted.0.len())
     }
 
-    fn from_linux(&self, words: &[String], is_restart: bool, project: &Path) -> Result<()> {
+    fn on_linux(&self, words: &[String], is_restart: bool, project: &Path) -> Result<()> {
         let prefix = self.prefixes.fresh("reference")?;
         let session = project.with_extension("session");
         let mut begin = command(self.program(), ["capture", "begin", "--wine"]);
@@ -84,7 +84,7 @@ impl Proof {
     }
 
     /// Begun in one life of the machine, finished in another, killed in between.
-    fn from_windows(
+    fn on_windows(
         &self,
         program: &Path,
         words: &[String],
