@@ -62,7 +62,7 @@ impl Proof {
             ensure!(prefix.join("drive_c").join(file).exists(), "`{file}` is not there");
         }
         let status = captured(&mut wine(&prefix, [PROGRAM, "status"]))?;
-        ensure!(tail(&status).contains("finished"), "its status is\n{}", tail(&status));
+        ensure!(tail(&status).contains("done"), "its status is\n{}", tail(&status));
 
         let line = [r"C:\Packhorse-program\slow.exe"];
         site.must(&[&["deploy", "--id", "slow", "--everybody", "--"][..], &line].concat())?;
