@@ -41,7 +41,7 @@ impl Proof {
         self.says_where(&program)?;
         Ok(format!(
             "{} installers, each killed in the middle of `finish`, {files} files of projects as captured from \
-             Linux, installers of them byte for byte those compiled on Linux, installed, verified, taken off",
+             Linux, installers of them byte for byte those compiled on Linux; the first installed, verified, taken off by the command",
             CAPTURED.len()
         ))
     }
@@ -69,7 +69,10 @@ impl Proof {
         let words = ["compile", &on_z(&from_windows), "--target", "windows", "-o", &on_z(&there)];
         self.say(program, "reference", &words)?;
         ensure!(fs::read(&here)? == fs::read(&there)?, "compiled on Windows are other bytes");
-        self.look_after(program, name, &there)?;
+        // The key of its service stays behind the command under Wine (docs/unproved-on-windows.md).
+        if name != OURS {
+            self.look_after(program, name, &there)?;
+        }
         Ok(wanted.0.len())
     }
 
@@ -134,7 +137,8 @@ impl Proof {
         run_in(&prefix, [program, "verify", name])?;
         let recovered = captured(&mut wine(&prefix, [program, "recover", "--silent"]))?;
         ensure!(recovered.status.code() == Some(NOTHING), "`recover` says\n{}", tail(&recovered));
-        run_in(&prefix, [program, "uninstall", name, "--silent"])?;
+        let gone = captured(&mut wine(&prefix, [program, "uninstall", name]))?;
+        ensure!(gone.status.success(), "`uninstall` ends with {}:\n{}", gone.status, tail(&gone));
         settle(&prefix)?;
         expect_same("the pristine prefix and the target", &base, &Picture::of(&prefix)?)
     }
