@@ -13,6 +13,8 @@ use crate::{
     work::Work,
 };
 
+/// Where the service manager keeps its services.
+const SERVICES: &str = r"HKLM\System\CurrentControlSet\Services";
 /// Divides the texts of lists like `Path`.
 const DIVIDER: char = ';';
 
@@ -332,6 +334,12 @@ pub(crate) fn take_back<M: Machine + ?Sized>(
             continue;
         }
         if let (Setting::Key(key), None) = (&claim.setting, &target)
+            && goes_with_its_service(key, &gone)
+        {
+            gone.insert(place);
+            continue;
+        }
+        if let (Setting::Key(key), None) = (&claim.setting, &target)
             && holds_more(transaction.observe(), key, &gone)?
         {
             let reason = format!("the {} holds what others put there", claim.setting);
@@ -388,6 +396,15 @@ fn as_value(state: Option<&SettingState>) -> Option<&RegistryValue> {
         Some(SettingState::Value(value)) => Some(value),
         _ => None,
     }
+}
+
+/// Whether the manager keeps a service that goes in it: it takes the key away itself, with what it put there.
+fn goes_with_its_service(key: &RegistryKey, gone: &BTreeSet<(bool, model::MachinePath)>) -> bool {
+    let is_service = |above: &RegistryKey| {
+        RegistryKey::new(SERVICES).is_ok_and(|services| services.place() == above.place())
+    };
+    key.parent().is_some_and(|above| is_service(&above))
+        && gone.contains(&key_of(&Setting::Service(key.name().into())))
 }
 
 fn holds_more<M: Machine + ?Sized>(

@@ -83,7 +83,6 @@ impl WindowsMachine {
     }
 
     fn change<T>(
-        &mut self,
         action: Action,
         path: &MachinePath,
         act: impl FnOnce(&Path) -> io::Result<T>,
@@ -243,7 +242,7 @@ impl Observe for WindowsMachine {
 
 impl Machine for WindowsMachine {
     fn make_directory(&mut self, path: &MachinePath, meta: &RawMeta) -> Result<(), MachineError> {
-        self.change(Action::Make, path, |host| {
+        Self::change(Action::Make, path, |host| {
             std::fs::create_dir(host)?;
             file::set(host, meta)
         })
@@ -255,7 +254,7 @@ impl Machine for WindowsMachine {
         meta: &RawMeta,
         fill: &mut dyn FnMut(&mut dyn FileSink) -> io::Result<()>,
     ) -> Result<(), MachineError> {
-        self.change(Action::Write, path, |host| {
+        Self::change(Action::Write, path, |host| {
             let file = OpenOptions::new().write(true).create_new(true).open(host)?;
             let mut sink = Sink { file: BufWriter::with_capacity(BLOCK, file), length: 0 };
             fill(&mut sink)?;
@@ -272,7 +271,7 @@ impl Machine for WindowsMachine {
         node: &Node,
         meta: &RawMeta,
     ) -> Result<(), MachineError> {
-        self.change(Action::Make, path, |host| {
+        Self::change(Action::Make, path, |host| {
             use std::os::windows::ffi::OsStringExt as _;
             let Node::Symlink(target) = node else {
                 let what = format!("Windows has no {}", node.word());
@@ -291,7 +290,7 @@ impl Machine for WindowsMachine {
 
     fn link(&mut self, existing: &MachinePath, name: &MachinePath) -> Result<(), MachineError> {
         let from = at(existing).map_err(MachineError::of(Action::Link, existing))?;
-        self.change(Action::Link, name, |host| std::fs::hard_link(&from, host))
+        Self::change(Action::Link, name, |host| std::fs::hard_link(&from, host))
     }
 
     fn copy(&mut self, from: &MachinePath, to: &MachinePath) -> Result<(), MachineError> {
@@ -299,7 +298,7 @@ impl Machine for WindowsMachine {
         let found = self.look(from)?.ok_or_else(missing)?;
         let source = at(from).map_err(MachineError::of(Action::Read, from))?;
         match &found.node {
-            Node::File { .. } => self.change(Action::Write, to, |host| {
+            Node::File { .. } => Self::change(Action::Write, to, |host| {
                 std::fs::copy(&source, host)?;
                 file::set(host, &found.meta)
             })?,
@@ -351,7 +350,7 @@ impl Machine for WindowsMachine {
     }
 
     fn set_meta(&mut self, path: &MachinePath, meta: &RawMeta) -> Result<(), MachineError> {
-        self.change(Action::SetMeta, path, |host| file::set(host, meta))
+        Self::change(Action::SetMeta, path, |host| file::set(host, meta))
     }
 
     fn append(&mut self, path: &MachinePath, bytes: &[u8]) -> Result<(), MachineError> {

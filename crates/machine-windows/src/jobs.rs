@@ -196,6 +196,36 @@ impl Job {
     }
 }
 
+/// Runs a command and waits for it and for every program it started; `still` hears of their process numbers once the command
+/// itself has ended and others have not. All of them end with this program.
+///
+/// # Errors
+/// The command cannot be started, or not in a job.
+#[cfg(feature = "observe")]
+pub fn run_all(
+    command: &mut Command,
+    still: &mut dyn FnMut(&[u32]),
+) -> io::Result<std::process::ExitStatus> {
+    let job = Job::new()?;
+    let mut child = job.start(command)?;
+    let mut running = vec![child.id()];
+    loop {
+        match job.next()? {
+            JobEvent::Began(member) if !running.contains(&member.process) => {
+                running.push(member.process);
+            }
+            JobEvent::Ended(process) => {
+                running.retain(|&one| one != process);
+                if process == child.id() && !running.is_empty() {
+                    still(&running);
+                }
+            }
+            JobEvent::Empty => return child.wait(),
+            JobEvent::Began(_) | JobEvent::Other => {}
+        }
+    }
+}
+
 /// Ends all that is in the job of that name; whether there was one.
 ///
 /// # Errors

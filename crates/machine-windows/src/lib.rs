@@ -22,15 +22,11 @@ mod file;
 mod handles;
 mod hives;
 mod inventory;
-#[cfg(feature = "observe")]
-pub mod job;
 mod jobs;
 mod locks;
 mod mutexes;
 mod names;
 mod pipes;
-#[cfg(feature = "observe")]
-mod private;
 mod processes;
 mod registry;
 mod restarting;
@@ -51,6 +47,8 @@ mod watching;
 pub use disk::WindowsMachine;
 pub use facts::{WindowsFacts, is_wine, mend_environment};
 pub use inventory::{all_services, installed_programs};
+#[cfg(feature = "observe")]
+pub use jobs::run_all;
 pub use jobs::{Job, JobEvent, Member, end_job};
 pub use locks::lock;
 pub use mutexes::{INSTALLER, is_held, wait_until_free};

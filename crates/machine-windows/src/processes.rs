@@ -134,6 +134,6 @@ mod tests {
         assert_eq!(began(own), Some(own_beginning()));
         assert!(exactly(own, own_beginning()).is_some());
         assert!(exactly(own, own_beginning() + 1).is_none());
-        assert!(name(own).is_some_and(|name| name.ends_with(".exe")));
+        assert!(name(own).is_some_and(|name| name.to_lowercase().ends_with(".exe")));
     }
 }

@@ -120,7 +120,7 @@ pub(crate) fn code(code: u32) -> io::Result<()> {
 }
 
 #[expect(unsafe_code, reason = "the interface is unsafe")]
-fn open(key: &RegistryKey, access: u32) -> io::Result<Option<Key>> {
+pub(crate) fn open(key: &RegistryKey, access: u32) -> io::Result<Option<Key>> {
     let (root, path) = place(key)?;
     let mut handle: HKEY = ptr::null_mut();
     // SAFETY: the name ends with a zero, and the handle is on this stack.

@@ -15,10 +15,18 @@ use windows_sys::Win32::{
     },
 };
 
+#[cfg(feature = "observe")]
+use windows_sys::Win32::{Foundation::ERROR_ALREADY_EXISTS, Storage::FileSystem::CreateDirectoryW};
+
+#[cfg(feature = "observe")]
+use crate::services::is;
 use crate::{names::wide, registry::code, services::done};
 
 /// All rights for the machine itself and for administrators, on what is in it too; nothing is inherited from above.
 const PRIVATE: &str = "D:P(A;OICI;GA;;;SY)(A;OICI;GA;;;BA)";
+/// The same for its owner too, whoever that is.
+#[cfg(feature = "observe")]
+const OWNERS: &str = "D:P(A;OICI;FA;;;OW)(A;OICI;FA;;;BA)(A;OICI;FA;;;SY)";
 
 /// Who may do what with something.
 #[derive(Debug)]
@@ -26,13 +34,18 @@ pub(crate) struct Descriptor(PSECURITY_DESCRIPTOR);
 
 impl Descriptor {
     /// Administrators and the machine itself everything, nobody else anything.
-    #[expect(unsafe_code, reason = "the interface is unsafe")]
     pub(crate) fn private() -> io::Result<Self> {
+        Self::of(PRIVATE)
+    }
+
+    /// What a text says in the descriptors' language ([MS-DTYP] 2.5.1).
+    #[expect(unsafe_code, reason = "the interface is unsafe")]
+    fn of(text: &str) -> io::Result<Self> {
         let mut descriptor = ptr::null_mut();
         // SAFETY: the text ends with a zero, and the pointer that is written is on this stack.
         done(unsafe {
             ConvertStringSecurityDescriptorToSecurityDescriptorW(
-                wide(PRIVATE).as_ptr(),
+                wide(text).as_ptr(),
                 SDDL_REVISION_1,
                 &raw mut descriptor,
                 ptr::null_mut(),
@@ -66,6 +79,25 @@ impl Drop for Descriptor {
     fn drop(&mut self) {
         // SAFETY: the interface made it, and says to free it so.
         unsafe { LocalFree(self.0) };
+    }
+}
+
+/// Makes a folder only its owner and administrators may look into; one that is there stays as it is.
+///
+/// # Errors
+/// It cannot be made.
+#[cfg(feature = "observe")]
+#[expect(unsafe_code, reason = "std makes folders as the one above says")]
+pub(crate) fn make_own(folder: &Path) -> io::Result<()> {
+    if let Some(above) = folder.parent() {
+        std::fs::create_dir_all(above)?;
+    }
+    let descriptor = Descriptor::of(OWNERS)?;
+    let attributes = descriptor.attributes();
+    // SAFETY: the name ends with a zero; the attributes and what they lead to outlive the call.
+    match done(unsafe { CreateDirectoryW(wide(folder).as_ptr(), &raw const attributes) }) {
+        Err(error) if is(&error, ERROR_ALREADY_EXISTS) => Ok(()),
+        other => other,
     }
 }
 

@@ -1,14 +1,20 @@
 //! Services and drivers, through the service control manager and never by their raw keys.
 
-use std::{io, ptr};
+use std::{
+    io,
+    os::windows::io::{AsHandle as _, AsRawHandle as _},
+    ptr,
+    time::{Duration, Instant},
+};
 
-use model::{ServiceSetup, SettingState};
+use model::{RegistryKey, ServiceSetup, SettingState};
 use windows_sys::Win32::{
     Foundation::{
         CloseHandle, ERROR_INSUFFICIENT_BUFFER, ERROR_SERVICE_DOES_NOT_EXIST,
-        ERROR_SERVICE_NOT_ACTIVE, WAIT_OBJECT_0,
+        ERROR_SERVICE_MARKED_FOR_DELETE, ERROR_SERVICE_NOT_ACTIVE, WAIT_OBJECT_0,
     },
     System::{
+        Registry::{KEY_READ, REG_NOTIFY_CHANGE_NAME, RegNotifyChangeKeyValue},
         Services::{
             ChangeServiceConfig2W, ChangeServiceConfigW, CloseServiceHandle, ControlService,
             CreateServiceW, DeleteService, OpenSCManagerW, OpenServiceW, QUERY_SERVICE_CONFIGW,
@@ -23,14 +29,24 @@ use windows_sys::Win32::{
     },
 };
 
-use crate::{facts::is_wine, failures, names::wide};
+use crate::{
+    facts::is_wine,
+    failures,
+    names::wide,
+    registry::{self, code},
+    waiting::{Event, is_there},
+};
 
 /// Who a service runs as that runs as the machine itself.
 const SYSTEM: &str = "LocalSystem";
 const DELETE: u32 = 0x1_0000;
 /// Milliseconds a service may take to stop.
 const STOPPING: u32 = 30_000;
+/// How long the manager may take to forget a service.
+const FORGETTING: Duration = Duration::from_secs(5);
 
+/// Where the manager keeps its services.
+const SERVICES: &str = r"HKLM\System\CurrentControlSet\Services";
 /// The kinds of drivers.
 const DRIVERS: u32 = 0b1011;
 
@@ -148,6 +164,18 @@ pub(crate) fn set(name: &str, state: Option<&SettingState>) -> io::Result<()> {
         // SAFETY: the handle is open.
         return done(unsafe { DeleteService(service.0) });
     };
+    match make(name, setup) {
+        // One that goes stays until the last who has it open lets go.
+        Err(error) if is(&error, ERROR_SERVICE_MARKED_FOR_DELETE) => {
+            wait_until_forgotten(name)?;
+            make(name, setup)
+        }
+        made => made,
+    }
+}
+
+#[expect(unsafe_code, reason = "the interface is unsafe")]
+fn make(name: &str, setup: &ServiceSetup) -> io::Result<()> {
     // A service that is to be started again when it fails must be one we may start.
     let access = SERVICE_CHANGE_CONFIG | SERVICE_START;
     let (service, is_new) = match open(name, access)? {
@@ -168,6 +196,29 @@ pub(crate) fn set(name: &str, state: Option<&SettingState>) -> io::Result<()> {
             (&raw const description).cast(),
         )
     })
+}
+
+/// Waits until the key of a service is gone that was taken off: the manager takes it away when its program has ended and the
+/// last who had it open let go.
+#[expect(unsafe_code, reason = "the interface is unsafe")]
+fn wait_until_forgotten(name: &str) -> io::Result<()> {
+    let all = RegistryKey::new(SERVICES).map_err(io::Error::other)?;
+    let own = all.child(name);
+    let Some(open) = registry::open(&all, KEY_READ)? else { return Ok(()) };
+    let event = Event::new()?;
+    let end = Instant::now() + FORGETTING;
+    loop {
+        event.clear();
+        // SAFETY: the key and the event are open, and stay so while they are waited for.
+        code(unsafe {
+            let event = event.as_handle().as_raw_handle();
+            RegNotifyChangeKeyValue(open.0, 0, REG_NOTIFY_CHANGE_NAME, event, 1)
+        })?;
+        let left = end.saturating_duration_since(Instant::now());
+        if registry::open(&own, KEY_READ)?.is_none() || !is_there(event.as_handle(), left)? {
+            return Ok(());
+        }
+    }
 }
 
 /// Stops a service, and waits until its program has ended: only then can its files go.
@@ -296,10 +347,18 @@ pub(crate) unsafe fn text_at(start: *const u16) -> String {
         return String::new();
     }
     // SAFETY: the caller's pointer leads to words that end with a zero.
-    unsafe {
-        let length = (0..).take_while(|&at| *start.add(at) != 0).count();
-        String::from_utf16_lossy(std::slice::from_raw_parts(start, length))
+    unsafe { String::from_utf16_lossy(std::slice::from_raw_parts(start, length_at(start))) }
+}
+
+/// How many words there are before a zero.
+#[expect(unsafe_code, reason = "the interface answers with pointers")]
+unsafe fn length_at(start: *const u16) -> usize {
+    let mut length = 0;
+    // SAFETY: the caller's pointer leads to words that end with a zero.
+    while unsafe { *start.add(length) } != 0 {
+        length += 1;
     }
+    length
 }
 
 /// The texts of a list that ends with an empty one.
@@ -309,8 +368,7 @@ unsafe fn texts_at(start: *const u16) -> Vec<String> {
     let mut at = start;
     while !at.is_null() {
         // SAFETY: the caller's pointer leads to texts, each ended by a zero, and an empty one behind all.
-        let (text, length) =
-            unsafe { (text_at(at), (0..).take_while(|&index| *at.add(index) != 0).count()) };
+        let (text, length) = unsafe { (text_at(at), length_at(at)) };
         if text.is_empty() {
             break;
         }

@@ -14,7 +14,7 @@ use capture::{Facts, Names, Node, Registry, Side};
 use install::Facts as _;
 use model::{Content, Hash, MachinePath, RegistryKey, RegistryValue, Setting, SettingState, Time};
 
-use crate::{WindowsFacts, file, private, registry, scan, walk_registry};
+use crate::{WindowsFacts, file, registry, scan, security, walk_registry};
 
 /// What a run that failed failed with.
 pub type RunError = ObserveError;
@@ -59,7 +59,7 @@ pub fn begin_snapshots(
     let root = Root::at(root)?;
     let folder = &shown(folder);
     let unwritable = |reason| BeginError::Write { folder: folder.clone(), reason };
-    private::make(folder).map_err(unwritable)?;
+    security::make_own(folder).map_err(unwritable)?;
     ::session::begin_snapshots(folder, &root, &[shown(&sessions())], settings, progress)
 }
 

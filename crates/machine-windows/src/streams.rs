@@ -1,6 +1,6 @@
 //! Named streams: what a file holds besides its content, under names of their own.
 //!
-//! In a package they are extended attributes named as Samba names them (`user.DosStream.NAME:$DATA`, vfs_streams_xattr(8)),
+//! In a package they are extended attributes named as Samba names them (`user.DosStream.NAME:$DATA`, `vfs_streams_xattr(8)`),
 //! so that they travel through both systems.
 
 use std::{

@@ -164,6 +164,8 @@ pub(crate) fn prove(args: &Args) -> Result<()> {
     println!("{itself}");
     let streams = proof.streams().context("named streams")?;
     println!("{streams}");
+    let agent = proof.agent(args.no_build).context("the agent")?;
+    println!("{agent}");
     let text = format!(
         "# Proof on Windows installers\n\nThe last output of `cargo xtask prove windows --kills {}`: NSIS's own installer by its \
          full script, its\nsilent examples, an MSI made with wixl, and two of ours: one that does all an installer may do, and one of 32 bits\n\
@@ -174,7 +176,8 @@ pub(crate) fn prove(args: &Args) -> Result<()> {
          | project | files and keys | as our own installer | pristine after |\n|---|---|---|---|\n{native}\n\
          Captured by `packhorse.exe` itself: {itself}.\n\n\
          Libraries that register themselves: {libraries}.\n\n\
-         On volumes of NTFS, by ntfs-3g: {streams}.\n",
+         On volumes of NTFS, by ntfs-3g: {streams}.\n\n\
+         The agent as a service: {agent}.\n",
         args.kills
     );
     fs::write(workspace::root().join("docs/proof-windows.md"), text)?;

@@ -4,11 +4,12 @@
 use std::{
     ffi::OsString,
     path::{Path, PathBuf},
+    process::Command,
 };
 
 use capture::{Registry, State};
 use machine_windows::{
-    job,
+    run_all,
     session::{drive_of, finish as finish_snapshots, keep_registry, unread_registry},
     walk_registry,
 };
@@ -81,8 +82,9 @@ pub(super) fn run_installer(run: Run) -> Result<Answer, CaptureError> {
 
 /// Runs an installer to its end, and to that of all it started.
 fn execute(command: &[OsString]) -> Result<i32, CaptureError> {
-    let name = command.first().map(|word| word.to_string_lossy().into_owned());
-    let ended = job::run_all(command, &mut |others| {
+    let mut words = command.iter();
+    let program = words.next().cloned().unwrap_or_default();
+    let ended = run_all(Command::new(&program).args(words), &mut |others| {
         let numbers: Vec<String> = others.iter().map(ToString::to_string).collect();
         say(&format!(
             "the installer has ended; waiting for programs it started (processes {}): close them, or end them in the Task \
@@ -90,8 +92,8 @@ fn execute(command: &[OsString]) -> Result<i32, CaptureError> {
             numbers.join(", ")
         ));
     });
-    let status = ended
-        .map_err(|reason| CaptureError::Start { command: name.unwrap_or_default(), reason })?;
+    let command = program.to_string_lossy().into_owned();
+    let status = ended.map_err(|reason| CaptureError::Start { command, reason })?;
     Ok(status.code().unwrap_or(-1))
 }
 

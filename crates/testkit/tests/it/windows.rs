@@ -4,7 +4,8 @@ use change::{CommandEnd, Machine as _, Observe as _};
 use install::{Facts, Profile};
 use model::{
     Failure, LibraryStep, MachinePath, Part, Recovery, RecoveryAction, RegistryKey, RegistryStep,
-    ServiceStart, Setting, SettingState, SetupStep, Shortcut, TaskStep, Template, Users, ValueEdit,
+    RegistryValue, ServiceStart, Setting, SettingState, SetupStep, Shortcut, TaskStep, Template,
+    Users, ValueEdit,
 };
 use package::{Action, Node};
 use testkit::{Sample, SimDisk, SimFacts};
@@ -65,6 +66,30 @@ fn services_start_late_and_recover_as_the_script_says() {
     let gone = uninstall(&mut disk, &SimFacts, "app").unwrap().unwrap();
     assert_eq!(gone.leftovers, []);
     assert_eq!(picture(&disk), before);
+}
+
+/// The manager keeps a service's setup in the key the package has its parameters below, and takes it away with the service.
+#[test]
+fn the_key_of_a_service_goes_with_it() {
+    const SERVICES: &str = r"HKLM\SYSTEM\CurrentControlSet\Services";
+    const KEY: &str = r"HKLM\SYSTEM\CurrentControlSet\Services\app";
+    let mut disk = SimDisk::new();
+    for key in [r"HKLM\SYSTEM", r"HKLM\SYSTEM\CurrentControlSet", SERVICES] {
+        let key = Setting::Key(RegistryKey::new(key).unwrap());
+        disk.set(&key, Some(&SettingState::Key)).unwrap();
+    }
+    let mut sample = sample("1.0", ServiceStart::Automatic);
+    for key in [KEY.to_owned(), format!(r"{KEY}\Parameters")] {
+        let key = Template::literal(key.as_str());
+        let values = vec![(Template::literal("Folder"), ValueEdit::Text(Template::literal("a")))];
+        sample.step(Action::Registry(RegistryStep { key, remove: false, values }));
+    }
+    install_with(&mut disk, &SimFacts, &sample, &options()).unwrap();
+    let image = Setting::value(&RegistryKey::new(KEY).unwrap(), "ImagePath");
+    let path = RegistryValue { kind: 2, data: b"a\0\0\0".to_vec() };
+    disk.set(&image, Some(&SettingState::Value(path))).unwrap();
+    let gone = uninstall(&mut disk, &SimFacts, "app").unwrap().unwrap();
+    assert_eq!(gone.leftovers, []);
 }
 
 /// Where the service manager keeps nothing of it, the installation says so, and the package still goes whole.
