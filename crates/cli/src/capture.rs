@@ -29,7 +29,7 @@ use session::{
     discard_damaged, sessions_in,
 };
 
-use crate::{project::WriteProjectError, source};
+use crate::{examples, project::WriteProjectError, source};
 use answer::{Answer, Summary};
 #[cfg(unix)]
 pub(crate) use linux::{Inside, enter, init};
@@ -39,9 +39,7 @@ use linux::{Run, run_installer};
 use windows::{Run, run_installer};
 
 #[derive(clap::Args)]
-#[command(
-    after_help = "Example:\n  packhorse capture run -o redis -- ./redis-installer.run --unattended"
-)]
+#[command(after_help = examples::CAPTURE)]
 pub(crate) struct Args {
     #[command(subcommand)]
     command: Command,
@@ -50,25 +48,19 @@ pub(crate) struct Args {
 #[derive(clap::Subcommand)]
 enum Command {
     /// Run an installer and record what it does; on Linux in an overlay.
-    #[command(
-        after_help = "Examples:\n  packhorse capture run -o redis -- ./redis-installer.run\n  packhorse capture run --root /srv/reference -o nginx -- apt-get install -y nginx"
-    )]
+    #[command(after_help = examples::RUN)]
     Run(Run),
     /// Record the machine as it is, before an installer is run by hand.
-    #[command(
-        after_help = "Examples:\n  packhorse capture begin --session /var/tmp/capture\n  packhorse capture begin --wine ~/.wine-reference --session /var/tmp/capture"
-    )]
+    #[command(after_help = examples::BEGIN)]
     Begin(Begin),
     /// Record what changed since `begin`, also after a restart.
-    #[command(
-        after_help = "Example:\n  packhorse capture finish --session /var/tmp/capture -o redis"
-    )]
+    #[command(after_help = examples::FINISH)]
     Finish(Finish),
     /// Say which captures are pending, since when, and what ends them.
     #[command(after_help = "Example:\n  packhorse capture status --json")]
     Status(Named),
     /// Take a capture away; what an installer did to a real root stays.
-    #[command(after_help = "Example:\n  packhorse capture discard --session /var/tmp/capture")]
+    #[command(after_help = examples::DISCARD)]
     Discard(Named),
     /// Watch the machine with no installer running and propose noise rules.
     #[cfg(unix)]

@@ -4,6 +4,7 @@ mod capture;
 mod compile;
 #[cfg(windows)]
 mod elsewhere;
+mod examples;
 #[cfg(unix)]
 mod export;
 mod help;
@@ -33,13 +34,7 @@ use clap::{CommandFactory, Parser, Subcommand};
 
 /// From any installer to a package that installs, rolls back and uninstalls exactly.
 #[derive(Parser)]
-#[command(
-    name = "packhorse",
-    version,
-    after_help = "Examples:\n  packhorse tour\n  packhorse capture run -o redis -- make -C redis-7 install\n  \
-packhorse compile redis -o redis.run\n  packhorse install redis.run\n  packhorse uninstall redis\n\n\
-Every command has examples of its own: packhorse COMMAND --help"
-)]
+#[command(name = "packhorse", version, after_help = examples::ALL)]
 struct Arguments {
     #[command(subcommand)]
     command: Command,
