@@ -221,7 +221,7 @@ pub fn read_part(
 
 /// A machine refused to be read or changed.
 #[derive(Debug, thiserror::Error)]
-#[error("cannot {action} `{path}`")]
+#[error("cannot {action} `{}`", .path.shown())]
 pub struct MachineError {
     /// What we were doing.
     pub action: Action,

@@ -550,7 +550,9 @@ fn files<M: Machine + ?Sized>(
         let (leftovers, removed) = polite.stage(&mut work.transaction, &*work.progress)?;
         work.counts.removed += removed;
         work.notes.extend(
-            leftovers.into_iter().map(|left| format!("left `{}`: {}", left.path, left.reason)),
+            leftovers
+                .into_iter()
+                .map(|left| format!("left `{}`: {}", left.path.shown(), left.reason)),
         );
     }
     work.go_on()?;

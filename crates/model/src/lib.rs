@@ -27,6 +27,7 @@ mod path;
 mod registry_step;
 mod setting;
 mod shortcut;
+mod shown;
 mod task;
 mod template;
 mod time;
@@ -55,6 +56,7 @@ pub use registry_step::{
 };
 pub use setting::{InvalidKey, RegistryKey, RegistryValue, ServiceSetup, Setting, SettingState};
 pub use shortcut::{NoShortcut, Shortcut, Window};
+pub use shown::Shown;
 pub use task::{TaskStep, plain_task, task_name};
 pub use template::{ExpandError, ParseTemplateError, Part, Template};
 pub use time::{ParseTimeError, Time};

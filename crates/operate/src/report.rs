@@ -115,10 +115,10 @@ impl Report {
             let _ = writeln!(text, "note: {note}");
         }
         for left in &self.leftovers {
-            let _ = writeln!(text, "left: {} — {}", left.path, left.reason);
+            let _ = writeln!(text, "left: {} — {}", left.path.shown(), left.reason);
         }
         for one in &self.differences {
-            let _ = writeln!(text, "differs: {} — {}", one.path, one.what);
+            let _ = writeln!(text, "differs: {} — {}", one.path.shown(), one.what);
         }
         for one in &self.in_use {
             let _ = writeln!(

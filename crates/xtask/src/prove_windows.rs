@@ -9,6 +9,7 @@ mod libraries;
 mod msi;
 mod picture;
 mod streams;
+mod stubborn;
 mod thirty_two;
 pub(crate) mod wine;
 mod wrapping;
@@ -58,7 +59,7 @@ const NOTE: &str = "drive_c/ProgramData/Microsoft/Windows/Start Menu/Programs/Ev
 #[derive(clap::Args)]
 #[command(after_help = "Example:\n  cargo xtask prove windows --kills 30")]
 pub(crate) struct Args {
-    /// Only this installer, `as-msi-native` the .msi of it, `wrapped-example2` it wrapped, `itself` what Windows captures itself, `agent` the agent as a service, `libraries`, `streams` the volumes of NTFS, `thirty-two`; docs/proof-windows.md stays as it is.
+    /// Only this installer, `as-msi-native` the .msi of it, `wrapped-example2` it wrapped, `itself` what Windows captures itself, `agent` the agent as a service, `libraries`, `stubborn` a service, `streams` the volumes of NTFS, `thirty-two`; docs/proof-windows.md stays as it is.
     #[arg(long, value_name = "NAME")]
     only: Option<String>,
     /// At how many moments installing is killed.
@@ -96,41 +97,14 @@ pub(crate) fn prove(args: &Args) -> Result<()> {
         prefixes: Prefixes::new(folder.path())?,
         kills: args.kills,
     };
+    if let Some(said) = args.only.as_deref().and_then(|only| proof.part(only, args).transpose()) {
+        println!("{}", said?);
+        return Ok(());
+    }
     let mut table =
         "| installer | files and keys | as the reference | pristine after | killed | recovered |\n\
                      |---|---|---|---|---|---|\n"
             .to_owned();
-    if args.only.as_deref() == Some("streams") {
-        println!("{}", proof.streams()?);
-        return Ok(());
-    }
-    if args.only.as_deref() == Some("agent") {
-        println!("{}", proof.agent(args.no_build)?);
-        return Ok(());
-    }
-    if args.only.as_deref() == Some(itself::NAME) {
-        if !args.no_build {
-            windows::packhorse()?;
-        }
-        println!("{}", proof.itself()?);
-        return Ok(());
-    }
-    if args.only.as_deref() == Some("libraries") {
-        println!("{}", proof.libraries()?);
-        return Ok(());
-    }
-    if let Some(kind) = args.only.as_deref().and_then(|only| only.strip_prefix("wrapped-")) {
-        println!("{}", proof.wrap(kind)?);
-        return Ok(());
-    }
-    if let Some(kind) = args.only.as_deref().and_then(|only| only.strip_prefix("as-msi-")) {
-        println!("{}", proof.compile_msi(kind)?);
-        return Ok(());
-    }
-    if args.only.as_deref() == Some(thirty_two::NAME) && !args.inside {
-        println!("{}", thirty_two::prove(folder.path(), args.kills)?);
-        return Ok(());
-    }
     let names = args.only.as_deref().map_or(INSTALLERS.to_vec(), |only| vec![only]);
     for name in names {
         let line = proof.travel(name).with_context(|| format!("`{name}`"))?;
@@ -140,50 +114,8 @@ pub(crate) fn prove(args: &Args) -> Result<()> {
     if args.only.is_some() {
         return Ok(());
     }
-    let line = thirty_two::prove(folder.path(), args.kills).context("`thirty-two`")?;
-    println!("{line}");
-    let _ = writeln!(table, "{line}");
-    let mut wrapped = String::new();
-    for kind in wrapping::KINDS {
-        let line = proof.wrap(kind).with_context(|| format!("wrapped `{kind}`"))?;
-        println!("{line}");
-        let _ = writeln!(wrapped, "{line}");
-    }
-    let mut native = String::new();
-    for kind in msi::KINDS {
-        let line = proof.compile_msi(kind).with_context(|| format!("`{kind}` as .msi"))?;
-        println!("{line}");
-        let _ = writeln!(native, "{line}");
-    }
-    let libraries = proof.libraries().context("libraries")?;
-    println!("{libraries}");
-    if !args.no_build {
-        windows::packhorse()?;
-    }
-    let itself = proof.itself().context("Windows itself")?;
-    println!("{itself}");
-    let streams = proof.streams().context("named streams")?;
-    println!("{streams}");
-    let agent = proof.agent(args.no_build).context("the agent")?;
-    println!("{agent}");
-    let text = format!(
-        "# Proof on Windows installers\n\nThe last output of `cargo xtask prove windows --kills {}`: NSIS's own installer by its \
-         full script, its\nsilent examples, an MSI made with wixl, and two of ours: one that does all an installer may do, and one of 32 bits\n\
-         (`thirty-two`; all others are built for 64), under Wine.\n\n{table}\n\
-         Wrapped and not captured: known by its bytes, carried as it is, run silently, found by its entry, taken off by its \
-         own command.\n\n| installer | entry | files and keys as run by hand | pristine after |\n|---|---|---|---|\n{wrapped}\n\
-         Compiled to an .msi and installed by `msiexec`; held against our own installer of the same project, times left out.\n\n\
-         | project | files and keys | as our own installer | pristine after |\n|---|---|---|---|\n{native}\n\
-         Captured by `packhorse.exe` itself: {itself}.\n\n\
-         Libraries that register themselves: {libraries}.\n\n\
-         On volumes of NTFS, by ntfs-3g: {streams}.\n\n\
-         The agent as a service: {agent}.\n",
-        args.kills
-    );
-    fs::write(workspace::root().join("docs/proof-windows.md"), text)?;
-    Ok(())
+    proof.others(&mut table, args)
 }
-
 struct Proof {
     packhorse: PathBuf,
     folder: PathBuf,
@@ -192,6 +124,82 @@ struct Proof {
 }
 
 impl Proof {
+    /// What is no journey of an installer, by its name; `None` for one that is.
+    fn part(&self, name: &str, args: &Args) -> Result<Option<String>> {
+        let said = match name {
+            "streams" => self.streams()?,
+            "agent" => self.agent(args.no_build)?,
+            "libraries" => self.libraries()?,
+            stubborn::NAME => self.stubborn()?,
+            itself::NAME => {
+                if !args.no_build {
+                    windows::packhorse()?;
+                }
+                self.itself()?
+            }
+            thirty_two::NAME if !args.inside => thirty_two::prove(&self.folder, args.kills)?,
+            name => {
+                if let Some(kind) = name.strip_prefix("wrapped-") {
+                    self.wrap(kind)?
+                } else if let Some(kind) = name.strip_prefix("as-msi-") {
+                    self.compile_msi(kind)?
+                } else {
+                    return Ok(None);
+                }
+            }
+        };
+        Ok(Some(said))
+    }
+
+    /// All the parts after the journeys of `table`, and the page about them.
+    fn others(&self, table: &mut String, args: &Args) -> Result<()> {
+        let line = thirty_two::prove(&self.folder, args.kills).context("`thirty-two`")?;
+        println!("{line}");
+        let _ = writeln!(table, "{line}");
+        let mut wrapped = String::new();
+        for kind in wrapping::KINDS {
+            let line = self.wrap(kind).with_context(|| format!("wrapped `{kind}`"))?;
+            println!("{line}");
+            let _ = writeln!(wrapped, "{line}");
+        }
+        let mut native = String::new();
+        for kind in msi::KINDS {
+            let line = self.compile_msi(kind).with_context(|| format!("`{kind}` as .msi"))?;
+            println!("{line}");
+            let _ = writeln!(native, "{line}");
+        }
+        let libraries = self.libraries().context("libraries")?;
+        println!("{libraries}");
+        let stubborn = self.stubborn().context("a service")?;
+        println!("{stubborn}");
+        if !args.no_build {
+            windows::packhorse()?;
+        }
+        let itself = self.itself().context("Windows itself")?;
+        println!("{itself}");
+        let streams = self.streams().context("named streams")?;
+        println!("{streams}");
+        let agent = self.agent(args.no_build).context("the agent")?;
+        println!("{agent}");
+        let text = format!(
+            "# Proof on Windows installers\n\nThe last output of `cargo xtask prove windows --kills {}`: NSIS's own installer by its \
+             full script, its\nsilent examples, an MSI made with wixl, and two of ours: one that does all an installer may do, and one of 32 bits\n\
+             (`thirty-two`; all others are built for 64), under Wine.\n\n{table}\n\
+             Wrapped and not captured: known by its bytes, carried as it is, run silently, found by its entry, taken off by its \
+             own command.\n\n| installer | entry | files and keys as run by hand | pristine after |\n|---|---|---|---|\n{wrapped}\n\
+             Compiled to an .msi and installed by `msiexec`; held against our own installer of the same project, times left out.\n\n\
+             | project | files and keys | as our own installer | pristine after |\n|---|---|---|---|\n{native}\n\
+             Captured by `packhorse.exe` itself: {itself}.\n\n\
+             Libraries that register themselves: {libraries}.\n\n\
+             Refused: {stubborn}.\n\n\
+             On volumes of NTFS, by ntfs-3g: {streams}.\n\n\
+             The agent as a service: {agent}.\n",
+            args.kills
+        );
+        fs::write(workspace::root().join("docs/proof-windows.md"), text)?;
+        Ok(())
+    }
+
     fn travel(&self, name: &str) -> Result<String> {
         let setup = installers::build(name, &self.folder)?;
         let reference = self.prefixes.fresh("reference")?;

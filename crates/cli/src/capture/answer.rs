@@ -50,7 +50,10 @@ impl Summary {
             )
         }));
         sentences.extend(
-            notes.skips.iter().map(|skip| format!("left out `{}`: {}", skip.path, skip.reason)),
+            notes
+                .skips
+                .iter()
+                .map(|skip| format!("left out `{}`: {}", skip.path.shown(), skip.reason)),
         );
         let disagreements = notes
             .disagreements

@@ -134,7 +134,8 @@ pub(super) fn finish(
     after.forget(&places);
     let root = kept.beginning().root.clone();
     let drive = drive_of(&root).map_err(|reason| DriveError::Read { path: root, reason })?;
-    let notes = unread.iter().map(|skip| format!("left out `{}`: {}", skip.path, skip.reason));
+    let notes =
+        unread.iter().map(|skip| format!("left out `{}`: {}", skip.path.shown(), skip.reason));
     let notes = notes.collect();
     let known = drive::Known { finished, drive: Drive(drive), before, after, user: None, notes };
     drive::answer(known, into, temporary)

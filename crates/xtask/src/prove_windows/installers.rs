@@ -26,7 +26,7 @@ const OUR_SCRIPT: &str = include_str!("../../windows/everything.nsi");
 const OUR_REGISTRY: &str = include_str!("../../windows/everything.reg");
 const OUR_TASK: &str = include_str!("../../windows/nightly.xml");
 const MSI_SCRIPT: &str = include_str!("../../windows/wrapped.wxs");
-const SERVICE: &str = include_str!("../../windows/service.c");
+pub(super) const SERVICE: &str = include_str!("../../windows/service.c");
 const DRIVER: &str = include_str!("../../windows/driver.c");
 /// Bytes of a large value.
 const LARGE: u32 = 1 << 20;
