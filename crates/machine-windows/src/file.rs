@@ -5,7 +5,6 @@ use std::{
     io,
     os::windows::{ffi::OsStrExt as _, fs::OpenOptionsExt as _, io::AsRawHandle as _},
     path::Path,
-    time::{Duration, SystemTime},
 };
 
 use change::{Found, Node, RawMeta};
@@ -15,19 +14,19 @@ use windows_sys::Win32::{
     Storage::FileSystem::{
         BY_HANDLE_FILE_INFORMATION, FILE_ATTRIBUTE_DIRECTORY, FILE_ATTRIBUTE_HIDDEN,
         FILE_ATTRIBUTE_NORMAL, FILE_ATTRIBUTE_READONLY, FILE_ATTRIBUTE_REPARSE_POINT,
-        FILE_ATTRIBUTE_SYSTEM, FILE_FLAG_BACKUP_SEMANTICS, FILE_FLAG_OPEN_REPARSE_POINT,
-        FILE_READ_ATTRIBUTES, FILE_WRITE_ATTRIBUTES, GetFileInformationByHandle,
-        SetFileAttributesW,
+        FILE_ATTRIBUTE_SYSTEM, FILE_BASIC_INFO, FILE_FLAG_BACKUP_SEMANTICS,
+        FILE_FLAG_OPEN_REPARSE_POINT, FILE_READ_ATTRIBUTES, FILE_WRITE_ATTRIBUTES, FileBasicInfo,
+        GetFileAttributesW, GetFileInformationByHandle, INVALID_FILE_ATTRIBUTES,
+        SetFileAttributesW, SetFileInformationByHandle,
     },
 };
 
 #[cfg(feature = "observe")]
-use windows_sys::Win32::Storage::FileSystem::{
-    FILE_BASIC_INFO, FileBasicInfo, GetFileInformationByHandleEx,
-};
+use windows_sys::Win32::Storage::FileSystem::GetFileInformationByHandleEx;
 
 use crate::{
     names::{bytes_of, wide},
+    services::done,
     streams,
 };
 
@@ -97,10 +96,12 @@ pub(crate) fn set(path: &Path, meta: &RawMeta) -> io::Result<()> {
     if meta.xattrs.keys().any(|name| **name != *ATTRIBUTES && !streams::is_stream(name)) {
         return refuse("Windows has no such attributes");
     }
-    let known = std::fs::symlink_metadata(path)?;
-    let is_folder = known.is_dir();
-    if streams::are_held(path) && !known.is_symlink() {
-        if known.permissions().readonly() && !is_folder {
+    let known = attributes_of(path)?;
+    let is_folder = known & FILE_ATTRIBUTE_DIRECTORY != 0;
+    let is_link =
+        known & FILE_ATTRIBUTE_REPARSE_POINT != 0 && std::fs::symlink_metadata(path)?.is_symlink();
+    if streams::are_held(path) && !is_link {
+        if known & FILE_ATTRIBUTE_READONLY != 0 && !is_folder {
             set_attributes(path, 0)?;
         }
         streams::write(path, &meta.xattrs)?;
@@ -111,12 +112,36 @@ pub(crate) fn set(path: &Path, meta: &RawMeta) -> io::Result<()> {
     if meta.mode & 0o200 == 0 && !is_folder {
         attributes |= FILE_ATTRIBUTE_READONLY;
     }
-    let file = open(path, FILE_WRITE_ATTRIBUTES)?;
-    let seconds = u64::try_from(meta.modified.seconds.saturating_add(EPOCH)).unwrap_or(0);
-    let since = Duration::new(seconds, meta.modified.nanoseconds);
-    let zero = SystemTime::UNIX_EPOCH - Duration::from_secs(EPOCH.unsigned_abs());
-    set_attributes(path, attributes)?;
-    file.set_modified(zero + since)
+    set_basic(&open(path, FILE_WRITE_ATTRIBUTES)?, attributes, meta.modified)
+}
+
+/// Gives what is open exactly these attributes and this time, at once.
+#[expect(unsafe_code, reason = "std sets one at a time")]
+fn set_basic(file: &File, attributes: u32, modified: Time) -> io::Result<()> {
+    // What is zero stays as it is; so the earliest time there is comes one tick late.
+    let basic = FILE_BASIC_INFO {
+        LastWriteTime: ticks(modified).max(1),
+        FileAttributes: if attributes == 0 { FILE_ATTRIBUTE_NORMAL } else { attributes },
+        ..FILE_BASIC_INFO::default()
+    };
+    let size = u32::try_from(size_of::<FILE_BASIC_INFO>()).unwrap_or(0);
+    // SAFETY: the handle is open, and the structure is the one of this kind and as long as we say.
+    done(unsafe {
+        SetFileInformationByHandle(
+            file.as_raw_handle(),
+            FileBasicInfo,
+            (&raw const basic).cast(),
+            size,
+        )
+    })
+}
+
+/// What `path` is, without opening it: a handle would ask its volume for its number, too.
+#[expect(unsafe_code, reason = "std opens what it looks at")]
+fn attributes_of(path: &Path) -> io::Result<u32> {
+    // SAFETY: the name ends with a zero.
+    let known = unsafe { GetFileAttributesW(wide(path).as_ptr()) };
+    if known == INVALID_FILE_ATTRIBUTES { Err(io::Error::last_os_error()) } else { Ok(known) }
 }
 
 /// Gives a file exactly these attributes.
@@ -181,6 +206,12 @@ fn bits(text: &[u8]) -> u32 {
 
 fn time(time: FILETIME) -> Time {
     of_ticks(i64::from(time.dwHighDateTime) << 32 | i64::from(time.dwLowDateTime))
+}
+
+/// A time in units of 100 ns since 1601; what is earlier is that.
+fn ticks(time: Time) -> i64 {
+    let seconds = time.seconds.saturating_add(EPOCH).max(0);
+    seconds.saturating_mul(TICKS).saturating_add(i64::from(time.nanoseconds) / 100)
 }
 
 /// Units of 100 ns since 1601 as a time.
