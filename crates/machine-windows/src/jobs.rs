@@ -93,17 +93,29 @@ impl Job {
         let attributes = descriptor.attributes();
         // SAFETY: the name ends with a zero; the attributes and what they lead to outlive the call.
         let job = owned(unsafe { CreateJobObjectW(&raw const attributes, wide(name).as_ptr()) })?;
-        Self::of(job)
+        Self::of(job)?.ending()
     }
 
     /// One nobody else finds.
     ///
     /// # Errors
     /// The machine has no room for it.
-    #[expect(unsafe_code, reason = "the interface is unsafe")]
     pub fn new() -> io::Result<Self> {
+        Self::unnamed()?.ending()
+    }
+
+    #[expect(unsafe_code, reason = "the interface is unsafe")]
+    fn unnamed() -> io::Result<Self> {
         // SAFETY: nothing is passed.
         Self::of(owned(unsafe { CreateJobObjectW(ptr::null(), ptr::null()) })?)
+    }
+
+    /// The same, and all that is in it ends with it.
+    fn ending(self) -> io::Result<Self> {
+        let mut limits = JOBOBJECT_EXTENDED_LIMIT_INFORMATION::default();
+        limits.BasicLimitInformation.LimitFlags = JOB_OBJECT_LIMIT_KILL_ON_JOB_CLOSE;
+        self.set(JobObjectExtendedLimitInformation, &limits)?;
+        Ok(self)
     }
 
     #[expect(unsafe_code, reason = "the interface is unsafe")]
@@ -112,9 +124,6 @@ impl Job {
         let port =
             owned(unsafe { CreateIoCompletionPort(INVALID_HANDLE_VALUE, ptr::null_mut(), 0, 1) })?;
         let made = Self { job, port };
-        let mut limits = JOBOBJECT_EXTENDED_LIMIT_INFORMATION::default();
-        limits.BasicLimitInformation.LimitFlags = JOB_OBJECT_LIMIT_KILL_ON_JOB_CLOSE;
-        made.set(JobObjectExtendedLimitInformation, &limits)?;
         let told = JOBOBJECT_ASSOCIATE_COMPLETION_PORT {
             CompletionKey: ptr::null_mut(),
             CompletionPort: made.port.as_raw_handle(),
@@ -197,7 +206,7 @@ impl Job {
 }
 
 /// Runs a command and waits for it and for every program it started; `still` hears of their process numbers once the command
-/// itself has ended and others have not. All of them end with this program.
+/// itself has ended and others have not. They go on when this program is ended.
 ///
 /// # Errors
 /// The command cannot be started, or not in a job.
@@ -206,7 +215,7 @@ pub fn run_all(
     command: &mut Command,
     still: &mut dyn FnMut(&[u32]),
 ) -> io::Result<std::process::ExitStatus> {
-    let job = Job::new()?;
+    let job = Job::unnamed()?;
     let mut child = job.start(command)?;
     let mut running = vec![child.id()];
     loop {
