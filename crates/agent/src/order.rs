@@ -34,10 +34,13 @@ pub(crate) struct Here<'a> {
 
 /// Variables of our own environment that say how distribution points are reached: accounts, proxies, authorities.
 pub(crate) fn reach() -> Vec<(String, String)> {
+    const BUCKETS: [&str; 3] = ["AWS_", "AZURE_", "GOOGLE_"];
     const NAMES: [&str; 5] =
         ["HTTP_PROXY", "HTTPS_PROXY", "NO_PROXY", "SSL_CERT_FILE", "SSL_CERT_DIR"];
-    let is_one =
-        |name: &str| name.starts_with("AWS_") || NAMES.contains(&&*name.to_ascii_uppercase());
+    let is_one = |name: &str| {
+        BUCKETS.iter().any(|prefix| name.starts_with(prefix))
+            || NAMES.contains(&&*name.to_ascii_uppercase())
+    };
     // One that is no text is none of these.
     let all = std::env::vars_os()
         .filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)));

@@ -407,7 +407,7 @@ fn fresh_folder(into: &Into) -> PathBuf {
     source::sessions().join(format!("{name}-{}", std::process::id()))
 }
 
-fn spinner(what: &'static str) -> ProgressBar {
+pub(crate) fn spinner(what: &'static str) -> ProgressBar {
     if !std::io::stderr().is_terminal() {
         return ProgressBar::hidden();
     }
@@ -420,6 +420,6 @@ fn spinner(what: &'static str) -> ProgressBar {
     bar
 }
 
-fn count(bar: &ProgressBar, paths: u64) {
+pub(crate) fn count(bar: &ProgressBar, paths: u64) {
     bar.set_position(paths);
 }

@@ -2,17 +2,21 @@
 
 use std::{
     fs,
-    io::{self, Write as _},
+    io::{self, IsTerminal as _, Write as _},
     path::PathBuf,
     process::ExitCode,
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use capture::propose;
+use indicatif::{ProgressBar, ProgressStyle};
 use machine_linux::session::{RunError, begin_snapshots, finish};
 use session::{AdvanceError, ObserveError, SnapshotSettings};
 
-use crate::project::{self, WriteProjectError};
+use crate::{
+    capture::{count, spinner},
+    project::{self, WriteProjectError},
+};
 
 /// Watch a machine with no installer running, and propose noise rules.
 ///
@@ -57,8 +61,7 @@ const NOTHING: u8 = 9;
 
 /// Runs the command.
 pub(crate) fn run(args: &Args) -> ExitCode {
-    // The length of time is what was asked for; there is no event to wait for.
-    match watch(args, || std::thread::sleep(args.wait)) {
+    match watch(args, || wait(args)) {
         Ok(count) => {
             if args.json {
                 let _ = writeln!(io::stderr(), "{}", serde_json::json!({ "rules": count }));
@@ -77,6 +80,24 @@ pub(crate) fn run(args: &Args) -> ExitCode {
     }
 }
 
+/// The length of time is what was asked for: there is no event to wait for. How much of it is over is shown.
+fn wait(args: &Args) {
+    let bar = if args.json || !io::stderr().is_terminal() {
+        ProgressBar::hidden()
+    } else {
+        ProgressBar::new(args.wait.as_secs())
+    };
+    if let Ok(style) = ProgressStyle::with_template("watching {bar:40} {elapsed}, {eta} left") {
+        bar.set_style(style);
+    }
+    let began = Instant::now();
+    while let Some(left) = args.wait.checked_sub(began.elapsed()).filter(|left| !left.is_zero()) {
+        bar.set_position(began.elapsed().as_secs());
+        std::thread::park_timeout(left.min(Duration::from_secs(1)));
+    }
+    bar.finish_and_clear();
+}
+
 /// Gives back how many rules were proposed.
 fn watch(args: &Args, wait: impl FnOnce()) -> Result<usize, IdleError> {
     let rules = project::rules_for(None)?;
@@ -86,9 +107,13 @@ fn watch(args: &Args, wait: impl FnOnce()) -> Result<usize, IdleError> {
         .map_err(IdleError::Folder)?;
     let at = folder.path().join("session");
     let settings = SnapshotSettings { keep: 0, ..SnapshotSettings::default() };
-    let session = begin_snapshots(&at, &args.root, &settings, &mut |_| {})?;
+    let bar = if args.json { ProgressBar::hidden() } else { spinner("before") };
+    let session = begin_snapshots(&at, &args.root, &settings, &mut |paths| count(&bar, paths))?;
+    bar.finish_and_clear();
     wait();
-    let finished = finish(session, &mut |_| {})?;
+    let bar = if args.json { ProgressBar::hidden() } else { spinner("after") };
+    let finished = finish(session, &mut |paths| count(&bar, paths))?;
+    bar.finish_and_clear();
     let text = propose(&finished.changes, &rules);
     finished.into_session().discard()?;
     let count = text.matches("[[rule]]").count();

@@ -49,7 +49,7 @@ pub(crate) struct Install {
     #[arg(value_name = "FILE-OR-NAME[@VERSION]")]
     package: PathBuf,
     #[cfg(unix)]
-    /// Fetch it from this distribution point while it is installed: a folder, `http(s)://…`, or `s3://BUCKET/FOLDER`.
+    /// Fetch it from this distribution point while it is installed: a folder, `http(s)://…`, or a bucket (`s3://BUCKET/FOLDER`, `gs://…`, `az://…`).
     #[arg(long, value_name = "URL-OR-DIR")]
     from: Option<String>,
     #[cfg(unix)]

@@ -52,7 +52,7 @@ enum Command {
 packhorse site init TOP --database 'postgres://site@db/top?sslrootcert=/etc/ssl/db.pem' --store s3://packages/top --key-file /etc/packhorse/top.key\n  \
 packhorse site init --join --database 'postgres://site@db/top?sslrootcert=/etc/ssl/db.pem' --key-file /etc/packhorse/top.key\n\n\
 A bucket's endpoint and keys are in the environment, of this command and of `site serve`: AWS_ENDPOINT, AWS_REGION, AWS_ACCESS_KEY_ID, \
-AWS_SECRET_ACCESS_KEY.")]
+AWS_SECRET_ACCESS_KEY; AZURE_STORAGE_ACCOUNT_NAME, AZURE_STORAGE_ACCOUNT_KEY; GOOGLE_SERVICE_ACCOUNT.")]
     Init {
         /// Its code: 1 to 32 upper-case letters, digits and hyphens.
         #[arg(required_unless_present = "join")]

@@ -14,7 +14,6 @@ use crate::{
 };
 
 /// Where the service manager keeps its services.
-const SERVICES: &str = r"HKLM\System\CurrentControlSet\Services";
 /// Divides the texts of lists like `Path`.
 const DIVIDER: char = ';';
 
@@ -400,11 +399,7 @@ fn as_value(state: Option<&SettingState>) -> Option<&RegistryValue> {
 
 /// Whether the manager keeps a service that goes in it: it takes the key away itself, with what it put there.
 fn goes_with_its_service(key: &RegistryKey, gone: &BTreeSet<(bool, model::MachinePath)>) -> bool {
-    let is_service = |above: &RegistryKey| {
-        RegistryKey::new(SERVICES).is_ok_and(|services| services.place() == above.place())
-    };
-    key.parent().is_some_and(|above| is_service(&above))
-        && gone.contains(&key_of(&Setting::Service(key.name().into())))
+    key.service().is_some_and(|name| gone.contains(&key_of(&Setting::Service(name.into()))))
 }
 
 fn holds_more<M: Machine + ?Sized>(

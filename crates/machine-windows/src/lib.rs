@@ -54,7 +54,7 @@ pub use locks::lock;
 pub use mutexes::{INSTALLER, is_held, wait_until_free};
 pub use names::host;
 pub use pipes::{Pipe, PipeServer};
-pub use processes::{ask_to_end, began, detached, exactly, name, own_beginning};
+pub use processes::{ask_to_end, began, detached, exactly, name, own_beginning, rest};
 pub use restarting::{call_off_restart, restart_after};
 pub use security::make_private;
 pub use serving::{OwnService, Wanted, ready, say_into, serve, stopping};

@@ -20,7 +20,7 @@ use windows_sys::Win32::{
             CREATE_BREAKAWAY_FROM_JOB, CREATE_NEW_PROCESS_GROUP, CREATE_NO_WINDOW,
             GetCurrentProcess, GetExitCodeProcess, GetProcessTimes, OpenProcess,
             PROCESS_NAME_WIN32, PROCESS_QUERY_LIMITED_INFORMATION, PROCESS_SYNCHRONIZE,
-            QueryFullProcessImageNameW,
+            QueryFullProcessImageNameW, SetProcessWorkingSetSize,
         },
     },
 };
@@ -122,6 +122,13 @@ pub fn detached<'a>(program: &Path, words: impl IntoIterator<Item = &'a OsStr>) 
 pub fn ask_to_end(group: u32) {
     // SAFETY: nothing is passed but numbers.
     unsafe { GenerateConsoleCtrlEvent(CTRL_BREAK_EVENT, group) };
+}
+
+/// Of what this process has in memory nothing is kept there that it does not use again: it comes back as it is used.
+#[expect(unsafe_code, reason = "the interface is unsafe")]
+pub fn rest() {
+    // SAFETY: the handle is this process, and needs no closing; these sizes say just that (`SetProcessWorkingSetSize`).
+    let _ = unsafe { SetProcessWorkingSetSize(GetCurrentProcess(), usize::MAX, usize::MAX) };
 }
 
 #[cfg(test)]

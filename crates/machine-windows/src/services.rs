@@ -46,7 +46,6 @@ const STOPPING: u32 = 30_000;
 const FORGETTING: Duration = Duration::from_secs(5);
 
 /// Where the manager keeps its services.
-const SERVICES: &str = r"HKLM\System\CurrentControlSet\Services";
 /// The kinds of drivers.
 const DRIVERS: u32 = 0b1011;
 
@@ -202,7 +201,7 @@ fn make(name: &str, setup: &ServiceSetup) -> io::Result<()> {
 /// last who had it open let go.
 #[expect(unsafe_code, reason = "the interface is unsafe")]
 fn wait_until_forgotten(name: &str) -> io::Result<()> {
-    let all = RegistryKey::new(SERVICES).map_err(io::Error::other)?;
+    let all = RegistryKey::of_services();
     let own = all.child(name);
     let Some(open) = registry::open(&all, KEY_READ)? else { return Ok(()) };
     let event = Event::new()?;

@@ -154,6 +154,16 @@ impl RegistryKey {
         &self.0
     }
 
+    /// Where the service control manager keeps services and drivers, each in a key of its own.
+    pub fn of_services() -> Self {
+        Self(r"HKLM\SYSTEM\CurrentControlSet\Services".into())
+    }
+
+    /// The service that is kept in this very key.
+    pub fn service(&self) -> Option<&str> {
+        self.parent().is_some_and(|above| above == Self::of_services()).then(|| self.name())
+    }
+
     /// The hive, `HKLM`, and the rest, without a backslash between.
     pub fn divided(&self) -> (&str, &str) {
         self.0.split_once('\\').unwrap_or((&self.0, ""))

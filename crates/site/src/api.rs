@@ -31,7 +31,7 @@ use crate::{AddressSettings, Server, SiteError, Status, Token, Trip};
 #[serde(deny_unknown_fields, rename_all = "kebab-case")]
 pub(crate) struct NewPoint {
     pub(crate) name: String,
-    /// Where the site writes it: a folder, `s3://…`.
+    /// Where the site writes it: a folder, a bucket (`s3://…`, `gs://…`, `az://…`).
     pub(crate) location: String,
     /// Where clients read it: `http(s)://…`, `s3://…`, a folder; where the site writes it, if unsaid.
     #[serde(default)]

@@ -31,8 +31,8 @@ pub(crate) const OWNER: &str = "site.json";
 const MOST_KEPT: u64 = 10 << 30;
 
 /// What helps where a bucket refuses.
-const KEYS: &str = "it takes other keys: `AWS_ACCESS_KEY_ID` and `AWS_SECRET_ACCESS_KEY` are read from the environment of this \
-command and of the service";
+const KEYS: &str = "it takes other keys: those of buckets, such as `AWS_ACCESS_KEY_ID` and `AWS_SECRET_ACCESS_KEY`, are read from the \
+environment of this command and of the service";
 
 /// A bucket that is silent is asked again after this.
 pub(crate) const PAUSE: Duration = Duration::from_secs(5);

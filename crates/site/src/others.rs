@@ -44,13 +44,23 @@ impl Seen {
 impl Server {
     /// Listens to the database for as long as the site runs.
     pub(crate) fn hear(self: &Arc<Self>, mut hearing: Box<dyn Hearing>) {
+        // What was heard of and could not be read yet: it is said once.
+        let mut owed = None;
         while !self.is_stopping() {
-            let heard = hearing.next(PATIENCE).map_err(SiteError::from).and_then(|generation| {
-                generation.map_or(Ok(()), |generation| self.others_wrote(generation))
+            let patience = if owed.is_some() { BREATH } else { PATIENCE };
+            let heard = hearing.next(patience).map_err(SiteError::from).and_then(|heard| {
+                owed = owed.max(heard);
+                owed.map_or(Ok(()), |generation| self.others_wrote(generation))
             });
-            if let Err(error) = heard {
-                self.note_database(Some(&error));
-                drop(self.changed.wait_timeout(self.desk(), BREATH));
+            match heard {
+                Ok(()) => owed = None,
+                Err(error) => {
+                    self.note_database(Some(&error));
+                    if !matches!(error, SiteError::Storage(_)) {
+                        log("failed", &json!({ "error": model::with_causes(&error) }));
+                    }
+                    drop(self.changed.wait_timeout(self.desk(), BREATH));
+                }
             }
         }
     }

@@ -469,6 +469,13 @@ struct Heard {
     client: Option<Client>,
 }
 
+/// How often the tables were written.
+fn generation(client: &mut Client) -> Result<Option<u64>, StorageError> {
+    let row =
+        client.query_one("SELECT generation FROM clock", &[]).map_err(failed("listening to it"))?;
+    Ok(u64::try_from(row.get::<_, i64>(0)).ok())
+}
+
 impl Hearing for Heard {
     fn next(&mut self, patience: Duration) -> Result<Option<u64>, StorageError> {
         let doing = "listening to it";
@@ -476,10 +483,9 @@ impl Hearing for Heard {
             let mut client = self.of.connect()?;
             client.batch_execute(&format!("LISTEN {CHANNEL}")).map_err(failed(doing))?;
             // What was said before is read from the clock.
-            let row =
-                client.query_one("SELECT generation FROM clock", &[]).map_err(failed(doing))?;
+            let generation = generation(&mut client)?;
             self.client = Some(client);
-            return Ok(u64::try_from(row.get::<_, i64>(0)).ok());
+            return Ok(generation);
         }
         let Some(client) = self.client.as_mut() else { return Ok(None) };
         let mut said = client.notifications();
@@ -488,7 +494,7 @@ impl Hearing for Heard {
         drop(said);
         if first.is_none() {
             // A line that is dead says nothing either.
-            client.batch_execute("SELECT 1").map_err(failed(doing))?;
+            return generation(client);
         }
         let last = more.into_iter().chain(first).filter_map(|one| one.payload().parse().ok()).max();
         Ok(last)

@@ -731,12 +731,13 @@ pub(crate) fn read_fact(point: &str) -> String {
 
 /// Refuses what no client can read.
 fn check_readable(location: Option<&str>) -> Result<(), SiteError> {
-    let is_url =
-        |text: &str| ["http://", "https://", "s3://"].iter().any(|one| text.starts_with(one));
+    let is_url = |text: &str| {
+        ["http://", "https://", "s3://", "gs://", "az://"].iter().any(|one| text.starts_with(one))
+    };
     match location {
         Some(location) if !is_url(location) && !location.starts_with('/') => {
             let reason =
-                "clients read from `http://…`, `https://…`, `s3://…` or a folder".to_owned();
+                "clients read from `http://…`, `https://…`, a bucket (`s3://…`, `gs://…`, `az://…`) or a folder".to_owned();
             Err(SiteError::Location { location: location.to_owned(), reason })
         }
         _ => Ok(()),

@@ -53,7 +53,7 @@ pub struct SiteSettings {
     /// Bytes of copies hashed per second when nobody asks.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub scrub: Option<u64>,
-    /// Where damaged own copies may be mended from besides the site's points: folders, `http(s)://…`, `s3://…`. Nobody has to trust
+    /// Where damaged own copies may be mended from besides the site's points: folders, `http(s)://…`, buckets. Nobody has to trust
     /// them: objects are known by their hash.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub mend_from: Vec<String>,

@@ -13,7 +13,7 @@ use crate::{
 pub enum OpenPointError {
     /// The location is no place we know.
     #[error(
-        "`{location}` is no distribution point: give a folder, or `http(s)://…`, or `s3://bucket/folder`"
+        "`{location}` is no distribution point: give a folder, or `http(s)://…`, `s3://bucket/folder`, `gs://bucket/folder` or `az://container/folder`"
     )]
     Location {
         /// What was given.
@@ -21,6 +21,14 @@ pub enum OpenPointError {
         /// Why.
         #[source]
         source: Option<object_store::Error>,
+    },
+    /// This program is built without what speaks to it.
+    #[error(
+        "`{location}` is a bucket, and this program is built to read folders and addresses that begin with `http://` or `https://`: give it one with `packhorse site dp read-at`, or build the agent with its feature `buckets`"
+    )]
+    NotBuiltIn {
+        /// What was given.
+        location: String,
     },
     /// The authorities' file holds no certificates.
     #[error("the authorities' file cannot be read: give certificates in PEM with `--ca FILE`")]

@@ -1,6 +1,7 @@
 //! Real programs through the whole journey, each on a fresh root of the distribution.
 
 pub(crate) mod agent;
+mod azurite;
 mod expected;
 pub(crate) mod exports;
 mod garage;

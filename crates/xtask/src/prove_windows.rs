@@ -50,6 +50,10 @@ const RENAMED: &str = "hostname elsewhere && exec \"$@\"";
 /// Seconds of doing nothing after which an installer that is captured waits for a person.
 const IDLE: &str = "60";
 
+/// Parts by what follows: an installer carried as it is, a project compiled to an .msi.
+const WRAPPED: &str = "wrapped-";
+const AS_MSI: &str = "as-msi-";
+
 /// What an installer answers that wants a restart.
 const RESTART: i32 = 3010;
 
@@ -116,6 +120,7 @@ pub(crate) fn prove(args: &Args) -> Result<()> {
     }
     proof.others(&mut table, args)
 }
+
 struct Proof {
     packhorse: PathBuf,
     folder: PathBuf,
@@ -139,9 +144,9 @@ impl Proof {
             }
             thirty_two::NAME if !args.inside => thirty_two::prove(&self.folder, args.kills)?,
             name => {
-                if let Some(kind) = name.strip_prefix("wrapped-") {
+                if let Some(kind) = name.strip_prefix(WRAPPED) {
                     self.wrap(kind)?
-                } else if let Some(kind) = name.strip_prefix("as-msi-") {
+                } else if let Some(kind) = name.strip_prefix(AS_MSI) {
                     self.compile_msi(kind)?
                 } else {
                     return Ok(None);
@@ -153,34 +158,21 @@ impl Proof {
 
     /// All the parts after the journeys of `table`, and the page about them.
     fn others(&self, table: &mut String, args: &Args) -> Result<()> {
-        let line = thirty_two::prove(&self.folder, args.kills).context("`thirty-two`")?;
-        println!("{line}");
-        let _ = writeln!(table, "{line}");
-        let mut wrapped = String::new();
-        for kind in wrapping::KINDS {
-            let line = self.wrap(kind).with_context(|| format!("wrapped `{kind}`"))?;
-            println!("{line}");
-            let _ = writeln!(wrapped, "{line}");
-        }
-        let mut native = String::new();
-        for kind in msi::KINDS {
-            let line = self.compile_msi(kind).with_context(|| format!("`{kind}` as .msi"))?;
-            println!("{line}");
-            let _ = writeln!(native, "{line}");
-        }
-        let libraries = self.libraries().context("libraries")?;
-        println!("{libraries}");
-        let stubborn = self.stubborn().context("a service")?;
-        println!("{stubborn}");
-        if !args.no_build {
-            windows::packhorse()?;
-        }
-        let itself = self.itself().context("Windows itself")?;
-        println!("{itself}");
-        let streams = self.streams().context("named streams")?;
-        println!("{streams}");
-        let agent = self.agent(args.no_build).context("the agent")?;
-        println!("{agent}");
+        let tell = |name: &str| -> Result<String> {
+            let said = self.part(name, args).with_context(|| format!("`{name}`"))?;
+            let said = said.with_context(|| format!("`{name}` is no part of its own"))?;
+            println!("{said}");
+            Ok(said)
+        };
+        let lines = |prefix: &str, kinds: &[&str]| -> Result<String> {
+            kinds.iter().map(|kind| Ok(tell(&format!("{prefix}{kind}"))? + "\n")).collect()
+        };
+        *table += &lines("", &[thirty_two::NAME])?;
+        let wrapped = lines(WRAPPED, &wrapping::KINDS)?;
+        let native = lines(AS_MSI, &msi::KINDS)?;
+        let (libraries, stubborn) = (tell("libraries")?, tell(stubborn::NAME)?);
+        let (itself, streams) = (tell(itself::NAME)?, tell("streams")?);
+        let agent = tell("agent")?;
         let text = format!(
             "# Proof on Windows installers\n\nThe last output of `cargo xtask prove windows --kills {}`: NSIS's own installer by its \
              full script, its\nsilent examples, an MSI made with wixl, and two of ours: one that does all an installer may do, and one of 32 bits\n\

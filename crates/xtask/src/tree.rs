@@ -283,21 +283,22 @@ impl Tree {
         Ok(())
     }
 
-    /// What each site says of itself, and the end of its log.
+    /// The ends of all logs, and then what each site says of itself: the last lines tell most.
     fn tell(&self) -> String {
-        (0..self.hosts.len())
-            .map(|site| {
-                let said = self.say(site, &["status"]);
-                let said = said.map_or_else(|error| error.to_string(), |output| tail(&output));
-                let logs = (0..self.processes(site)).map(|process| {
-                    let log = self.home.join(format!("{}-{process}.log", self.code(site)));
-                    let text = fs::read_to_string(log).unwrap_or_default();
-                    let lines: Vec<&str> = text.lines().collect();
-                    lines[lines.len().saturating_sub(12)..].join("\n")
-                });
-                format!("{said}\n{}\n", logs.collect::<Vec<_>>().join("\n"))
+        let logs = (0..self.hosts.len()).flat_map(|site| {
+            (0..self.processes(site)).map(move |process| {
+                let name = format!("{}-{process}.log", self.code(site));
+                let text = fs::read_to_string(self.home.join(&name)).unwrap_or_default();
+                let lines: Vec<&str> = text.lines().collect();
+                format!("{name}\n{}\n", lines[lines.len().saturating_sub(12)..].join("\n"))
             })
-            .collect()
+        });
+        let statuses = (0..self.hosts.len()).rev().map(|site| {
+            let said = self.say(site, &["status"]);
+            let said = said.map_or_else(|error| error.to_string(), |output| tail(&output));
+            format!("{said}\n")
+        });
+        logs.chain(statuses).collect()
     }
 }
 

@@ -7,8 +7,11 @@ use running::{Event, Seen};
 use super::{Agent, AgentError, Answer, BEGINNING, LOOKING, machine};
 use crate::{
     clock,
-    platform::{first, process},
+    platform::{first, process, rest},
 };
+
+/// Who has nothing to do for so long lets go of memory it can have back.
+const REST: Duration = Duration::from_secs(10);
 
 /// What woke us.
 #[derive(Default)]
@@ -26,7 +29,12 @@ struct Woken {
 impl Agent {
     /// Sleeps until something happens, and takes it in.
     pub(super) fn sleep(&mut self) -> Result<(), AgentError> {
-        self.timer.set(self.next());
+        let next = self.next();
+        self.timer.set(next);
+        let is_idle = self.active.is_none() && self.looking.is_none() && !self.site.is_busy();
+        if is_idle && next.is_none_or(|next| next >= REST) {
+            rest();
+        }
         let woken = self.first()?;
         if woken.time {
             self.timer.clear();

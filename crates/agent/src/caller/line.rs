@@ -24,7 +24,10 @@ use tokio::{
 use super::{Stream, receive, send};
 use crate::{
     identity::Identity,
-    platform::caller::{end_with_parent, enter},
+    platform::{
+        caller::{end_with_parent, enter},
+        rest,
+    },
     site::{Asking, Place, SiteError, public},
 };
 
@@ -126,6 +129,7 @@ pub(crate) fn call() -> io::Result<()> {
             Err(error) => (Told::Failed(error), Vec::new()),
         };
         site.out.tell(&told, &carried)?;
+        rest();
     }
     Ok(())
 }

@@ -15,6 +15,7 @@ mod notify;
 pub(crate) mod orphans;
 pub(crate) mod others;
 pub(crate) mod process;
+mod rest;
 pub(crate) mod restart;
 pub(crate) mod runner;
 mod services;
@@ -28,6 +29,7 @@ mod watch;
 
 pub(crate) use event::Event;
 pub(crate) use notify::Manager;
+pub(crate) use rest::rest;
 pub(crate) use signals::Signals;
 pub(crate) use tighten::{OURS_TO_WRITE, PRIVATE, tighten};
 pub(crate) use timer::Timer;

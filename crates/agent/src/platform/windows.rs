@@ -28,6 +28,7 @@ mod waiting;
 mod watch;
 
 pub(crate) use event::Event;
+pub(crate) use machine_windows::rest;
 pub(crate) use notify::Manager;
 pub(crate) use signals::Signals;
 pub(crate) use tighten::{OURS_TO_WRITE, PRIVATE, tighten};

@@ -9,20 +9,15 @@ use model::{
 use super::{KeyChange, Places, same};
 use crate::{Draft, Understood};
 
-const SERVICES: &str = r"HKLM\SYSTEM\CurrentControlSet\Services";
-
 /// New services become steps of their own; what a service keeps below its key stays in the registry.
 pub(super) fn take(
     keys: &mut BTreeMap<RegistryKey, KeyChange>,
     places: &Places,
     draft: &mut Draft,
 ) -> Vec<SetupStep> {
-    let Ok(services) = RegistryKey::new(SERVICES) else { return Vec::new() };
     let names: Vec<RegistryKey> = keys
         .iter()
-        .filter(|(key, change)| {
-            change.is_new && key.parent().is_some_and(|parent| parent == services)
-        })
+        .filter(|(key, change)| change.is_new && key.service().is_some())
         .map(|(key, _)| key.clone())
         .collect();
     let mut steps = Vec::new();

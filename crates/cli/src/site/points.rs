@@ -9,7 +9,7 @@ use crate::store::Answer;
 
 #[derive(clap::Subcommand)]
 pub(super) enum Dp {
-    /// Add one: an empty folder, or `s3://BUCKET/FOLDER`.
+    /// Add one: an empty folder, or one of a bucket: `s3://BUCKET/FOLDER`, `gs://…`, `az://…`.
     #[command(after_help = "Example:\n  packhorse site dp add berlin /srv/packages")]
     Add {
         /// Its name.
@@ -68,7 +68,16 @@ pub(super) fn run(folder: &Folder, command: &Dp) -> Result<Answer, SiteError> {
     Ok(match command {
         Dp::Add { name, location, read_at } => {
             Client::local(folder)?.add_point_read_at(name, location, read_at.as_deref())?;
-            done(format!("{name}: {location}\n"))
+            let read = read_at.as_deref().unwrap_or(location);
+            let is_plain = ::store::is_folder(read) || read.starts_with("http");
+            let hint = if is_plain {
+                String::new()
+            } else {
+                format!(
+                    "clients read buckets if their agent is built for it (its feature `buckets`), or by an address: `packhorse site dp read-at {name} https://…`\n"
+                )
+            };
+            done(format!("{name}: {location}\n{hint}"))
         }
         Dp::ReadAt { name, location } => {
             Client::local(folder)?.read_point_at(name, location.as_deref())?;

@@ -62,7 +62,7 @@ Exit codes: 0 done, 1 failed, 2 usage, 6 in use, 9 nothing to do")]
 
 #[derive(clap::Args)]
 struct At {
-    /// The distribution point: a folder, `http(s)://…`, or `s3://BUCKET/FOLDER`.
+    /// The distribution point: a folder, `http(s)://…`, or a bucket (`s3://BUCKET/FOLDER`, `gs://…`, `az://…`).
     #[arg(value_name = "URL-OR-DIR")]
     point: String,
     #[command(flatten)]

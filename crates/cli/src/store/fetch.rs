@@ -24,7 +24,7 @@ pub(crate) struct Args {
     /// The package, and its version if not the newest.
     #[arg(value_name = "NAME[@VERSION]", value_parser = wanted)]
     package: (PackageName, Option<Version>),
-    /// The distribution point: a folder, `http(s)://…`, or `s3://BUCKET/FOLDER`.
+    /// The distribution point: a folder, `http(s)://…`, or a bucket (`s3://BUCKET/FOLDER`, `gs://…`, `az://…`).
     #[arg(long, value_name = "URL-OR-DIR")]
     from: String,
     /// A package file this machine has already, to start from.

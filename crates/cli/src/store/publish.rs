@@ -21,7 +21,7 @@ space, 9 it was there already")]
 pub(crate) struct Args {
     /// The package, or an installer.
     package: PathBuf,
-    /// The distribution point: a folder, or `s3://BUCKET/FOLDER`.
+    /// The distribution point: a folder, or a bucket (`s3://BUCKET/FOLDER`, `gs://…`, `az://…`).
     #[arg(long, value_name = "URL-OR-DIR")]
     to: String,
     /// Make deltas from these versions [default: the last three].

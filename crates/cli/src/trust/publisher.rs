@@ -13,7 +13,7 @@ use crate::store::{Answer, Authority, Failure};
 /// A distribution point that is changed.
 #[derive(clap::Args)]
 pub(super) struct At {
-    /// The distribution point: a folder, or `s3://BUCKET/FOLDER`.
+    /// The distribution point: a folder, or a bucket (`s3://BUCKET/FOLDER`, `gs://…`, `az://…`).
     #[arg(value_name = "URL-OR-DIR")]
     point: String,
     #[command(flatten)]

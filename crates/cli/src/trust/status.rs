@@ -8,7 +8,7 @@ use crate::store::{Answer, Authority, Failure};
 
 #[derive(clap::Args)]
 pub(super) struct Status {
-    /// The distribution point: a folder, `http(s)://…`, or `s3://BUCKET/FOLDER`.
+    /// The distribution point: a folder, `http(s)://…`, or a bucket (`s3://BUCKET/FOLDER`, `gs://…`, `az://…`).
     #[arg(value_name = "URL-OR-DIR")]
     point: String,
     #[command(flatten)]

@@ -9,7 +9,7 @@ use std::{
 
 use anyhow::{Result, bail, ensure};
 
-use super::{garage::Garage, random::Random};
+use super::{azurite::Azurite, garage::Garage, random::Random};
 use crate::{
     bench::store::data::{self, Series, package, series},
     command::{captured, command, run_quietly, tail},
@@ -21,7 +21,7 @@ const NEEDS: [debian::Need; 1] = [("/usr/bin/time", "time")];
 #[derive(clap::Args)]
 #[command(
     after_help = "Examples:\n  cargo xtask prove store\n  cargo xtask prove store --only typescript --kills 10\n  \
-cargo xtask prove store --only typescript --garage"
+cargo xtask prove store --only typescript --at garage"
 )]
 pub(crate) struct Args {
     /// One of them: kernel, pyside, ziglang, typescript.
@@ -33,9 +33,9 @@ pub(crate) struct Args {
     /// Where the random moments come from.
     #[arg(long, default_value = "1", value_name = "N")]
     seed: u64,
-    /// Buckets of a garage server instead of folders; what needs to reach into them is left out.
-    #[arg(long)]
-    garage: bool,
+    /// Buckets of a server instead of folders; what needs to reach into them is left out.
+    #[arg(long, value_name = "SERVER")]
+    at: Option<Server>,
     /// With optimised programs: the large ones take hours otherwise.
     #[arg(long)]
     release: bool,
@@ -44,13 +44,53 @@ pub(crate) struct Args {
 impl Args {
     /// What every test run proves: one series, few kills.
     pub(crate) fn short() -> Self {
-        Self {
-            only: Some("typescript".to_owned()),
-            kills: 4,
-            seed: 1,
-            garage: false,
-            release: false,
-        }
+        Self { only: Some("typescript".to_owned()), kills: 4, seed: 1, at: None, release: false }
+    }
+}
+
+/// A server with a bucket.
+#[derive(Clone, Copy, clap::ValueEnum)]
+enum Server {
+    /// S3, and no more than the least of it.
+    Garage,
+    /// Azure's storage.
+    Azurite,
+    /// Google's storage, as an S3 server speaks it behind a token and their condition.
+    Google,
+}
+
+/// A bucket of a server that runs.
+struct Bucket {
+    /// Where points in it begin.
+    location: &'static str,
+    /// What a client's environment says for it to get in.
+    settings: Vec<(String, String)>,
+    /// Ends with this.
+    _server: Box<dyn std::any::Any + Send + Sync>,
+}
+
+impl Bucket {
+    fn start(server: Server) -> Result<Self> {
+        let named = |all: &[(&str, String)]| {
+            all.iter().map(|(name, value)| ((*name).to_owned(), value.clone())).collect()
+        };
+        Ok(match server {
+            Server::Garage => {
+                let one = Garage::start()?;
+                let settings = named(&one.settings);
+                Self { location: "s3://packages", settings, _server: Box::new(one) }
+            }
+            Server::Azurite => {
+                let one = Azurite::start()?;
+                let settings = named(&one.settings);
+                Self { location: "az://packages", settings, _server: Box::new(one) }
+            }
+            Server::Google => {
+                let one = testkit::S3Server::start_as_google()?;
+                let settings = one.google_settings();
+                Self { location: "gs://packages", settings, _server: Box::new(one) }
+            }
+        })
     }
 }
 
@@ -63,7 +103,7 @@ struct Stage {
     old: PathBuf,
     new: PathBuf,
     random: Random,
-    garage: Option<Garage>,
+    bucket: Option<Bucket>,
 }
 
 /// Runs the proof.
@@ -81,7 +121,7 @@ pub(crate) fn run(args: &Args) -> Result<()> {
         let mut stage = stage(&one, &folder, &program, args)?;
         stage.updates()?;
         let cuts = stage.cuts(args.kills)?;
-        if args.garage {
+        if args.at.is_some() {
             let installs = stage.installs(args.kills)?;
             let readers = stage.at_once()?;
             stage.must(&["dp", "collect", &stage.point("crowd"), "--grace", "0"])?;
@@ -104,10 +144,10 @@ fn stage(series: &Series, folder: &Path, program: &Path, args: &Args) -> Result<
         Ok(package(program, &series.versions[number], &(number + 1).to_string(), run.path())?.0)
     };
     let (first, old, new) = (made(0)?, made(1)?, made(2)?);
-    let garage = args.garage.then(Garage::start).transpose()?;
+    let bucket = args.at.map(Bucket::start).transpose()?;
     fs::create_dir(run.path().join("scratch"))?;
     let program = program.to_owned();
-    Ok(Stage { program, run, first, old, new, random: Random::new(args.seed), garage })
+    Ok(Stage { program, run, first, old, new, random: Random::new(args.seed), bucket })
 }
 
 impl Stage {
@@ -117,9 +157,9 @@ impl Stage {
         command
     }
 
-    fn settings(&self) -> Vec<(&'static str, String)> {
-        let mut all = self.garage.as_ref().map(|one| one.settings.clone()).unwrap_or_default();
-        all.push(("TMPDIR", self.scratch().to_string_lossy().into_owned()));
+    fn settings(&self) -> Vec<(String, String)> {
+        let mut all = self.bucket.as_ref().map(|one| one.settings.clone()).unwrap_or_default();
+        all.push(("TMPDIR".to_owned(), self.scratch().to_string_lossy().into_owned()));
         all
     }
 
@@ -130,7 +170,10 @@ impl Stage {
 
     /// A point: a folder, or a part of the bucket.
     fn point(&self, name: &str) -> String {
-        if self.garage.is_some() { format!("s3://packages/{name}") } else { name.to_owned() }
+        match &self.bucket {
+            Some(Bucket { location, .. }) => format!("{location}/{name}"),
+            None => name.to_owned(),
+        }
     }
 
     /// Must succeed, or have had nothing to do.

@@ -47,8 +47,8 @@ const AT_ONCE: u32 = 2_000;
 const BETWEEN: f64 = 300.0;
 
 /// One of the agent's programs, as machines get it.
-fn shipped(name: &str) -> PathBuf {
-    crate::shipped::folder().join(name)
+fn shipped(name: &str) -> Result<PathBuf> {
+    Ok(crate::shipped::folder()?.join(name))
 }
 
 /// A process that ends with us.
@@ -129,10 +129,10 @@ impl Stage {
     }
 
     /// Words of the agent, where its root and its state are.
-    fn agent(&self, words: &[&str]) -> Command {
-        let mut agent = command(&shipped("packhorse-agent").to_string_lossy(), words);
+    fn agent(&self, words: &[&str]) -> Result<Command> {
+        let mut agent = command(&shipped("packhorse-agent")?.to_string_lossy(), words);
         agent.arg("--state").arg(self.path("state"));
-        agent
+        Ok(agent)
     }
 
     /// Makes a machine a client.
@@ -150,7 +150,7 @@ impl Stage {
         let token = client.client_token(None, None, Some(&self.link.to_string()))?;
         let file = self.path("token");
         fs::write(&file, serde_json::to_vec(&token)?)?;
-        let mut enroll = self.agent(&["enroll"]);
+        let mut enroll = self.agent(&["enroll"])?;
         run_quietly(enroll.arg("--token").arg(file).arg("--root").arg(self.path("root")))
     }
 
@@ -158,9 +158,9 @@ impl Stage {
     fn run_agent(&mut self) -> Result<()> {
         let version = self.path("home/versions/1");
         fs::create_dir_all(&version)?;
-        fs::copy(shipped("packhorse-agent"), version.join("packhorse-agent"))?;
+        fs::copy(shipped("packhorse-agent")?, version.join("packhorse-agent"))?;
         std::os::unix::fs::symlink("versions/1", self.path("home/current"))?;
-        let mut guardian = command(&shipped("packhorse-guardian").to_string_lossy(), ["--"; 0]);
+        let mut guardian = command(&shipped("packhorse-guardian")?.to_string_lossy(), ["--"; 0]);
         guardian.arg(self.path("home")).args(["run", "--root"]).arg(self.path("root"));
         guardian.arg("--state").arg(self.path("state")).stderr(Stdio::null());
         self.agent = Some(Process::start(&mut guardian)?);
@@ -171,7 +171,7 @@ impl Stage {
     }
 
     fn agent_status(&self) -> Result<Value> {
-        Ok(serde_json::from_str(&output(&mut self.agent(&["status", "--json"]))?)?)
+        Ok(serde_json::from_str(&output(&mut self.agent(&["status", "--json"])?)?)?)
     }
 
     fn agent_pid(&self) -> Result<u32> {
@@ -265,7 +265,7 @@ fn idle(stage: &Stage) -> Result<Vec<Row>> {
     // The next check-in is as far away as can be.
     let ask = |times: u32| -> Result<()> {
         for _ in 0..times {
-            run_quietly(&mut stage.agent(&["check-in"]))?;
+            run_quietly(&mut stage.agent(&["check-in"])?)?;
         }
         until("it is at rest", || {
             let before = Used::all(&pids).ok()?;
@@ -293,7 +293,7 @@ fn idle(stage: &Stage) -> Result<Vec<Row>> {
         proportional += memory(pid, "Pss:")?;
         most = most.max(memory(pid, "Anonymous:")?);
     }
-    let size = fs::metadata(shipped("packhorse-agent"))?.len() as f64 / 1e6;
+    let size = fs::metadata(shipped("packhorse-agent")?)?.len() as f64 / 1e6;
     Ok(vec![
         Row {
             what: "memory of an idle agent, all its processes",
