@@ -18,14 +18,17 @@ pub(crate) struct Args {
 }
 
 /// What the tests start besides our own programs.
-const NEEDS: [debian::Need; 13] = [
+const NEEDS: [debian::Need; 16] = [
     ("cc", "gcc"),
     ("cpio", "cpio"),
+    ("dbus-daemon", "dbus-daemon"),
+    ("gdbus", "libglib2.0-bin"),
     ("git", "git"),
     ("ip", "iproute2"),
     ("nginx", "nginx-light"),
     ("openssl", "openssl"),
     ("pg_createcluster", "postgresql"),
+    ("pkcon", "packagekit-tools"),
     ("promtool", "prometheus"),
     ("setfacl", "acl"),
     ("setfattr", "attr"),

@@ -306,7 +306,7 @@ impl Agent {
     /// Somebody else installs: the kernel says when he is done.
     fn wait_for(&mut self, busy: others::Busy) {
         let (bell, waited) = (self.bell.clone(), busy.clone());
-        let thread = thread::Builder::new().name("waiting".to_owned()).stack_size(64 << 10);
+        let thread = thread::Builder::new().name("waiting".to_owned()).stack_size(1 << 20);
         let spawned = thread.spawn(move || {
             bell.ring(Answer::Free(others::wait(&waited).map_err(|error| error.to_string())));
         });

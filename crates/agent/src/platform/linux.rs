@@ -14,6 +14,7 @@ pub(crate) mod machine;
 mod notify;
 pub(crate) mod orphans;
 pub(crate) mod others;
+mod package_kit;
 pub(crate) mod process;
 mod rest;
 pub(crate) mod restart;

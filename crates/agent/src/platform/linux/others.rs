@@ -15,7 +15,7 @@ use rustix::{
 };
 use serde::Serialize;
 
-use super::process;
+use super::{package_kit, process};
 
 /// Files that are locked while packages change, below the root, and whose they are. These are POSIX record locks.
 const LOCKED: [(&str, &str); 4] = [
@@ -27,14 +27,20 @@ const LOCKED: [(&str, &str); 4] = [
 /// A file that is there while packages change.
 const THERE: (&str, &str) = ("var/lib/pacman/db.lck", "pacman");
 
+/// Whose transactions are asked for.
+const PACKAGE_KIT: &str = "PackageKit";
+
 /// Another installer at work.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "kebab-case")]
 pub struct Busy {
     /// Whose lock it is: `dpkg`.
     pub what: &'static str,
-    /// The file.
+    /// The file, or what it is called by whose it is.
     pub path: PathBuf,
+    /// What it does, where that is told.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub doing: Option<&'static str>,
     /// Who holds it, if the kernel says.
     pub process: Option<u32>,
     /// Its command name.
@@ -48,6 +54,7 @@ impl Busy {
         Self {
             what,
             path,
+            doing: None,
             process,
             name: process.map(locks::process_name).unwrap_or_default(),
             seconds: process.and_then(process::age),
@@ -56,18 +63,28 @@ impl Busy {
 
     /// The sentence people read.
     pub fn sentence(&self) -> String {
-        match (self.process, self.seconds) {
-            (Some(process), Some(seconds)) => format!(
-                "{} is locked by `{}` (process {process}, for {seconds} s)",
-                self.what, self.name
-            ),
-            _ => format!("{} is locked", self.what),
+        let who = match (self.process, self.seconds) {
+            (Some(process), Some(seconds)) => {
+                Some(format!("`{}` (process {process}, for {seconds} s)", self.name))
+            }
+            _ => None,
+        };
+        match (self.doing, who) {
+            (Some(doing), Some(who)) => format!("{} {doing} for {who}", self.what),
+            (Some(doing), None) => format!("{} {doing}", self.what),
+            (None, Some(who)) => format!("{} is locked by {who}", self.what),
+            (None, None) => format!("{} is locked", self.what),
         }
     }
 }
 
 /// Who is at work on the machine with this root, if anybody.
 pub fn busy(root: &Path) -> Option<Busy> {
+    // First, for it locks what others do too: it knows more of what it does.
+    if let Some(found) = package_kit::under_way(root) {
+        let busy = Busy::of(PACKAGE_KIT, found.path.into(), found.process);
+        return Some(Busy { doing: Some(found.doing), ..busy });
+    }
     for (path, what) in LOCKED {
         let path = root.join(path);
         // What is not there, or what we may not lock, is nothing we could wait for.
@@ -86,6 +103,9 @@ pub fn busy(root: &Path) -> Option<Busy> {
 
 /// Waits until that one is done.
 pub fn wait(busy: &Busy) -> io::Result<()> {
+    if busy.what == PACKAGE_KIT {
+        return package_kit::wait().map_err(io::Error::other);
+    }
     if busy.what == THERE.1 {
         return wait_until_gone(busy);
     }
