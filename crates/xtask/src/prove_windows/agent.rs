@@ -27,6 +27,10 @@ use crate::{
 /// What is captured and deployed.
 const INSTALLER: &str = "example2";
 const SLOW: &str = include_str!("../../windows/slow.c");
+const STARTER: &str = include_str!("../../windows/starter.c");
+/// What Active Setup does for each user, of ours.
+const COMPONENT: &str =
+    r"HKLM\SOFTWARE\Microsoft\Active Setup\Installed Components\{PACKHORSE-PROOF}";
 /// Where the agent is in a prefix: what has this word in its path is ours, and no part of a picture.
 const PROGRAM: &str = r"C:\Packhorse-program\packhorse-agent.exe";
 const SERVICE: &str = "packhorse-agent";
@@ -47,7 +51,7 @@ impl Proof {
         let folder = prefix.join("drive_c/Packhorse-program");
         fs::create_dir_all(&folder)?;
         fs::copy(program, folder.join("packhorse-agent.exe"))?;
-        self.slow(&folder)?;
+        self.compile(SLOW, &folder.join("slow.exe"))?;
         let on = On::keep(&prefix)?;
         let token = site.token()?;
         run_in(&prefix, [PROGRAM, "enroll", "--token", &token])?;
@@ -75,12 +79,13 @@ impl Proof {
         let said = fs::read_to_string(&ran)?;
         ensure!(said == "began\r\nended\r\n", "the program ran otherwise than once: {said:?}");
         fs::remove_file(&ran)?;
+        self.logons(&prefix, &site)?;
 
         site.must(&["deployment", "remove", id])?;
         until("the package is taken off", || {
             Ok(installed.iter().all(|file| !prefix.join("drive_c").join(file).exists()))
         })?;
-        site.wait_for_words(&[id, "slow"])?;
+        site.wait_for_words(&[id, "slow", "after-logon", "after-setup"])?;
         run_in(&prefix, ["net", "stop", SERVICE])?;
         run_in(&prefix, [PROGRAM, "service", "remove"])?;
         drop(on);
@@ -88,7 +93,7 @@ impl Proof {
         expect_same("pristine and after the agent", &reference, &Picture::of(&prefix)?)?;
         Ok(format!(
             "a service enrolled at a site; {INSTALLER} deployed, {} files; the agent killed while a program ran, which ran once \
-             and was told once; taken off, and the prefix pristine",
+             and was told once; a logon and its Active Setup waited for; taken off, and the prefix pristine",
             installed.len()
         ))
     }
@@ -127,11 +132,48 @@ impl Proof {
         Ok(files)
     }
 
-    fn slow(&self, folder: &Path) -> Result<()> {
-        let source = self.folder.join("slow.c");
-        fs::write(&source, SLOW)?;
+    /// Nothing begins while somebody is being logged on: first by what begins the shell, then by what Active Setup calls.
+    fn logons(&self, prefix: &Path, site: &Site) -> Result<()> {
+        let folder = prefix.join("drive_c/Packhorse-program");
+        for copy in ["userinit.exe", "stub.exe"] {
+            fs::copy(folder.join("slow.exe"), folder.join(copy))?;
+        }
+        self.compile(STARTER, &folder.join("explorer.exe"))?;
+        let stub = r"C:\Packhorse-program\stub.exe";
+        run_in(prefix, ["reg", "add", COMPONENT, "/v", "StubPath", "/d", stub])?;
+        let (ran, late) = (prefix.join("drive_c/ran.txt"), prefix.join("drive_c/late.txt"));
+        for (id, program, sentence) in [
+            ("after-logon", &["userinit.exe"][..], "somebody is being logged on (`userinit.exe`"),
+            ("after-setup", &["explorer.exe", stub], "Active Setup is at work"),
+        ] {
+            let mut words = program.to_vec();
+            let path = format!(r"C:\Packhorse-program\{}", words[0]);
+            words[0] = &path;
+            let mut logon =
+                wine(prefix, words).stdout(Stdio::null()).stderr(Stdio::null()).spawn()?;
+            until("somebody is logged on", || Ok(ran.exists()))?;
+            let line = ["cmd", "/c", r"type C:\ran.txt > C:\late.txt"];
+            site.must(&[&["deploy", "--id", id, "--everybody", "--"][..], &line].concat())?;
+            until(sentence, || {
+                let status = captured(&mut wine(prefix, [PROGRAM, "status", "--json"]))?;
+                Ok(String::from_utf8_lossy(&status.stdout).contains(sentence))
+            })?;
+            site.wait_for(id, "done")?;
+            logon.wait()?;
+            let said = fs::read_to_string(&late)?;
+            ensure!(said == "began\r\nended\r\n", "{id} did not wait: {said:?}");
+            fs::remove_file(&late)?;
+            fs::remove_file(&ran)?;
+        }
+        run_in(prefix, ["reg", "delete", COMPONENT, "/f"]).map(drop)
+    }
+
+    /// Compiles a program of ours.
+    fn compile(&self, text: &str, program: &Path) -> Result<()> {
+        let source = self.folder.join("program.c");
+        fs::write(&source, text)?;
         let mut compiler = command("x86_64-w64-mingw32-gcc", ["-O2", "-o"]);
-        run_quietly(compiler.arg(folder.join("slow.exe")).arg(source))
+        run_quietly(compiler.arg(program).arg(source))
     }
 }
 
