@@ -65,14 +65,12 @@ impl S3Server {
                     let answer = (!is_google || from_google(&mut request))
                         .then(|| Service::call(&service, request));
                     async move {
-                        match answer {
-                            Some(answer) => answer.await,
-                            None => {
-                                let mut refused = Response::new(Body::empty());
-                                *refused.status_mut() = StatusCode::UNAUTHORIZED;
-                                Ok::<_, HttpError>(refused)
-                            }
+                        if let Some(answer) = answer {
+                            return answer.await;
                         }
+                        let mut refused = Response::new(Body::empty());
+                        *refused.status_mut() = StatusCode::UNAUTHORIZED;
+                        Ok::<_, HttpError>(refused)
                     }
                 });
                 tokio::spawn(async move {

@@ -75,7 +75,7 @@ mount -t tmpfs tmpfs machine/run; mkdir machine/run/dbus
 mkdir -p "machine$1"; mount --bind "$1" "machine$1"
 exec chroot machine /bin/sh -ec "$2" inside "$1"
 "#;
-/// A bus, PackageKit, and a package that is being installed until somebody says go; then the agent.
+/// A bus, `PackageKit`, and a package that is being installed until somebody says go; then the agent.
 const INSIDE: &str = r#"
 dbus-daemon --system --nopidfile --fork
 /usr/lib/polkit-1/polkitd --no-debug > "$1/polkitd" 2>&1 &

@@ -5,6 +5,7 @@ mod contract;
 mod trouble;
 
 use std::{
+    cell::RefCell,
     fs,
     path::{Path, PathBuf},
     time::{Duration, Instant},
@@ -290,16 +291,26 @@ impl Stage {
             ensure!(matches!(output.status.code(), Some(0 | 8)), "{}", tail(&output));
             self.tree.must(site, &["retry"])?;
         }
-        self.tree.wait(PATIENCE, "every point holds what it should", || {
-            for site in 0..self.tree.sites() {
-                if self.tree.say(site, &["status"])?.status.code() != Some(0) {
-                    return Ok(false);
-                }
+        let open = RefCell::new(String::new());
+        let waited = self.tree.wait(PATIENCE, "every point holds what it should", || {
+            *open.borrow_mut() = self.open()?;
+            Ok(open.borrow().is_empty())
+        });
+        waited.with_context(|| open.into_inner())
+    }
+
+    /// What is not as it should be, and nothing if all is.
+    fn open(&self) -> Result<String> {
+        for site in 0..self.tree.sites() {
+            let said = self.tree.say(site, &["status"])?;
+            if said.status.code() != Some(0) {
+                return Ok(format!("{} says {}", self.tree.code(site), said.status));
             }
-            let status = self.tree.status(0)?;
-            let packages = status["packages"].as_array().context("packages")?;
-            Ok(packages.iter().all(|package| package["done"] == POINTS.len()))
-        })
+        }
+        let status = self.tree.status(0)?;
+        let packages = status["packages"].as_array().context("packages")?;
+        let open = packages.iter().find(|package| package["done"] != POINTS.len());
+        Ok(open.map(ToString::to_string).unwrap_or_default())
     }
 
     /// What is damaged in the bucket with the central site's own copies is found by a scrub, and comes from a point.

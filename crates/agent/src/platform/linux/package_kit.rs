@@ -1,4 +1,4 @@
-//! PackageKit: what it is doing to the machine's packages, asked over the system's bus and heard there when it is done.
+//! `PackageKit`: what it is doing to the machine's packages, asked over the system's bus and heard there when it is done.
 
 use std::{collections::HashMap, future::poll_fn, path::Path, pin::Pin, time::Duration};
 
@@ -28,7 +28,7 @@ pub(crate) struct Transaction {
     pub(crate) process: Option<u32>,
 }
 
-/// The transaction that is under way or will be, if there is one. PackageKit is not started for it.
+/// The transaction that is under way or will be, if there is one. `PackageKit` is not started for it.
 pub(crate) fn under_way(root: &Path) -> Option<Transaction> {
     // The bus is this machine's.
     if root != Path::new("/") || !Path::new("/run/dbus/system_bus_socket").exists() {
