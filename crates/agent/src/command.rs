@@ -207,6 +207,11 @@ pub fn main() -> ExitCode {
         Command::Enroll(args) => enroll(&args),
         #[cfg(windows)]
         Command::Run(args) if args.as_service => crate::platform::service::serve(&args.state),
+        #[cfg(windows)]
+        Command::Run(args) if Home::is_watched() => {
+            crate::platform::service::be_watched(&args.state);
+            run(&args)
+        }
         Command::Run(args) => run(&args),
         Command::Status(args) => status(&args),
         Command::Messages(args) => tell(&args, &Request::Messages),

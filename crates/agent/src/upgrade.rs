@@ -13,7 +13,7 @@ use running::{Direction, Edition, Proof, Upgrade, UpgradeStage, Verdict};
 
 use crate::{
     durable,
-    platform::{OURS_TO_WRITE, tighten},
+    platform::{OURS_TO_WRITE, machine, tighten},
 };
 
 /// What the guardian calls its home.
@@ -63,6 +63,12 @@ impl Home {
         std::env::var_os(HOME).map(|folder| Self { folder: folder.into() })
     }
 
+    /// Whether a guardian started us.
+    #[cfg(windows)]
+    pub(crate) fn is_watched() -> bool {
+        std::env::var_os(HOME).is_some()
+    }
+
     pub(crate) fn at(folder: &Path) -> Self {
         Self { folder: folder.to_owned() }
     }
@@ -101,7 +107,7 @@ impl Home {
     }
 
     fn edition(&self, name: &str) -> Result<Edition, AdoptError> {
-        let path = self.folder.join("versions").join(name).join("packhorse-agent");
+        let path = self.folder.join("versions").join(name).join(machine::PROGRAM);
         let disk = |source| AdoptError::Disk { doing: "reading", path: path.clone(), source };
         let mut hasher = Hasher::new();
         hasher.read_all(&mut File::open(&path).map_err(disk)?).map_err(disk)?;
@@ -116,8 +122,7 @@ impl Home {
     pub(crate) fn adopt(&self, name: &str, direction: Direction) -> Result<Edition, AdoptError> {
         let link = self.folder.join("current");
         let disk = |source| AdoptError::Disk { doing: "reading", path: link.clone(), source };
-        let current = fs::read_link(&link).map_err(disk)?;
-        let current = current.file_name().unwrap_or_default().to_string_lossy().into_owned();
+        let current = machine::current(&link).map_err(disk)?;
         let (from, to) = (self.edition(&current)?, self.edition(name)?);
         let not_taken = |why| AdoptError::NotTaken { name: name.to_owned(), why };
         if self.is_condemned(&to.digest) {
@@ -143,7 +148,7 @@ impl Home {
 
     /// It is asked to test itself before anything changes: a program for another machine does not even start.
     fn examine(&self, name: &str) -> Result<(), AdoptError> {
-        let path = self.folder.join("versions").join(name).join("packhorse-agent");
+        let path = self.folder.join("versions").join(name).join(machine::PROGRAM);
         let tested = Command::new(&path).arg("__self-test").stdin(Stdio::null()).output();
         let said = match tested {
             Ok(output) if output.status.success() => return Ok(()),

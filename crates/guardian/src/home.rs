@@ -1,12 +1,13 @@
 use std::{
     fs::{self, File},
     io::{self, Write as _},
-    os::unix::fs::symlink,
     path::{Path, PathBuf},
 };
 
 use model::Hash;
 use running::{Edition, Proof, Upgrade, Verdict};
+
+use crate::platform::{make_current, program, rename, sync_folder};
 
 /// Where the versions of the agent are.
 #[derive(Clone, Debug)]
@@ -24,8 +25,8 @@ impl Home {
     }
 
     /// The program that is started.
-    pub(crate) fn program(&self) -> PathBuf {
-        self.folder.join("current/packhorse-agent")
+    pub(crate) fn program(&self) -> io::Result<PathBuf> {
+        program(&self.folder)
     }
 
     /// How far an upgrade has come. What cannot be read is none: what is current is whole, and runs.
@@ -41,13 +42,13 @@ impl Home {
         }
     }
 
-    /// What is started from now on: a link that is renamed into its place, so that there always is one.
+    /// What is started from now on: what says so is renamed into its place, so that there always is one.
     pub(crate) fn flip(&self, edition: &Edition) -> io::Result<()> {
         let beside = self.folder.join("current.new");
         remove(&beside)?;
-        symlink(Path::new("versions").join(&*edition.name), &beside)?;
-        fs::rename(&beside, self.folder.join("current"))?;
-        File::open(&self.folder)?.sync_all()
+        make_current(&beside, &edition.name)?;
+        rename(&beside, &self.folder.join("current"))?;
+        sync_folder(&self.folder)
     }
 
     /// A program of this digest is not taken again.
@@ -78,7 +79,9 @@ fn write(path: &Path, bytes: &[u8]) -> io::Result<()> {
     let mut file = File::create(&beside)?;
     file.write_all(bytes)?;
     file.sync_all()?;
-    fs::rename(&beside, path)?;
+    // What is still open may have no other name.
+    drop(file);
+    rename(&beside, path)?;
     sync(path)
 }
 
@@ -91,5 +94,5 @@ fn remove(path: &Path) -> io::Result<()> {
 }
 
 fn sync(path: &Path) -> io::Result<()> {
-    File::open(path.parent().unwrap_or(Path::new("/")))?.sync_all()
+    sync_folder(path.parent().unwrap_or(Path::new("/")))
 }

@@ -6,6 +6,7 @@
 //! **Invariant:** it is small and almost never changes itself. Whatever happens, it starts a version that is whole.
 
 mod home;
+mod platform;
 mod watch;
 
 use std::{path::PathBuf, process::ExitCode};
@@ -17,7 +18,7 @@ Starts the agent, and leads an upgrade of it to its end or back.
 
 Usage: packhorse-guardian HOME [ARGUMENTS OF THE AGENT]...
 
-HOME holds `versions/NAME/packhorse-agent` and `current`, a link to one of the versions.
+HOME holds `versions/NAME/packhorse-agent` and `current`: on Linux a link to one of the versions, on Windows a file with its name.
 
 Example: packhorse-guardian /opt/packhorse-agent run
 
@@ -25,20 +26,28 @@ Exit codes: 0 asked to end, 1 failed, 2 usage
 ";
 
 fn main() -> ExitCode {
-    let mut arguments = std::env::args_os().skip(1);
-    let Some(home) = arguments.next() else {
+    let Some(first) = std::env::args_os().nth(1) else {
         eprint!("{HELP}");
         return ExitCode::from(2);
     };
-    if home == "--help" || home == "-h" {
+    if first == "--help" || first == "-h" {
         eprint!("{HELP}");
         return ExitCode::SUCCESS;
     }
-    match watch::watch(&Home::at(PathBuf::from(home)), &arguments.collect::<Vec<_>>()) {
-        Ok(()) => ExitCode::SUCCESS,
+    match platform::perform(&first) {
+        Ok(true) => ExitCode::SUCCESS,
+        Ok(false) => ExitCode::FAILURE,
         Err(error) => {
             eprintln!("packhorse-guardian: {error}");
             ExitCode::FAILURE
         }
     }
+}
+
+/// Watches over the agent; whether that ended because somebody asked for it.
+fn work() -> bool {
+    let mut arguments = std::env::args_os().skip(1).filter(|one| one != "--as-service");
+    let home = Home::at(PathBuf::from(arguments.next().unwrap_or_default()));
+    let watched = watch::watch(&home, &arguments.collect::<Vec<_>>());
+    watched.map_err(|error| eprintln!("packhorse-guardian: {error}")).is_ok()
 }

@@ -75,6 +75,11 @@ impl Wanted {
         self.end.as_handle()
     }
 
+    /// Somebody else wants it to end.
+    pub fn wish_end(&self) {
+        self.end.ring();
+    }
+
     /// That it looks at the clock: somebody has set it.
     pub fn clock(&self) -> BorrowedHandle<'_> {
         self.clock.as_handle()

@@ -30,6 +30,9 @@ pub(crate) const OWNER: &str = "site.json";
 /// Objects of a bucket take so many bytes here while they are not used, unless somebody says otherwise.
 const MOST_KEPT: u64 = 10 << 30;
 
+/// Who takes a bucket says so first, under this and its own code.
+const CLAIM: &str = "claim-of-";
+
 /// What helps where a bucket refuses.
 const KEYS: &str = "it takes other keys: those of buckets, such as `AWS_ACCESS_KEY_ID` and `AWS_SECRET_ACCESS_KEY`, are read from the \
 environment of this command and of the service";
@@ -131,19 +134,37 @@ pub(crate) fn claim(point: &Point, location: &str, site: &str) -> Result<(), Sit
     if is_of(point, location, site)? {
         return Ok(());
     }
-    if let Some(listed) = point.list("")?.first() {
-        let said = format!(
-            "`{location}` holds `{}` and is no site's own store: name an empty folder of the bucket",
-            listed.path
-        );
-        return Err(SiteError::refused(said));
-    }
-    let owner = Owner { site: site.to_owned() };
-    point.create_small(OWNER, serde_json::to_vec(&owner).unwrap_or_default())?;
-    // Of two that came at the same instant one was first, and both read who.
+    let is_free = |own: Option<&str>| {
+        let listed = point.list("")?;
+        let Some(other) = listed.iter().find(|one| Some(&*one.path) != own) else { return Ok(()) };
+        let said = match other.path.strip_prefix(CLAIM) {
+            Some(site) => format!(
+                "`{location}` is being taken by site {site} at this moment: say it again, or, if that was interrupted, \
+                 delete `{}` there",
+                other.path
+            ),
+            None => format!(
+                "`{location}` holds `{}` and is no site's own store: name an empty folder of the bucket",
+                other.path
+            ),
+        };
+        Err(SiteError::refused(said))
+    };
+    let own = format!("{CLAIM}{site}");
+    is_free(Some(&own))?;
+    // Some stores overwrite what was to be made new. Of two that come at the same instant the later sees what the earlier wrote,
+    // and goes back; it may be that both do.
+    point.write_small(&own, Vec::new())?;
+    let taken = is_free(Some(&own)).and_then(|()| {
+        let owner = Owner { site: site.to_owned() };
+        Ok(point.create_small(OWNER, serde_json::to_vec(&owner).unwrap_or_default())?)
+    });
+    point.delete(&own)?;
+    // It says whose it is where there was somebody before us.
     if is_of(point, location, site)? {
         return Ok(());
     }
+    taken?;
     let said = format!("`{location}` does not keep what is written to it: name another bucket");
     Err(SiteError::refused(said))
 }
@@ -551,16 +572,22 @@ mod tests {
         let made = made(Some(S3Server::start().unwrap()));
         let names = ["ONE", "TWO", "THREE", "FOUR"];
         let start = std::sync::Barrier::new(names.len());
-        let taken = std::thread::scope(|scope| {
+        let claim = |site| claim(made.master.point(), "s3://packages/top", site).is_ok();
+        let mut taken = std::thread::scope(|scope| {
             let claims = names.map(|site| {
-                let (start, point) = (&start, made.master.point());
+                let (start, claim) = (&start, &claim);
                 scope.spawn(move || {
                     start.wait();
-                    claim(point, "s3://packages/top", site).is_ok()
+                    claim(site)
                 })
             });
             claims.map(|claim| claim.join().unwrap())
         });
+        assert!(taken.iter().filter(|taken| **taken).count() <= 1, "{taken:?}");
+        // Where all went back, who says it again has it; nobody else does.
+        for (site, taken) in names.into_iter().zip(&mut taken) {
+            *taken = claim(site);
+        }
         assert_eq!(taken.iter().filter(|taken| **taken).count(), 1, "{taken:?}");
     }
 }

@@ -38,9 +38,14 @@ pub(crate) fn walk() -> anyhow::Result<PathBuf> {
 const QUICK: &str = "stub-quick";
 const AGENT: &str = "packhorse-agent.exe";
 
-/// Builds the agent, quickly: for proofs.
+/// Builds the agent and its guardian, quickly: for proofs.
 pub(crate) fn agent() -> anyhow::Result<PathBuf> {
-    build_as(QUICK, &["--package", "agent"], AGENT)
+    build_as(QUICK, &["--package", "agent", "--package", "guardian"], AGENT)
+}
+
+/// The guardian, as it was built last with the agent.
+pub(crate) fn built_guardian() -> PathBuf {
+    built_agent().with_file_name("packhorse-guardian.exe")
 }
 
 /// The agent as it was built last.

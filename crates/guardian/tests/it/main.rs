@@ -1,5 +1,6 @@
 //! The guardian with real processes: versions that live, versions that die, kills at any moment.
 
+#![cfg(unix)]
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on says so by panicking")]
 
 use std::{

@@ -28,6 +28,10 @@ use crate::{
 const INSTALLER: &str = "example2";
 const SLOW: &str = include_str!("../../windows/slow.c");
 const STARTER: &str = include_str!("../../windows/starter.c");
+const DIES: &str = include_str!("../../windows/dies.c");
+/// The guardian's home, and the version that begins.
+const HOME: &str = r"C:\Packhorse-program\home";
+const FIRST: &str = r"C:\Packhorse-program\home\versions\1\packhorse-agent.exe";
 /// What Active Setup does for each user, of ours.
 const COMPONENT: &str =
     r"HKLM\SOFTWARE\Microsoft\Active Setup\Installed Components\{PACKHORSE-PROOF}";
@@ -88,12 +92,14 @@ impl Proof {
         site.wait_for_words(&[id, "slow", "after-logon", "after-setup"])?;
         run_in(&prefix, ["net", "stop", SERVICE])?;
         run_in(&prefix, [PROGRAM, "service", "remove"])?;
+        self.upgrades(&prefix, &site)?;
         drop(on);
         settle(&prefix)?;
         expect_same("pristine and after the agent", &reference, &Picture::of(&prefix)?)?;
         Ok(format!(
             "a service enrolled at a site; {INSTALLER} deployed, {} files; the agent killed while a program ran, which ran once \
-             and was told once; a logon and its Active Setup waited for; taken off, and the prefix pristine",
+             and was told once; a logon and its Active Setup waited for; watched over by the guardian, a version taken and one that does \
+             not live taken back; taken off, and the prefix pristine",
             installed.len()
         ))
     }
@@ -168,6 +174,62 @@ impl Proof {
         run_in(prefix, ["reg", "delete", COMPONENT, "/f"]).map(drop)
     }
 
+    /// The guardian takes a version that lives, and takes one back that does not; each is told. It ends, and its agent with it.
+    fn upgrades(&self, prefix: &Path, site: &Site) -> Result<()> {
+        let home = prefix.join("drive_c/Packhorse-program/home");
+        let agent = home.with_file_name("packhorse-agent.exe");
+        for name in ["1", "2", "3"] {
+            let version = home.join("versions").join(name);
+            fs::create_dir_all(&version)?;
+            if name == "3" {
+                self.compile(DIES, &version.join("packhorse-agent.exe"))?;
+            } else {
+                // What is behind a program changes nothing but its digest.
+                let program = [fs::read(&agent)?, name.as_bytes().to_vec()].concat();
+                fs::write(version.join("packhorse-agent.exe"), program)?;
+            }
+        }
+        fs::copy(windows::built_guardian(), home.join("packhorse-guardian.exe"))?;
+        let current = || Ok::<_, anyhow::Error>(fs::read_to_string(home.join("current"))?);
+        let is_over = || !home.join("upgrade").exists();
+        run_in(prefix, [FIRST, "service", "install"])?;
+        run_in(prefix, ["net", "start", SERVICE])?;
+        until("the guardian's agent lives", || Ok(home.join("alive").exists()))?;
+        run_in(prefix, [FIRST, "adopt", "2", "--home", HOME])?;
+        until("version 2 is at work", || Ok(current()? == "2" && is_over()))?;
+        run_in(prefix, [FIRST, "adopt", "3", "--home", HOME])?;
+        let condemned = home.join("condemned");
+        until("version 3 is taken back", || {
+            Ok(condemned.exists() && current()? == "2" && is_over())
+        })?;
+        let again = captured(&mut wine(prefix, [FIRST, "adopt", "3", "--home", HOME]))?;
+        ensure!(!again.status.success(), "version 3 is taken again: {}", tail(&again));
+        until("what came of both is told", || {
+            let told = site.messages()?.to_string();
+            Ok(told.contains("\"upgraded\"") && told.contains("\"upgrade-taken-back\""))
+        })?;
+        let ran = prefix.join("drive_c/after.txt");
+        let line = ["cmd", "/c", r"echo x > C:\after.txt"];
+        site.must(&[&["deploy", "--id", "after", "--everybody", "--"][..], &line].concat())?;
+        site.wait_for("after", "done")?;
+        fs::remove_file(ran)?;
+        let guardian = process_of(prefix, &["packhorse-guardian.exe"])?.context("no guardian")?;
+        kill_process(guardian, Signal::KILL)?;
+        until("its agent ends with it", || {
+            Ok(process_of(prefix, &[r"versions\2\packhorse-agent.exe", " run"])?.is_none())
+        })?;
+        run_in(prefix, ["net", "start", SERVICE])?;
+        until("version 2 is at work again", || {
+            Ok(process_of(prefix, &[r"versions\2\packhorse-agent.exe", " run"])?.is_some())
+        })?;
+        run_in(prefix, ["net", "stop", SERVICE])?;
+        until("nothing of ours runs", || {
+            Ok(process_of(prefix, &["packhorse-guardian.exe"])?.is_none()
+                && process_of(prefix, &["packhorse-agent.exe"])?.is_none())
+        })?;
+        run_in(prefix, [FIRST, "service", "remove"])
+    }
+
     /// Compiles a program of ours.
     fn compile(&self, text: &str, program: &Path) -> Result<()> {
         let source = self.folder.join("program.c");
@@ -199,17 +261,22 @@ impl Drop for On {
 
 /// The process of the agent's service in a prefix.
 fn agent_of(prefix: &Path) -> Result<Option<Pid>> {
+    process_of(prefix, &["packhorse-agent.exe", "--as-service"])
+}
+
+/// A process of a prefix in whose words these occur.
+fn process_of(prefix: &Path, words: &[&str]) -> Result<Option<Pid>> {
     let ours = format!("WINEPREFIX={}", prefix.display());
     for entry in fs::read_dir("/proc")? {
         let place = entry?.path();
         let read = |name: &str| fs::read(place.join(name)).unwrap_or_default();
-        let words = String::from_utf8_lossy(&read("cmdline")).into_owned();
-        let is_agent = words.contains("packhorse-agent.exe") && words.contains("--as-service");
+        let said = String::from_utf8_lossy(&read("cmdline")).replace('\0', " ");
+        let is_one = words.iter().all(|word| said.contains(word));
         // A process of Wine's has its prefix open, and its environment may be another's: services are started by others.
         let environment = read("environ");
         let is_ours = environment.split(|byte| *byte == 0).any(|one| one == ours.as_bytes());
         let number = place.file_name().and_then(|name| name.to_str()?.parse().ok());
-        if let Some(pid) = number.and_then(Pid::from_raw).filter(|_| is_agent && is_ours) {
+        if let Some(pid) = number.and_then(Pid::from_raw).filter(|_| is_one && is_ours) {
             return Ok(Some(pid));
         }
     }

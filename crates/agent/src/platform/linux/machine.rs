@@ -12,8 +12,16 @@ use operate::{LocalFacts, LocalMachine};
 
 /// Where an agent keeps what it must not lose, unless somebody says otherwise.
 pub(crate) const STATE: &str = "/var/lib/packhorse-agent";
+/// The file of a version.
+pub(crate) const PROGRAM: &str = "packhorse-agent";
 /// Where the guardian is at home.
 pub(crate) const HOME: &str = "/opt/packhorse-agent";
+
+/// The version the guardian starts: a link leads to it.
+pub(crate) fn current(link: &Path) -> io::Result<String> {
+    let link = std::fs::read_link(link)?;
+    Ok(link.file_name().unwrap_or_default().to_string_lossy().into_owned())
+}
 
 /// What a program does first.
 pub(crate) fn begin() {}

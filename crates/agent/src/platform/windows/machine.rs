@@ -2,7 +2,7 @@
 
 use std::{
     convert::Infallible,
-    env, io,
+    env, fs, io,
     path::{Path, PathBuf},
 };
 
@@ -12,8 +12,15 @@ use operate::{LocalFacts, LocalMachine};
 /// Where an agent keeps what it must not lose, unless somebody says otherwise. Not in `Packhorse`: that folder is the change engine's,
 /// which makes it whole and takes it away whole.
 pub(crate) const STATE: &str = r"%ProgramData%\Packhorse-agent";
-/// Where the guardian would be at home.
+/// The file of a version.
+pub(crate) const PROGRAM: &str = "packhorse-agent.exe";
+/// Where the guardian is at home.
 pub(crate) const HOME: &str = r"%ProgramFiles%\Packhorse-agent";
+
+/// The version the guardian starts: a file has its name.
+pub(crate) fn current(file: &Path) -> io::Result<String> {
+    Ok(fs::read_to_string(file)?.trim().to_owned())
+}
 
 /// What a program does first.
 pub(crate) fn begin() {

@@ -1,9 +1,15 @@
 //! The agent as a service.
 
-use std::{fs::OpenOptions, io, path::Path, process::ExitCode};
+use std::{
+    fs::{self, OpenOptions},
+    io::{self, Read as _},
+    path::{Path, PathBuf},
+    process::ExitCode,
+    thread,
+};
 
 use clap::{Args, Subcommand};
-use machine_windows::OwnService;
+use machine_windows::{OwnService, Wanted};
 use operate::Exit;
 
 use super::{machine, tighten};
@@ -14,6 +20,8 @@ use crate::{
 
 /// By what name it is started: `net start packhorse-agent`.
 const NAME: &str = "packhorse-agent";
+/// Who watches over it, in its home.
+const GUARDIAN: &str = "packhorse-guardian.exe";
 /// What it says goes there, below its state folder; a long one is begun anew.
 const LOG: &str = "log";
 const LONG: u64 = 1 << 20;
@@ -21,7 +29,8 @@ const LONG: u64 = 1 << 20;
 /// What becomes of the service.
 #[derive(Subcommand)]
 pub(crate) enum Service {
-    /// Set it up: it starts with the machine. This program is the one that is started.
+    /// Set it up: it starts with the machine. This program is the one that is started; by the guardian, where this is a version in
+    /// its home, `HOME\versions\NAME\packhorse-agent.exe` beside `HOME\packhorse-guardian.exe`.
     Install(Install),
     /// End it and take it away. What it knows stays in its state folder.
     Remove,
@@ -60,13 +69,32 @@ impl Service {
 impl Install {
     fn perform(&self) -> io::Result<()> {
         let program = std::env::current_exe()?;
-        let mut line = format!("\"{}\" run --as-service", program.display());
+        let mut line = match guarded(&program) {
+            Some((home, name)) => {
+                let current = home.join("current");
+                if !current.exists() {
+                    fs::write(&current, name)?;
+                }
+                let guardian = home.join(GUARDIAN);
+                format!("\"{}\" --as-service \"{}\" run", guardian.display(), home.display())
+            }
+            None => format!("\"{}\" run --as-service", program.display()),
+        };
         if self.state != machine::usual_state() {
             let state = std::path::absolute(&self.state)?;
             line += &format!(" --state \"{}\"", state.display());
         }
         service(&line).install()
     }
+}
+
+/// The guardian's home in which a program is a version, and the version's name; nothing, where none is at home.
+fn guarded(program: &Path) -> Option<(PathBuf, String)> {
+    let version = program.parent()?;
+    let versions = version.parent().filter(|folder| folder.ends_with("versions"))?;
+    let home = versions.parent()?.to_owned();
+    let name = version.file_name()?.to_string_lossy().into_owned();
+    home.join(GUARDIAN).exists().then_some((home, name))
 }
 
 fn service(command_line: &str) -> OwnService<'_> {
@@ -91,6 +119,21 @@ pub(crate) fn serve(state: &Path) -> ExitCode {
             Exit::Usage.into()
         }
     }
+}
+
+/// Somebody watches over this process: it ends when the pipe is closed that he holds, and so with him; what it says is written
+/// down.
+pub(crate) fn be_watched(state: &Path) {
+    if let Err(error) = log(state) {
+        complain(&error);
+    }
+    thread::spawn(|| {
+        let mut block = [0; 16];
+        while io::stdin().read(&mut block).is_ok_and(|read| read > 0) {}
+        if let Ok(wanted) = Wanted::of_process() {
+            wanted.wish_end();
+        }
+    });
 }
 
 fn log(state: &Path) -> io::Result<()> {
