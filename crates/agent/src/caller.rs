@@ -1,4 +1,4 @@
-//! Who calls others over the network: processes of their own that write no files; on Linux, without rights. What they bring is
+//! Who calls others over the network: processes of their own without rights, that write no files. What they bring is
 //! believed as far as it is signed, or its hash fits.
 
 mod content;

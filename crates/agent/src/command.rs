@@ -468,7 +468,7 @@ pub(crate) fn complain(error: &dyn std::error::Error) {
     say(&model::with_causes(error));
 }
 
-fn say(text: &str) {
+pub(crate) fn say(text: &str) {
     let _ = writeln!(io::stderr(), "packhorse-agent: {text}");
 }
 

@@ -31,6 +31,7 @@ mod pipes;
 mod processes;
 mod registry;
 mod restarting;
+mod rights;
 #[cfg(feature = "observe")]
 mod scan;
 mod security;
@@ -58,6 +59,7 @@ pub use names::host;
 pub use pipes::{Pipe, PipeServer};
 pub use processes::{ask_to_end, began, detached, exactly, name, own_beginning, rest};
 pub use restarting::{call_off_restart, restart_after};
+pub use rights::give_up_rights;
 pub use security::make_private;
 pub use serving::{OwnService, Wanted, ready, say_into, serve, stopping};
 pub use times::{random, since_start, this_start};

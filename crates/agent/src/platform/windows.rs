@@ -1,7 +1,7 @@
 //! Windows: the agent is a service, beside each program is a process that holds its job, and everything that is waited for is a handle.
 //!
 //! The site is called and distribution points are read by processes of their own here too, over two pipes without a name; they are on
-//! the account of the service still, and end with it.
+//! the account of the service, without its privileges and at low integrity, and end with it.
 
 pub(crate) mod accounts;
 pub(crate) mod caller;

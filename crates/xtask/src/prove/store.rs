@@ -4,7 +4,7 @@ use std::{
     fs,
     path::{Path, PathBuf},
     process::Command,
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use anyhow::{Result, bail, ensure};
@@ -263,10 +263,17 @@ impl Stage {
         let plain = self.point("plain");
         let words = ["install", "bench", "--from", &plain, "--root", "machine", "--silent"];
         self.older_installed(&plain)?;
+        let whole = self.takes(&words)?;
         let mut killed = 0;
-        for _ in 0..count {
-            let after = Duration::from_micros(self.random.below(400_000));
-            killed += u64::from(self.killed(&words, after)?);
+        while killed < count {
+            // Where it came through there is nothing to kill: the machine has the older version again.
+            fs::remove_dir_all(self.run.path().join("machine"))?;
+            self.older_installed(&plain)?;
+            let mut after = self.moment(whole);
+            while killed < count && self.killed(&words, after)? {
+                killed += 1;
+                after = self.moment(whole);
+            }
         }
         self.must(&words)?;
         self.compare_installed()?;
@@ -304,8 +311,10 @@ impl Stage {
         let (mut cut, to) = (0, self.run.path().join("cut"));
         let dp = self.point("dp");
         let words = ["fetch", "bench", "--from", &dp, "-o", "cut"];
-        for _ in 0..count {
-            let after = Duration::from_micros(self.random.below(400_000));
+        let whole = self.takes(&words)?;
+        fs::remove_file(&to)?;
+        while cut < count {
+            let after = self.moment(whole);
             cut += u64::from(self.killed(&words, after)?);
             if to.exists() {
                 self.compare(&to, &self.new)?;
@@ -343,14 +352,19 @@ impl Stage {
     fn kills(&mut self, count: u64) -> Result<u64> {
         let new = self.new.to_string_lossy().into_owned();
         let base = self.old.to_string_lossy().into_owned();
+        let (publish, collect) =
+            (["publish", &new, "--to", "dp"], ["dp", "collect", "dp", "--grace", "0"]);
+        fs::remove_dir_all(self.run.path().join("dp"))?;
+        self.publish(&self.old)?;
+        let whole = [self.takes(&publish)?, self.takes(&collect)?];
         let mut killed = 0;
         for round in 0..count {
             fs::remove_dir_all(self.run.path().join("dp"))?;
             self.publish(&self.old)?;
-            let after = Duration::from_micros(self.random.below(1_500_000));
-            killed += u64::from(self.killed(&["publish", &new, "--to", "dp"], after)?);
-            let after = Duration::from_micros(self.random.below(30_000));
-            killed += u64::from(self.killed(&["dp", "collect", "dp", "--grace", "0"], after)?);
+            for (words, whole) in [&publish[..], &collect].into_iter().zip(whole) {
+                let after = self.moment(whole);
+                killed += u64::from(self.killed(words, after)?);
+            }
             self.must(&["dp", "collect", "dp", "--grace", "0"])?;
             self.must(&["dp", "verify", "dp"])?;
             self.must(&["fetch", "bench@2", "--from", "dp", "-o", "first"])?;
@@ -363,6 +377,19 @@ impl Stage {
             }
         }
         Ok(killed)
+    }
+
+    /// How long a command takes that nobody kills.
+    fn takes(&self, words: &[&str]) -> Result<Duration> {
+        let began = Instant::now();
+        self.must(words)?;
+        Ok(began.elapsed())
+    }
+
+    /// A random moment of something that takes so long.
+    fn moment(&mut self, whole: Duration) -> Duration {
+        let micros = u64::try_from(whole.as_micros()).unwrap_or(u64::MAX).max(1);
+        Duration::from_micros(self.random.below(micros))
     }
 
     /// Runs a command that is killed after a while; says whether it was still running.

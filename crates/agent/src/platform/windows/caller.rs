@@ -13,6 +13,8 @@ use std::{
 
 use machine_windows::Job;
 
+use crate::command::say;
+
 /// `CREATE_NO_WINDOW`: nobody sees it.
 const UNSEEN: u32 = 0x0800_0000;
 /// What sockets, folders for what is temporary, and libraries are found by.
@@ -90,8 +92,12 @@ impl Drop for Caller {
     }
 }
 
-/// What a caller does first. Who started it is at the other end of what this returns.
+/// What a caller does first: it gives up what could still be had. Who started it is at the other end of what this returns.
 pub(crate) fn enter(_: &CStr) -> io::Result<Stream> {
+    // A machine that cannot do that is not for that reason without an agent.
+    if let Err(error) = machine_windows::give_up_rights() {
+        say(&format!("who calls others keeps rights it was to give up: {error}"));
+    }
     let input: OwnedHandle = io::stdin().as_handle().try_clone_to_owned()?;
     let output: OwnedHandle = io::stdout().as_handle().try_clone_to_owned()?;
     Ok(Stream::of(input.into(), output.into(), None))
