@@ -229,11 +229,11 @@ impl Presence {
             .map_err(|error| SiteError::file("sharing", "lock")(error.into()))
     }
 
-    /// Takes part again, where the connection to the database was lost.
-    pub(crate) fn keep(&mut self) -> Result<(), SiteError> {
+    /// Takes part again, where the connection to the database was lost; whether it does.
+    pub(crate) fn keep(&mut self) -> Result<bool, SiteError> {
         match &mut self.database {
             Some(database) => Ok(database.keep()?),
-            None => Ok(()),
+            None => Ok(true),
         }
     }
 }

@@ -56,6 +56,7 @@ impl Server {
                 Ok(()) => owed = None,
                 Err(error) => {
                     self.note_database(Some(&error));
+                    self.changed.notify_all();
                     if !matches!(error, SiteError::Storage(_)) {
                         log("failed", &json!({ "error": model::with_causes(&error) }));
                     }

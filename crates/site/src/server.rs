@@ -42,6 +42,8 @@ use crate::{
 const PROGRESS: Duration = Duration::from_secs(5);
 /// Between two looks at whether the database still knows of this process.
 const PRESENCE: Duration = Duration::from_secs(20);
+/// Where that was lost, it is tried again after this.
+const RETURN: Duration = Duration::from_secs(1);
 /// Readers of an older release have so long.
 const GRACE: Duration = Duration::from_hours(168);
 /// Bytes of copies hashed per second when nobody asks.
@@ -195,12 +197,17 @@ impl Server {
     pub(crate) fn keep_presence(self: &Arc<Self>, mut presence: Presence) {
         self.component("presence", move |server| {
             while !server.is_stopping() {
-                if let Err(error) = presence.keep() {
+                let is_in = presence.keep().unwrap_or_else(|error| {
                     server.note_database(Some(&error));
-                }
-                let goes_on = |_: &mut Desk| !server.is_stopping();
-                let asleep = server.changed.wait_timeout_while(server.desk(), PRESENCE, goes_on);
-                drop(asleep);
+                    false
+                });
+                // Who starts when the database has just come back would take itself to be alone.
+                let is_trouble = !is_in || server.database_trouble().is_some();
+                let pause = if is_trouble { RETURN } else { PRESENCE };
+                let goes_on = |_: &mut Desk| {
+                    !server.is_stopping() && (is_trouble || server.database_trouble().is_none())
+                };
+                drop(server.changed.wait_timeout_while(server.desk(), pause, goes_on));
             }
         });
     }

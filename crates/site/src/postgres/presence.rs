@@ -70,15 +70,17 @@ impl OnDatabase {
         ask(&mut self.client, "pg_advisory_unlock").map(drop)
     }
 
-    /// Takes part again, where the connection was lost. Somebody who has the database alone for a moment is left to it.
-    pub(crate) fn keep(&mut self) -> Result<(), StorageError> {
+    /// Takes part again, where the connection was lost; whether it does now. Somebody who has the database alone for a moment is
+    /// left to it.
+    pub(crate) fn keep(&mut self) -> Result<bool, StorageError> {
         if self.client.batch_execute("SELECT 1").is_ok() {
-            return Ok(());
+            return Ok(true);
         }
         let mut client = self.of.connect()?;
-        if ask(&mut client, "pg_try_advisory_lock_shared")? {
+        let is_in = ask(&mut client, "pg_try_advisory_lock_shared")?;
+        if is_in {
             self.client = client;
         }
-        Ok(())
+        Ok(is_in)
     }
 }
