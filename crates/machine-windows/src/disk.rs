@@ -2,7 +2,7 @@ use std::{
     cell::RefCell,
     collections::{BTreeSet, HashMap},
     fs::{File, OpenOptions},
-    io::{self, BufWriter, Seek, SeekFrom, Write},
+    io::{self, Seek, SeekFrom, Write},
     os::windows::fs::{FileExt as _, OpenOptionsExt as _},
     path::{Path, PathBuf},
     sync::atomic::{AtomicUsize, Ordering},
@@ -23,22 +23,27 @@ use windows_sys::Win32::{
 };
 
 use crate::{
+    closing::{AT_ONCE, Closing},
     file, hives,
     names::{bytes_of, host, wide, words_of},
     registry, services, streams, tasks,
 };
 
 const BLOCK: usize = 1 << 17;
-/// So many files are flushed at a time.
-const FLUSHING: usize = 16;
 
 /// The Windows machine we run on.
 #[derive(Debug, Default)]
 pub struct WindowsMachine {
     /// Folders by the names they really have.
     folders: RefCell<HashMap<MachinePath, MachinePath>>,
-    /// Files written since the last sync.
+    /// Files written since the last sync, and not flushed.
     written: BTreeSet<PathBuf>,
+    /// Files written that are open yet.
+    closing: Closing,
+    /// Volumes, and whether each can be flushed as a whole.
+    volumes: HashMap<String, bool>,
+    /// What gathers what is written.
+    buffer: Vec<u8>,
     keys: BTreeSet<RegistryKey>,
     appending: Option<(MachinePath, File)>,
     /// Whether something waits for a restart to give way.
@@ -92,6 +97,17 @@ impl WindowsMachine {
         act: impl FnOnce(&Path) -> io::Result<T>,
     ) -> Result<T, MachineError> {
         at(path).and_then(|at| act(&at)).map_err(MachineError::of(action, path))
+    }
+
+    /// Whether the volume of `path` is flushed at once, by who may.
+    fn is_flushed_whole(&mut self, path: &Path) -> bool {
+        let Some(volume) = volume_of(path) else { return false };
+        if let Some(known) = self.volumes.get(&volume) {
+            return *known;
+        }
+        let whole = flush_volume(&volume).is_ok();
+        self.volumes.insert(volume, whole);
+        whole
     }
 
     /// Lets what is in use or read-only at `path` give way: renamed aside, gone when the machine restarts.
@@ -258,14 +274,23 @@ impl Machine for WindowsMachine {
         meta: &RawMeta,
         fill: &mut dyn FnMut(&mut dyn FileSink) -> io::Result<()>,
     ) -> Result<(), MachineError> {
-        Self::change(Action::Write, path, |host| {
+        let mut buffer = std::mem::take(&mut self.buffer);
+        buffer.clear();
+        let made = Self::change(Action::Write, path, |host| {
             let file = OpenOptions::new().write(true).create_new(true).open(host)?;
-            let mut sink = Sink { file: BufWriter::with_capacity(BLOCK, file), length: 0 };
+            let mut sink = Sink { file, buffer: &mut buffer, length: 0, ends_in_hole: false };
             fill(&mut sink)?;
-            sink.finish()?;
-            file::set(host, meta)
-        })?;
-        self.written.extend(host(path));
+            let file = sink.finish()?;
+            file::set_new(&file, host, meta)?;
+            Ok((file, host.to_owned()))
+        });
+        self.buffer = buffer;
+        let (file, host) = made?;
+        let whole = self.is_flushed_whole(&host);
+        self.closing.take(file, &host, !whole);
+        if whole {
+            self.written.insert(host);
+        }
         Ok(())
     }
 
@@ -316,6 +341,7 @@ impl Machine for WindowsMachine {
     fn rename(&mut self, from: &MachinePath, to: &MachinePath) -> Result<(), MachineError> {
         let source = at(from).map_err(MachineError::of(Action::Rename, from))?;
         let target = at(to).map_err(MachineError::of(Action::Rename, to))?;
+        self.closing.settle().map_err(MachineError::of(Action::Rename, from))?;
         self.folders.borrow_mut().clear();
         self.appending = None;
         let flags = MOVEFILE_REPLACE_EXISTING | MOVEFILE_WRITE_THROUGH;
@@ -337,6 +363,7 @@ impl Machine for WindowsMachine {
             self.appending = None;
         }
         let host = at(path).map_err(MachineError::of(Action::Remove, path))?;
+        self.closing.settle().map_err(MachineError::of(Action::Remove, path))?;
         let remove = || match std::fs::symlink_metadata(&host)? {
             known if known.is_dir() => std::fs::remove_dir(&host),
             _ => std::fs::remove_file(&host),
@@ -377,19 +404,18 @@ impl Machine for WindowsMachine {
     fn sync_file(&mut self, path: &MachinePath) -> Result<(), MachineError> {
         let sync = || match &self.appending {
             Some((open, file)) if open == path => file.sync_all(),
-            _ => flush(&at(path)?),
+            _ => self.closing.settle().and_then(|()| flush(&at(path)?)),
         };
         sync().map_err(MachineError::of(Action::Sync, path))
     }
 
     fn sync(&mut self) -> Result<(), MachineError> {
+        let failed = MachineError::of(Action::Sync, &MachinePath::root());
+        self.closing.settle().map_err(failed)?;
         let volumes: BTreeSet<_> = self.written.iter().filter_map(|path| volume_of(path)).collect();
-        let whole = volumes.iter().all(|volume| {
-            OpenOptions::new()
-                .write(true)
-                .open(volume)
-                .is_ok_and(|volume| volume.sync_all().is_ok())
-        });
+        let whole = volumes
+            .iter()
+            .all(|volume| self.volumes.get(volume) != Some(&false) && flush_volume(volume).is_ok());
         let written = std::mem::take(&mut self.written);
         if !whole {
             let written: Vec<PathBuf> = written.into_iter().collect();
@@ -403,6 +429,9 @@ impl Machine for WindowsMachine {
     }
 
     fn set(&mut self, setting: &Setting, state: Option<&SettingState>) -> Result<(), MachineError> {
+        // What a service starts is open to nobody.
+        let settled = self.closing.settle();
+        settled.map_err(MachineError::of(Action::Write, &setting.path()))?;
         self.keys.extend(setting.key().and_then(registry::hive_of));
         let done = match setting {
             Setting::Service(name) => services::set(name, state),
@@ -414,6 +443,7 @@ impl Machine for WindowsMachine {
 
     fn run(&mut self, command: &CommandRequest) -> Result<CommandEnd, MachineError> {
         self.folders.borrow_mut().clear();
+        self.closing.settle().map_err(MachineError::of(Action::Run, &MachinePath::root()))?;
         crate::command::run(command).map_err(MachineError::of(Action::Run, &MachinePath::root()))
     }
 }
@@ -433,7 +463,7 @@ fn flush_all(paths: &[PathBuf]) -> io::Result<()> {
         Ok(())
     };
     thread::scope(|scope| {
-        let threads = FLUSHING.min(paths.len());
+        let threads = AT_ONCE.min(paths.len());
         let mut all = Vec::new();
         for _ in 1..threads {
             // Fewer do as well, only slower.
@@ -456,26 +486,53 @@ fn volume_of(path: &Path) -> Option<String> {
     Some(format!(r"\\.\{}", text.get(..2)?))
 }
 
-struct Sink {
-    file: BufWriter<File>,
-    length: u64,
+fn flush_volume(volume: &str) -> io::Result<()> {
+    OpenOptions::new().write(true).open(volume)?.sync_all()
 }
 
-impl FileSink for Sink {
+/// A new file being written; small parts are gathered.
+struct Sink<'b> {
+    file: File,
+    buffer: &'b mut Vec<u8>,
+    length: u64,
+    ends_in_hole: bool,
+}
+
+impl FileSink for Sink<'_> {
     fn data(&mut self, bytes: &[u8]) -> io::Result<()> {
         self.length += bytes.len() as u64;
-        self.file.write_all(bytes)
+        self.ends_in_hole &= bytes.is_empty();
+        if self.buffer.len() + bytes.len() > BLOCK {
+            self.write_out()?;
+        }
+        if bytes.len() >= BLOCK {
+            return self.file.write_all(bytes);
+        }
+        self.buffer.extend_from_slice(bytes);
+        Ok(())
     }
 
     fn hole(&mut self, length: u64) -> io::Result<()> {
+        self.write_out()?;
         self.length += length;
+        self.ends_in_hole |= length > 0;
         self.file.seek(SeekFrom::Start(self.length)).map(|_| ())
     }
 }
 
-impl Sink {
-    fn finish(mut self) -> io::Result<()> {
-        self.file.flush()?;
-        self.file.get_mut().set_len(self.length)
+impl Sink<'_> {
+    fn write_out(&mut self) -> io::Result<()> {
+        self.file.write_all(self.buffer)?;
+        self.buffer.clear();
+        Ok(())
+    }
+
+    fn finish(mut self) -> io::Result<File> {
+        self.write_out()?;
+        // What was written last ends a file.
+        if self.ends_in_hole {
+            self.file.set_len(self.length)?;
+        }
+        Ok(self.file)
     }
 }

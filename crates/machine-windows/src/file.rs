@@ -92,10 +92,7 @@ fn found(file: &File, path: &Path) -> io::Result<Found> {
 
 /// Sets streams and attributes, and the time last.
 pub(crate) fn set(path: &Path, meta: &RawMeta) -> io::Result<()> {
-    let refuse = |reason| Err(io::Error::new(io::ErrorKind::Unsupported, reason));
-    if meta.xattrs.keys().any(|name| **name != *ATTRIBUTES && !streams::is_stream(name)) {
-        return refuse("Windows has no such attributes");
-    }
+    refuse_foreign(meta)?;
     let known = attributes_of(path)?;
     let is_folder = known & FILE_ATTRIBUTE_DIRECTORY != 0;
     let is_link =
@@ -105,14 +102,46 @@ pub(crate) fn set(path: &Path, meta: &RawMeta) -> io::Result<()> {
             set_attributes(path, 0)?;
         }
         streams::write(path, &meta.xattrs)?;
-    } else if meta.xattrs.keys().any(|name| streams::is_stream(name)) {
-        return refuse("it can hold no named streams");
+    } else {
+        refuse_streams(meta)?;
     }
-    let mut attributes = meta.xattrs.get(ATTRIBUTES).map_or(0, |text| bits(text)) & KEPT;
+    let mut attributes = kept(meta);
     if meta.mode & 0o200 == 0 && !is_folder {
         attributes |= FILE_ATTRIBUTE_READONLY;
     }
     set_basic(&open(path, FILE_WRITE_ATTRIBUTES)?, attributes, meta.modified)
+}
+
+/// As [`set`] does, for a file that was just made, by the handle it was made with.
+pub(crate) fn set_new(file: &File, path: &Path, meta: &RawMeta) -> io::Result<()> {
+    refuse_foreign(meta)?;
+    if streams::are_held(path) {
+        streams::add(path, &meta.xattrs)?;
+    } else {
+        refuse_streams(meta)?;
+    }
+    let read_only = if meta.mode & 0o200 == 0 { FILE_ATTRIBUTE_READONLY } else { 0 };
+    set_basic(file, kept(meta) | read_only, meta.modified)
+}
+
+fn refuse_foreign(meta: &RawMeta) -> io::Result<()> {
+    if meta.xattrs.keys().any(|name| **name != *ATTRIBUTES && !streams::is_stream(name)) {
+        let reason = "Windows has no such attributes";
+        return Err(io::Error::new(io::ErrorKind::Unsupported, reason));
+    }
+    Ok(())
+}
+
+fn refuse_streams(meta: &RawMeta) -> io::Result<()> {
+    if meta.xattrs.keys().any(|name| streams::is_stream(name)) {
+        let reason = "it can hold no named streams";
+        return Err(io::Error::new(io::ErrorKind::Unsupported, reason));
+    }
+    Ok(())
+}
+
+fn kept(meta: &RawMeta) -> u32 {
+    meta.xattrs.get(ATTRIBUTES).map_or(0, |text| bits(text)) & KEPT
 }
 
 /// Gives what is open exactly these attributes and this time, at once.

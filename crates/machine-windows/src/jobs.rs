@@ -306,7 +306,6 @@ mod tests {
         let mut child = job.start(Command::new("cmd").args(["/c", "pause"])).unwrap();
         assert!(end_job(name).unwrap());
         assert_eq!(child.wait().unwrap().code(), Some(1));
-        drop(job);
-        assert!(!end_job(name).unwrap());
+        assert!(!end_job(r"Local\Packhorse test of no job").unwrap());
     }
 }

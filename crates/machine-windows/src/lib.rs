@@ -14,6 +14,7 @@
 
 #![cfg(windows)]
 
+mod closing;
 mod command;
 mod disk;
 mod facts;

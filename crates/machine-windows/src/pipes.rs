@@ -304,7 +304,8 @@ mod tests {
         let name = format!(r"\\.\pipe\packhorse-test-{}", std::process::id());
         let name = Path::new(&name);
         let mut server = PipeServer::listen(name).unwrap();
-        assert!(PipeServer::listen(name).is_err());
+        // Wine keeps nobody from being the second.
+        assert!(crate::is_wine() || PipeServer::listen(name).is_err());
         assert!(server.next(Duration::ZERO).unwrap().is_none());
         let patience = Duration::from_secs(10);
         let mut client = Pipe::open(name, patience).unwrap();

@@ -90,6 +90,11 @@ pub(crate) fn write(path: &Path, attributes: &Xattrs) -> io::Result<()> {
             std::fs::remove_file(at(path, &name))?;
         }
     }
+    add(path, attributes)
+}
+
+/// Gives `path`, which has none, the streams among `attributes`.
+pub(crate) fn add(path: &Path, attributes: &Xattrs) -> io::Result<()> {
     for (attribute, content) in attributes {
         if let Some(name) = name_of(attribute) {
             File::create(at(path, name))?.write_all(content)?;

@@ -63,7 +63,7 @@ const NOTE: &str = "drive_c/ProgramData/Microsoft/Windows/Start Menu/Programs/Ev
 #[derive(clap::Args)]
 #[command(after_help = "Example:\n  cargo xtask prove windows --kills 30")]
 pub(crate) struct Args {
-    /// Only this installer, `as-msi-native` the .msi of it, `wrapped-example2` it wrapped, `itself` what Windows captures itself, `agent` the agent as a service, `libraries`, `stubborn` a service, `streams` the volumes of NTFS, `thirty-two`; docs/proof-windows.md stays as it is.
+    /// Only this installer, `as-msi-native` the .msi of it, `wrapped-example2` it wrapped, `itself` what Windows captures itself, `agent` the agent as a service, `libraries`, `stubborn` a service, `streams` the volumes of NTFS, `thirty-two`, `units` the Windows machine's own tests; docs/proof-windows.md stays as it is.
     #[arg(long, value_name = "NAME")]
     only: Option<String>,
     /// At how many moments installing is killed.
@@ -72,6 +72,9 @@ pub(crate) struct Args {
     /// Take the programs as they were built last.
     #[arg(long)]
     no_build: bool,
+    /// The Windows machine's own tests, before the rest.
+    #[arg(long, hide = true)]
+    with_units: bool,
     /// This machine has the Wine of 32 bits.
     #[arg(long, hide = true)]
     inside: bool,
@@ -80,7 +83,8 @@ pub(crate) struct Args {
 impl Args {
     /// The proof all tests end with: one installer, which does all an installer may do.
     pub(crate) fn short() -> Self {
-        Self { only: Some(OURS.to_owned()), kills: 2, no_build: false, inside: false }
+        let only = Some(OURS.to_owned());
+        Self { only, kills: 2, no_build: false, with_units: true, inside: false }
     }
 }
 
@@ -109,6 +113,9 @@ pub(crate) fn prove(args: &Args) -> Result<()> {
         "| installer | files and keys | as the reference | pristine after | killed | recovered |\n\
                      |---|---|---|---|---|---|\n"
             .to_owned();
+    if args.with_units {
+        println!("{}", proof.units()?);
+    }
     let names = args.only.as_deref().map_or(INSTALLERS.to_vec(), |only| vec![only]);
     for name in names {
         let line = proof.travel(name).with_context(|| format!("`{name}`"))?;
@@ -135,6 +142,7 @@ impl Proof {
             "streams" => self.streams()?,
             "agent" => self.agent(args.no_build)?,
             "libraries" => self.libraries()?,
+            "units" => self.units()?,
             stubborn::NAME => self.stubborn()?,
             itself::NAME => {
                 if !args.no_build {
@@ -170,6 +178,7 @@ impl Proof {
         *table += &lines("", &[thirty_two::NAME])?;
         let wrapped = lines(WRAPPED, &wrapping::KINDS)?;
         let native = lines(AS_MSI, &msi::KINDS)?;
+        tell("units")?;
         let (libraries, stubborn) = (tell("libraries")?, tell(stubborn::NAME)?);
         let (itself, streams) = (tell(itself::NAME)?, tell("streams")?);
         let agent = tell("agent")?;
@@ -190,6 +199,18 @@ impl Proof {
         );
         fs::write(workspace::root().join("docs/proof-windows.md"), text)?;
         Ok(())
+    }
+
+    /// What the crate of the Windows machine tests by itself, in a prefix.
+    fn units(&self) -> Result<String> {
+        let program = windows::units()?;
+        let prefix = self.prefixes.fresh("units")?;
+        let said = captured(&mut wine(&prefix, [program.to_str().context("a plain path")?]))?;
+        settle(&prefix)?;
+        ensure!(said.status.success(), "the Windows machine's own tests: {}", tail(&said));
+        let text = String::from_utf8_lossy(&said.stdout);
+        let result = text.lines().find(|line| line.starts_with("test result: ok"));
+        Ok(format!("the Windows machine's own tests: {}", result.context("no result")?))
     }
 
     fn travel(&self, name: &str) -> Result<String> {

@@ -6,9 +6,10 @@ use std::{
     process::Command,
 };
 
-use anyhow::{Context, ensure};
+use anyhow::{Context as _, ensure};
+use serde_json::Value;
 
-use crate::{debian, workspace};
+use crate::{command::output, debian, workspace};
 
 const TARGET: &str = "x86_64-pc-windows-gnu";
 const PROFILE: &str = "stub";
@@ -50,7 +51,18 @@ pub(crate) fn built_guardian() -> PathBuf {
 
 /// The agent as it was built last.
 pub(crate) fn built_agent() -> PathBuf {
-    workspace::root().join("target/windows").join(TARGET).join(QUICK).join(AGENT)
+    folder().join(TARGET).join(QUICK).join(AGENT)
+}
+
+/// Builds the tests of the Windows machine itself; answers the program.
+pub(crate) fn units() -> anyhow::Result<PathBuf> {
+    let mut cargo = cargo("test", "dev", "std,panic_unwind,test")?;
+    cargo.args(["--package", "machine-windows", "--features", "observe", "--lib", "--no-run"]);
+    let said = output(cargo.args(["--quiet", "--message-format", "json"]))?;
+    let program = said.lines().filter_map(|line| serde_json::from_str::<Value>(line).ok());
+    let program = program.filter(|message| message["target"]["name"] == "machine_windows");
+    let mut program = program.filter_map(|message| Some(message["executable"].as_str()?.into()));
+    program.next().context("the tests of the Windows machine have no program")
 }
 
 /// Builds what cargo's words name for Windows, as it is shipped.
@@ -60,10 +72,20 @@ fn build(words: &[&str], file: &str) -> anyhow::Result<PathBuf> {
 
 /// Builds what cargo's words name for Windows; answers the program, which is `file` below the folder of the profile.
 fn build_as(profile: &str, words: &[&str], file: &str) -> anyhow::Result<PathBuf> {
-    let folder = workspace::root().join("target/windows");
+    let mut cargo = cargo("build", profile, "std,panic_abort")?;
+    ensure!(cargo.args(words).status()?.success(), "`{file}` does not build for Windows");
+    Ok(folder().join(TARGET).join(profile).join(file))
+}
+
+fn folder() -> PathBuf {
+    workspace::root().join("target/windows")
+}
+
+/// Cargo, about to build for Windows; where the standard library is to be built too, `parts` of it.
+fn cargo(word: &str, profile: &str, parts: &str) -> anyhow::Result<Command> {
     let mut cargo = Command::new("cargo");
-    cargo.current_dir(workspace::root()).args(["build", "--locked"]).args(words);
-    cargo.args(["--target", TARGET, "--profile", profile]).arg("--target-dir").arg(&folder);
+    cargo.current_dir(workspace::root()).args([word, "--locked"]);
+    cargo.args(["--target", TARGET, "--profile", profile]).arg("--target-dir").arg(folder());
     cargo.env("CC_x86_64_pc_windows_gnu", "x86_64-w64-mingw32-gcc");
     // The cryptography's assembler comes ready made: there may be no nasm.
     cargo.env("AWS_LC_SYS_PREBUILT_NASM", "1");
@@ -79,10 +101,9 @@ fn build_as(profile: &str, words: &[&str], file: &str) -> anyhow::Result<PathBuf
              `apt-get install rustc-web rust-web-src gcc-mingw-w64-x86-64-posix`"
         );
         cargo.env("RUSTC", "/usr/bin/rustc").env("RUSTC_BOOTSTRAP", "1");
-        cargo.arg("-Zbuild-std=std,panic_abort");
+        cargo.arg(format!("-Zbuild-std={parts}"));
     }
-    ensure!(cargo.status()?.success(), "`{file}` does not build for Windows");
-    Ok(folder.join(TARGET).join(profile).join(file))
+    Ok(cargo)
 }
 
 fn has_rustup_target() -> bool {

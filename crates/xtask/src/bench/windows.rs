@@ -123,14 +123,14 @@ fn small(folder: &Path, prefixes: &Prefixes, turns: usize) -> Result<Row> {
     let setup = setup.to_str().context("a plain path")?.to_owned();
     let (mut with, mut bare) = (Vec::new(), Vec::new());
     for turn in 0..turns {
-        let prefix = prefixes.fresh("small")?;
+        let prefix = prefixes.fresh(&format!("captured-{turn}"))?;
         let begun = Instant::now();
         let mut capture = command(&packhorse(), ["capture", "run"]);
-        capture.arg("--wine").arg(&prefix).arg("-o").arg(folder.join(format!("small-{turn}")));
+        capture.arg("--wine").arg(&prefix).arg("-o").arg(folder.join(format!("project-{turn}")));
         capture.env("DISPLAY", screen()).args(["--", &setup, "/S"]);
         run_quietly(&mut capture)?;
         with.push(begun.elapsed());
-        let prefix = prefixes.fresh("small")?;
+        let prefix = prefixes.fresh(&format!("small-{turn}"))?;
         let begun = Instant::now();
         run_in(&prefix, [setup.as_str(), "/S"])?;
         settle(&prefix)?;
@@ -193,8 +193,9 @@ impl Installers {
 
     fn install(&self, prefixes: &Prefixes, turns: usize) -> Result<Row> {
         println!("install against NSIS");
-        let turn = |installer: &Path, switch: &str| -> Result<Duration> {
-            let prefix = prefixes.fresh("bench")?;
+        // Nothing is taken off in between: ext4 passes by what was freed a moment ago, at a price for whoever comes next.
+        let turn = |name: String, installer: &Path, switch: &str| -> Result<Duration> {
+            let prefix = prefixes.fresh(&name)?;
             // Wine is up before the clock starts, and the copy of the prefix on disk.
             run_in(&prefix, ["cmd", "/c", "ver"])?;
             run_quietly(command("sync", ["--file-system"]).arg(&prefix))?;
@@ -208,10 +209,11 @@ impl Installers {
             Ok(time)
         };
         let (mut ours, mut nsis) = (Vec::new(), Vec::new());
-        for _ in 0..turns {
-            ours.push(turn(&self.ours, "--silent")?);
-            nsis.push(turn(&self.nsis, "/S")?);
+        for number in 0..turns {
+            ours.push(turn(format!("ours-{number}"), &self.ours, "--silent")?);
+            nsis.push(turn(format!("nsis-{number}"), &self.nsis, "/S")?);
         }
+        println!("ours {ours:.2?}, NSIS {nsis:.2?}");
         let (ours, nsis) = (median(ours), median(nsis));
         Ok(Row {
             what: format!("install {FILES} files, durable"),
