@@ -52,7 +52,7 @@ pub use leaks::{Certainty, Item, Leak, LeakScanner, Suspect, check};
 pub use names::Names;
 pub use project::{Draft, DraftError, Options, Payload, Prefix, TouchedFiles, draft};
 pub use record::{ACL, DEFAULT_ACL, Node, Record, Stamp};
-pub use registry::{ReadRegistryError, Registry, SettingChange};
+pub use registry::{Hive, ReadHiveError, ReadRegistryError, Registry, SettingChange};
 pub use report::{
     Counts, Dependency, Excluded, ReadReportError, Remark, Report, Touched, Understood, Unmatched,
 };

@@ -1,6 +1,7 @@
 //! A registry held whole: as Wine keeps it on disk, in `system.reg` and `user.reg`, or key by key from one that is
 //! walked; and what differs between two.
 
+mod hive;
 mod written;
 
 use std::{
@@ -10,6 +11,8 @@ use std::{
 };
 
 use model::{MachinePath, RegistryKey, RegistryValue, Setting};
+
+pub use self::hive::{Hive, ReadHiveError};
 
 /// All keys and values of a registry, by the place that is theirs whatever the case of their names.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]

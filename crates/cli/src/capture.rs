@@ -3,6 +3,8 @@
 mod answer;
 mod drive;
 #[cfg(unix)]
+mod image;
+#[cfg(unix)]
 mod linux;
 mod packaged;
 #[cfg(unix)]
@@ -127,6 +129,14 @@ struct Begin {
     /// The Wine prefix to record, before a Windows installer runs in it and starts it again.
     #[arg(long, value_name = "PREFIX", conflicts_with = "root")]
     wine: Option<PathBuf>,
+    #[cfg(unix)]
+    /// The folder the drive `C:` of a Windows machine that is shut down is mounted at; it runs the installer in between.
+    #[arg(long, value_name = "DIR", conflicts_with_all = ["root", "wine"])]
+    image: Option<PathBuf>,
+    #[cfg(unix)]
+    /// Who runs the installer there; who has the only profile when unsaid.
+    #[arg(long, value_name = "NAME", requires = "image")]
+    user: Option<String>,
     /// Hash all content, so that a file written again with the same content is known for what it is.
     #[arg(long)]
     hash: bool,
@@ -193,6 +203,9 @@ pub(crate) enum CaptureError {
     #[cfg(unix)]
     #[error(transparent)]
     Wine(#[from] wine::WineError),
+    #[cfg(unix)]
+    #[error(transparent)]
+    Image(#[from] image::ImageError),
 }
 
 impl CaptureError {
@@ -202,7 +215,7 @@ impl CaptureError {
             | Self::Several { .. }
             | Self::Packaged(_) => Exit::Decision,
             #[cfg(unix)]
-            Self::Refused { .. } => Exit::Decision,
+            Self::Refused { .. } | Self::Image(image::ImageError::Whose { .. }) => Exit::Decision,
             Self::Open(OpenSessionError::InUse { .. }) => Exit::InUse,
             #[cfg(unix)]
             Self::Wine(wine::WineError::InUse { .. }) => Exit::InUse,
@@ -252,6 +265,15 @@ fn begin_session(begin: &Begin) -> Result<Answer, CaptureError> {
              a restart, then `packhorse capture finish --session {session} -o PROJECT`"
         )));
     }
+    #[cfg(unix)]
+    if let Some(root) = &begin.image {
+        let session = image::begin(root, begin.user.as_deref(), &folder, &settings)?;
+        let (root, session) = (root.display(), session.folder().display());
+        return Ok(Answer::done(format!(
+            "`{root}` is recorded in `{session}`; take it off (`umount {root}`), start its machine, run the installer there, shut it \
+             down whole (`shutdown /s /t 0`), mount it at the same place, then `packhorse capture finish --session {session} -o PROJECT`"
+        )));
+    }
     let bar = spinner("recording the machine as it is");
     let session =
         source::begin_snapshots(&folder, &begin.root, &settings, &mut |paths| count(&bar, paths));
@@ -270,8 +292,17 @@ fn begin_session(begin: &Begin) -> Result<Answer, CaptureError> {
 fn finish_session(finish: &Finish) -> Result<Answer, CaptureError> {
     let session = Session::open(&the_session(&finish.named)?)?;
     #[cfg(unix)]
+    if image::is_of_image(&session) {
+        return image::finish(session, &finish.into);
+    }
+    #[cfg(unix)]
     if let Some(prefix) = wine::prefix_of(&session) {
         return wine::finish(&prefix, session, &finish.into);
+    }
+    // It was killed before it was told from any other root.
+    #[cfg(unix)]
+    if image::holds_windows(&session) {
+        return image::finish(session, &finish.into);
     }
     #[cfg(windows)]
     return windows::finish(session, &finish.into, false);

@@ -21,6 +21,30 @@ pub(crate) fn index(bytes: &[u8]) {
     }
 }
 
+/// A registry hive below its sum, and the same bytes as the log of one.
+pub(crate) fn hive(bytes: &[u8]) {
+    let Some(head) = bytes.get(..512) else { return };
+    let sealed = |kind: u32, second: u32| {
+        let mut whole = [head, &bytes[512..]].concat();
+        whole[8..12].copy_from_slice(&second.to_le_bytes());
+        whole[28..32].copy_from_slice(&kind.to_le_bytes());
+        testkit::seal_hive(&mut whole);
+        whole
+    };
+    let top = model::RegistryKey::new(r"HKLM\SYSTEM");
+    let read = |file: &[u8], logs: &[&[u8]]| {
+        if let (Ok(hive), Ok(top)) = (capture::Hive::open(file, logs), &top) {
+            let mut registry = capture::Registry::default();
+            if let Ok(unsaid) = registry.add_hive(top, &hive) {
+                assert!(unsaid.len() <= bytes.len(), "no more is said than there is");
+            }
+        }
+    };
+    let first = u32::from_le_bytes([head[4], head[5], head[6], head[7]]);
+    read(&sealed(0, first), &[]);
+    read(&sealed(0, first.wrapping_add(1)), &[&sealed(6, first)]);
+}
+
 /// A manifest, with everything its parts say of each other.
 pub(crate) fn manifest(bytes: &[u8]) {
     // The identity of its release stands before it, so that what is whole is read to its end.

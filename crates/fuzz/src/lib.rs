@@ -22,7 +22,7 @@ use testkit::SimDisk;
 pub type Target = fn(&[u8]);
 
 /// Every target by its name, which is also that of its corpus folder.
-pub const TARGETS: [(&str, Target); 22] = [
+pub const TARGETS: [(&str, Target); 23] = [
     ("package", package_file),
     ("header", header),
     ("receipt", receipt),
@@ -38,6 +38,7 @@ pub const TARGETS: [(&str, Target); 22] = [
     ("manifest", foreign::manifest),
     ("release", foreign::release),
     ("delta", foreign::delta),
+    ("hive", foreign::hive),
     ("deb", foreign::deb),
     ("rpm", foreign::rpm),
     ("line", site::take_anything),

@@ -23,6 +23,7 @@ use windows_sys::Win32::{
 };
 
 use crate::{
+    announcing::News,
     closing::{AT_ONCE, Closing},
     file, hives,
     names::{bytes_of, host, wide, words_of},
@@ -46,6 +47,8 @@ pub struct WindowsMachine {
     buffer: Vec<u8>,
     keys: BTreeSet<RegistryKey>,
     appending: Option<(MachinePath, File)>,
+    /// What those who run are told in the end.
+    news: News,
     /// Whether something waits for a restart to give way.
     restart: bool,
 }
@@ -167,6 +170,7 @@ fn move_file(from: &Path, to: Option<&Path>, flags: u32) -> io::Result<()> {
 
 impl Drop for WindowsMachine {
     fn drop(&mut self) {
+        self.news.tell();
         hives::release();
     }
 }
@@ -438,6 +442,7 @@ impl Machine for WindowsMachine {
             Setting::Task(name) => tasks::set(name, state),
             other => registry::set(other, state),
         };
+        self.news.add(setting);
         done.map_err(MachineError::of(Action::Write, &setting.path()))
     }
 

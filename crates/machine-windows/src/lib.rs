@@ -14,6 +14,7 @@
 
 #![cfg(windows)]
 
+mod announcing;
 mod closing;
 mod command;
 mod disk;

@@ -11,6 +11,7 @@
 //! - a [`Picture`] is everything a tree holds, to compare with another.
 
 mod free_address;
+mod hive;
 mod picture;
 mod postgres;
 #[cfg(feature = "s3")]
@@ -22,6 +23,7 @@ mod stepped;
 mod wan;
 
 pub use free_address::free_address;
+pub use hive::{HiveKey, hive, seal_hive};
 pub use picture::{Picture, Seen};
 pub use postgres::PostgresServer;
 #[cfg(feature = "s3")]

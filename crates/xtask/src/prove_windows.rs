@@ -3,6 +3,7 @@
 //! The comparison of prefixes uses none of the product's code.
 
 mod agent;
+mod image;
 mod installers;
 mod itself;
 mod libraries;
@@ -32,7 +33,8 @@ use picture::{Picture, expect_same};
 use wine::{Prefixes, Screen, WINE, run_in, screen, settle, wine};
 
 /// What the proof needs of the distribution, by its files.
-pub(crate) const NEEDS: [debian::Need; 11] = [
+pub(crate) const NEEDS: [debian::Need; 12] = [
+    ("/usr/bin/hivexml", "libhivex-bin"),
     ("/usr/bin/osslsigncode", "osslsigncode"),
     ("/usr/bin/openssl", "openssl"),
     ("/usr/bin/x86_64-w64-mingw32-gcc", "gcc-mingw-w64-x86-64-posix"),
@@ -63,7 +65,7 @@ const NOTE: &str = "drive_c/ProgramData/Microsoft/Windows/Start Menu/Programs/Ev
 #[derive(clap::Args)]
 #[command(after_help = "Example:\n  cargo xtask prove windows --kills 30")]
 pub(crate) struct Args {
-    /// Only this installer, `as-msi-native` the .msi of it, `wrapped-example2` it wrapped, `itself` what Windows captures itself, `agent` the agent as a service, `libraries`, `stubborn` a service, `streams` the volumes of NTFS, `thirty-two`, `units` the Windows machine's own tests; docs/proof-windows.md stays as it is.
+    /// Only this installer, `as-msi-native` the .msi of it, `wrapped-example2` it wrapped, `itself` what Windows captures itself, `agent` the agent as a service, `image` drives and hives, `libraries`, `stubborn` a service, `streams` the volumes of NTFS, `thirty-two`, `units` the Windows machine's own tests; docs/proof-windows.md stays as it is.
     #[arg(long, value_name = "NAME")]
     only: Option<String>,
     /// At how many moments installing is killed.
@@ -72,9 +74,9 @@ pub(crate) struct Args {
     /// Take the programs as they were built last.
     #[arg(long)]
     no_build: bool,
-    /// The Windows machine's own tests, before the rest.
+    /// Before the rest, the Windows machine's own tests, and what is captured from drives and hives.
     #[arg(long, hide = true)]
-    with_units: bool,
+    with_short_parts: bool,
     /// This machine has the Wine of 32 bits.
     #[arg(long, hide = true)]
     inside: bool,
@@ -84,7 +86,7 @@ impl Args {
     /// The proof all tests end with: one installer, which does all an installer may do.
     pub(crate) fn short() -> Self {
         let only = Some(OURS.to_owned());
-        Self { only, kills: 2, no_build: false, with_units: true, inside: false }
+        Self { only, kills: 2, no_build: false, with_short_parts: true, inside: false }
     }
 }
 
@@ -113,8 +115,8 @@ pub(crate) fn prove(args: &Args) -> Result<()> {
         "| installer | files and keys | as the reference | pristine after | killed | recovered |\n\
                      |---|---|---|---|---|---|\n"
             .to_owned();
-    if args.with_units {
-        println!("{}", proof.units()?);
+    if args.with_short_parts {
+        println!("{}\n{}", proof.units()?, proof.image()?);
     }
     let names = args.only.as_deref().map_or(INSTALLERS.to_vec(), |only| vec![only]);
     for name in names {
@@ -143,6 +145,7 @@ impl Proof {
             "agent" => self.agent(args.no_build)?,
             "libraries" => self.libraries()?,
             "units" => self.units()?,
+            image::NAME => self.image()?,
             stubborn::NAME => self.stubborn()?,
             itself::NAME => {
                 if !args.no_build {
@@ -181,7 +184,7 @@ impl Proof {
         tell("units")?;
         let (libraries, stubborn) = (tell("libraries")?, tell(stubborn::NAME)?);
         let (itself, streams) = (tell(itself::NAME)?, tell("streams")?);
-        let agent = tell("agent")?;
+        let (image, agent) = (tell(image::NAME)?, tell("agent")?);
         let text = format!(
             "# Proof on Windows installers\n\nThe last output of `cargo xtask prove windows --kills {}`: NSIS's own installer by its \
              full script, its\nsilent examples, an MSI made with wixl, and two of ours: one that does all an installer may do, and one of 32 bits\n\
@@ -191,6 +194,7 @@ impl Proof {
              Compiled to an .msi and installed by `msiexec`; held against our own installer of the same project, times left out.\n\n\
              | project | files and keys | as our own installer | pristine after |\n|---|---|---|---|\n{native}\n\
              Captured by `packhorse.exe` itself: {itself}.\n\n\
+             Captured from a machine that does not run: {image}.\n\n\
              Libraries that register themselves: {libraries}.\n\n\
              Refused: {stubborn}.\n\n\
              On volumes of NTFS, by ntfs-3g: {streams}.\n\n\

@@ -117,22 +117,30 @@ pub(super) fn answer(known: Known, into: &Into, temporary: bool) -> Result<Answe
     leave(finished, temporary && into.output.is_some(), summary, report)
 }
 
-/// The place of a captured root on the machine it shows.
-pub(super) struct Drive(pub(super) MachinePath);
+/// A captured drive.
+pub(super) struct Drive {
+    /// The place of the captured root on the machine it shows.
+    pub(super) place: MachinePath,
+    /// What else is known of an entry at a place below that root.
+    pub(super) more: Option<More>,
+}
+
+/// Adds to an entry what its source knows besides.
+pub(super) type More = Box<dyn Fn(&MachinePath, &mut Entry)>;
 
 impl Drive {
     fn to(&self, path: &MachinePath) -> MachinePath {
         let below = if path.is_root() { b"".as_slice() } else { path.as_bytes() };
-        MachinePath::new([self.0.as_bytes(), below].concat()).unwrap_or_else(|_| path.clone())
+        MachinePath::new([self.place.as_bytes(), below].concat()).unwrap_or_else(|_| path.clone())
     }
 
     fn below(&self, path: &MachinePath) -> Option<MachinePath> {
-        let rest = path.as_bytes().strip_prefix(self.0.as_bytes())?;
+        let rest = path.as_bytes().strip_prefix(self.place.as_bytes())?;
         MachinePath::new(if rest.is_empty() { b"/" } else { rest }).ok()
     }
 
     /// What a Windows machine would say of a file: it has no owners, and may be written or not.
-    fn entry(&self, entry: &Entry) -> Entry {
+    fn entry(&self, path: &MachinePath, entry: &Entry) -> Entry {
         let mut entry = entry.clone();
         let writable = entry.meta.mode & 0o200 != 0;
         entry.meta.mode = match entry.kind {
@@ -143,6 +151,9 @@ impl Drive {
         };
         (entry.meta.owner, entry.meta.group) = (Owner::root(), Owner::root());
         (entry.meta.acl, entry.meta.default_acl) = (None, None);
+        if let Some(more) = &self.more {
+            more(path, &mut entry);
+        }
         entry.meta.modified.nanoseconds -= entry.meta.modified.nanoseconds % 100;
         if let Kind::HardLink(first) = &mut entry.kind {
             *first = self.to(first);
@@ -153,8 +164,8 @@ impl Drive {
     fn changes(&self, changes: &ChangeSet) -> ChangeSet {
         let mut all = ChangeSet::default();
         for (path, change) in &changes.changes {
-            let before = change.before.as_ref().map(|entry| self.entry(entry));
-            let after = change.after.as_ref().map(|entry| self.entry(entry));
+            let before = change.before.as_ref().map(|entry| self.entry(path, entry));
+            let after = change.after.as_ref().map(|entry| self.entry(path, entry));
             if before != after {
                 all.changes.insert(self.to(path), Change { before, after });
             }
@@ -183,7 +194,7 @@ impl CapturedFiles for OnDrive<'_> {
         match self.drive.below(path) {
             Some(path) => {
                 let entry = self.captured.entry(&path, side)?;
-                Ok(entry.as_ref().map(|entry| self.drive.entry(entry)))
+                Ok(entry.as_ref().map(|entry| self.drive.entry(&path, entry)))
             }
             None => Ok(None),
         }

@@ -137,7 +137,14 @@ pub(super) fn finish(
     let notes =
         unread.iter().map(|skip| format!("left out `{}`: {}", skip.path.shown(), skip.reason));
     let notes = notes.collect();
-    let known = drive::Known { finished, drive: Drive(drive), before, after, user: None, notes };
+    let known = drive::Known {
+        finished,
+        drive: Drive { place: drive, more: None },
+        before,
+        after,
+        user: None,
+        notes,
+    };
     drive::answer(known, into, temporary)
 }
 

@@ -205,8 +205,14 @@ fn write(
     };
     let after = registry(finished.session().folder(), AFTER)?;
     let drive = MachinePath::new(DRIVE).unwrap_or_else(|_| MachinePath::root());
-    let known =
-        drive::Known { finished, drive: Drive(drive), before, after, user: user_of(prefix), notes };
+    let known = drive::Known {
+        finished,
+        drive: Drive { place: drive, more: None },
+        before,
+        after,
+        user: user_of(prefix),
+        notes,
+    };
     drive::answer(known, into, temporary)
 }
 

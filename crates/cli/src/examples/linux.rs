@@ -15,7 +15,8 @@ pub(crate) const RUN: &str = "Examples:
   packhorse capture run --root /srv/reference -o nginx -- apt-get install -y nginx";
 pub(crate) const BEGIN: &str = "Examples:
   packhorse capture begin --session /var/tmp/capture
-  packhorse capture begin --wine ~/.wine-reference --session /var/tmp/capture";
+  packhorse capture begin --wine ~/.wine-reference --session /var/tmp/capture
+  packhorse capture begin --image /mnt/windows --user packager --session /var/tmp/capture";
 pub(crate) const FINISH: &str =
     "Example:\n  packhorse capture finish --session /var/tmp/capture -o redis";
 pub(crate) const DISCARD: &str = "Example:\n  packhorse capture discard --session /var/tmp/capture";

@@ -14,7 +14,6 @@ pub fn os_string(bytes: &[u8]) -> OsString {
 ///
 /// # Errors
 /// None.
-#[expect(clippy::unnecessary_wraps, reason = "as on the other system")]
 pub fn set_mode(_: &File, _: u32) -> io::Result<()> {
     Ok(())
 }

@@ -9,7 +9,8 @@ use std::{
 };
 
 use fuzz::TARGETS;
-use testkit::Sample;
+use model::RegistryValue;
+use testkit::{HiveKey, Sample};
 
 /// Mutations of the whole corpus, per target.
 const MUTATIONS: u64 = 4000;
@@ -73,6 +74,9 @@ fn corpus(name: &str) -> Vec<(PathBuf, Vec<u8>)> {
     if name == "header" {
         all.push(("a whole header".into(), minicbor::to_vec(sample().open().header()).unwrap()));
     }
+    if name == "hive" {
+        all.push(("a whole hive".into(), sample_hive()));
+    }
     if name == "release" {
         // Below the start, the format and the hash.
         for (_, bytes) in &mut all {
@@ -80,6 +84,19 @@ fn corpus(name: &str) -> Vec<(PathBuf, Vec<u8>)> {
         }
     }
     all
+}
+
+fn sample_hive() -> Vec<u8> {
+    let mut top = HiveKey::default();
+    for number in 0..9 {
+        top.at(&["Software", &format!("ключ {number}"), "x"]);
+    }
+    let value = |kind, length| RegistryValue { kind, data: vec![7; length] };
+    let values = [("", 1, 8), ("short", 4, 4), ("ä", 3, 700), ("long", 3, 33_000)];
+    top.at(&["Software"]).values =
+        values.map(|(name, kind, length)| (name.to_owned(), value(kind, length))).into();
+    top.at(&["Select"]).values = vec![("Current".into(), value(4, 4))];
+    testkit::hive(&top)
 }
 
 fn sample() -> Sample {

@@ -85,18 +85,18 @@ fn large(number: u8) -> Vec<u8> {
 }
 
 /// A volume of NTFS in a file.
-struct Volume {
+pub(super) struct Volume {
     image: PathBuf,
     folder: PathBuf,
 }
 
 /// One that is mounted, as long as this lives.
-struct Mounted {
-    folder: PathBuf,
+pub(super) struct Mounted {
+    pub(super) folder: PathBuf,
 }
 
 impl Volume {
-    fn new(place: &Path) -> Result<Self> {
+    pub(super) fn new(place: &Path) -> Result<Self> {
         let image = place.with_extension("ntfs");
         File::create(&image)?.set_len(VOLUME)?;
         run_quietly(command("mkntfs", ["-F", "-q"]).arg(&image))?;
@@ -105,7 +105,7 @@ impl Volume {
     }
 
     /// `streams` is how streams are shown.
-    fn mount(&self, streams: &str) -> Result<Mounted> {
+    pub(super) fn mount(&self, streams: &str) -> Result<Mounted> {
         let options = format!("streams_interface={streams},permissions");
         let mut mount = command("ntfs-3g", ["-o", &options]);
         run_quietly(mount.arg(&self.image).arg(&self.folder))?;
