@@ -108,7 +108,7 @@ impl Proof {
     fn package(&self) -> Result<PathBuf> {
         let setup = installers::build(INSTALLER, &self.folder)?;
         let reference = self.prefixes.fresh("reference")?;
-        let project = self.folder.join(INSTALLER);
+        let project = self.folder.join("for-agent").join(INSTALLER);
         let session = self.folder.join("session-agent");
         let mut capture = command(self.program(), ["capture", "run"]);
         capture.arg("--wine").arg(&reference).arg("-o").arg(&project);
