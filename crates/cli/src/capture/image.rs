@@ -13,7 +13,7 @@ use capture::{Hive, ReadHiveError, Registry, State};
 use machine_linux::session::begin_snapshots;
 use model::{Entry, Kind, MachinePath, RegistryKey};
 use serde::{Deserialize, Serialize};
-use session::{Finished, Session, SnapshotSettings};
+use session::{Finished, Session, SnapshotSettings, read_json, write_whole, write_with};
 
 use super::{
     Answer, CaptureError, Into, count,
@@ -25,8 +25,8 @@ use super::{
 const DRIVE: &str = "/C:";
 /// What a session of an image remembers of it.
 const KNOWN: &str = "image.json";
-/// What no program can name in the registry, line by line.
-const UNSAID: &str = "unsaid.txt";
+/// What people should know of the registry as it was read.
+const NOTES: &str = "notes.json";
 /// Hives of the machine: where each is below the drive, and at which key.
 const OF_MACHINE: [(&[&str], &str); 3] = [
     (&["Windows", "System32", "config", "SOFTWARE"], r"HKLM\SOFTWARE"),
@@ -84,8 +84,8 @@ pub(crate) enum ImageError {
         #[source]
         reason: ReadHiveError,
     },
-    /// A file cannot be read, or the session not written.
-    #[error("cannot read or write `{}`", path.display())]
+    /// A file of it cannot be read.
+    #[error("cannot read `{}`", path.display())]
     File {
         /// Which.
         path: PathBuf,
@@ -110,14 +110,13 @@ pub(super) fn begin(
 ) -> Result<Session, CaptureError> {
     let root = fs::canonicalize(root).map_err(at(root))?;
     let image = Image::at(&root, user)?;
-    let (before, unsaid) = image.registry()?;
+    let (before, notes) = image.registry()?;
     let bar = spinner("recording the drive as it is");
     let session = begin_snapshots(folder, &root, settings, &mut |paths| count(&bar, paths))?;
     bar.finish_and_clear();
     let known = Known { user: image.user };
-    let known = serde_json::to_vec(&known).unwrap_or_default();
-    write(session.folder(), KNOWN, |file| file.write_all(&known))?;
-    keep(session.folder(), "", &before, &unsaid)?;
+    write_whole(session.folder(), KNOWN, &known).map_err(|reason| session.failed(reason))?;
+    keep(&session, "", &before, &notes)?;
     Ok(session)
 }
 
@@ -134,16 +133,13 @@ pub(super) fn holds_windows(session: &Session) -> bool {
 /// Ends a capture that was begun with [`begin`].
 pub(super) fn finish(session: Session, into: &Into) -> Result<Answer, CaptureError> {
     drive::check_recorded(&session)?;
-    let path = session.folder().join(KNOWN);
-    let known = fs::read(&path).map_err(at(&path))?;
-    let Known { user } =
-        serde_json::from_slice(&known).map_err(|error| at(&path)(io::Error::other(error)))?;
+    let Known { user } = read_json(&session.folder().join(KNOWN))?;
     let root = session.beginning().root.clone();
     let finished = if session.state().0 == State::Finished {
         Finished::open(session)?
     } else {
-        let (after, unsaid) = Image::at(&root, Some(&user))?.registry()?;
-        keep(session.folder(), AFTER, &after, &unsaid)?;
+        let (after, notes) = Image::at(&root, Some(&user))?.registry()?;
+        keep(&session, AFTER, &after, &notes)?;
         let bar = spinner("looking for what changed");
         let finished = machine_linux::session::finish(session, &mut |paths| count(&bar, paths))?;
         bar.finish_and_clear();
@@ -151,11 +147,7 @@ pub(super) fn finish(session: Session, into: &Into) -> Result<Answer, CaptureErr
     };
     let folder = finished.session().folder();
     let (before, after) = (registry(folder, "")?, registry(folder, AFTER)?);
-    let path = folder.join(format!("{AFTER}{UNSAID}"));
-    let unsaid = fs::read_to_string(&path).map_err(at(&path))?;
-    let notes =
-        unsaid.lines().map(|name| format!("left out `{name}`: no program can say its name"));
-    let notes = notes.collect();
+    let notes = read_json(&folder.join(format!("{AFTER}{NOTES}")))?;
     let place = MachinePath::new(DRIVE).unwrap_or_else(|_| MachinePath::root());
     let drive = Drive {
         place,
@@ -209,9 +201,9 @@ impl Image {
         }
     }
 
-    /// Its registry, and what in it has no name a program can say.
+    /// Its registry, and what people should know of it.
     fn registry(&self) -> Result<(Registry, Vec<String>), ImageError> {
-        let (mut all, mut unsaid) = (Registry::default(), Vec::new());
+        let (mut all, mut notes) = (Registry::default(), Vec::new());
         let of_machine = OF_MACHINE.iter().map(|(names, key)| (&self.root, *names, *key));
         let of_user = OF_USER.iter().map(|(names, key)| (&self.profile, *names, *key));
         for (folder, names, key) in of_machine.chain(of_user) {
@@ -222,9 +214,18 @@ impl Image {
             let damaged = |reason| ImageError::Hive { path: path.clone(), reason };
             let key = RegistryKey::new(key).map_err(|error| at(&path)(io::Error::other(error)))?;
             let hive = Hive::open(&file, &logs).map_err(damaged)?;
-            unsaid.extend(all.add_hive(&key, &hive).map_err(damaged)?);
+            if hive.replayed() > 0 {
+                let (path, entries) = (path.display(), hive.replayed());
+                notes.push(format!(
+                    "`{path}` was not written to its end: {entries} entries of its logs were read"
+                ));
+            }
+            let unsaid = all.add_hive(&key, &hive).map_err(damaged)?.into_iter();
+            notes.extend(
+                unsaid.map(|name| format!("left out `{name}`: no program can say its name")),
+            );
         }
-        Ok((all, unsaid))
+        Ok((all, notes))
     }
 }
 
@@ -274,32 +275,21 @@ fn found(folder: &Path, names: &[&str]) -> Result<Option<PathBuf>, ImageError> {
     Ok(Some(place))
 }
 
-/// Keeps a registry in a session; what the session needs most comes last.
-fn keep(folder: &Path, when: &str, all: &Registry, unsaid: &[String]) -> Result<(), ImageError> {
-    let lines: String =
-        unsaid.iter().map(|name| format!("{}\n", name.replace(['\n', '\r'], "?"))).collect();
-    write(folder, &format!("{when}{UNSAID}"), |file| file.write_all(lines.as_bytes()))?;
+/// Keeps a registry in a session, and what is to be said of it; what the session needs most comes last.
+fn keep(
+    session: &Session,
+    when: &str,
+    all: &Registry,
+    notes: &[String],
+) -> Result<(), CaptureError> {
+    let failed = |reason| session.failed(reason);
+    write_whole(session.folder(), &format!("{when}{NOTES}"), &notes).map_err(failed)?;
     for (name, hive) in HIVES.iter().rev() {
-        let key = RegistryKey::new(hive).map_err(|error| at(folder)(io::Error::other(error)))?;
-        write(folder, &format!("{when}{name}"), |file| all.write(&key, file))?;
+        let hive = RegistryKey::new(hive).map_err(|error| failed(io::Error::other(error)))?;
+        write_with(session.folder(), &format!("{when}{name}"), |file| all.write(&hive, file))
+            .map_err(failed)?;
     }
     Ok(())
-}
-
-/// Writes a file of a session whole, or not at all.
-fn write(
-    folder: &Path,
-    name: &str,
-    fill: impl FnOnce(&mut dyn io::Write) -> io::Result<()>,
-) -> Result<(), ImageError> {
-    let (unfinished, path) = (folder.join(format!("{name}.new")), folder.join(name));
-    let done = || -> io::Result<()> {
-        let mut file = io::BufWriter::new(fs::File::create(&unfinished)?);
-        fill(&mut file)?;
-        file.into_inner()?.sync_all()?;
-        fs::rename(&unfinished, &path)
-    };
-    done().map_err(at(&path))
 }
 
 /// What only a volume of NTFS says of a file: its streams by their names on Windows, and whether it is hidden, of the system,

@@ -7,6 +7,7 @@ use std::{
     collections::BTreeMap,
     fs,
     path::{Path, PathBuf},
+    thread,
 };
 
 use anyhow::{Context as _, Result, bail, ensure};
@@ -41,7 +42,7 @@ impl Proof {
         }
         self.on_ntfs().context("a volume of NTFS")?;
         Ok(format!(
-            "example2 and {OURS} captured from drives and hives, {keys} keys read by `{OTHER_READER}` too, projects as by Wine; on NTFS \
+            "example2 and {OURS} captured from drives and hives, `finish` killed and run again, {keys} keys read by `{OTHER_READER}` too, projects as by Wine; on NTFS \
              a stream, a hidden file and one that may only be read; a hive that is not whole and a Windows that sleeps refused"
         ))
     }
@@ -63,12 +64,28 @@ impl Proof {
         execute(&prefix, &words, name == OURS)?;
         let keys = write_hives(&prefix)?;
         let project = self.folder.join("by-image").join(name);
+        self.kill_finish(&session, &project)?;
         self.finish(&session, &project)?;
         Project::of(&wanted)?.named_by_windows().expect_same(&Project::of(&project)?)?;
         let installer = self.folder.join("imaged.exe");
         let mut compile = command(self.program(), ["compile", "--target", "windows"]);
         run_quietly(compile.arg(&project).arg("-o").arg(&installer))?;
         Ok(keys)
+    }
+
+    /// Kills `finish` when the registry afterwards is kept, and the change set not yet.
+    fn kill_finish(&self, session: &Path, project: &Path) -> Result<()> {
+        let mut finish = command(self.program(), ["capture", "finish", "--session"]);
+        let mut child = finish.arg(session).arg("-o").arg(project).spawn()?;
+        while child.try_wait()?.is_none() && !session.join("after-system.reg").exists() {
+            thread::yield_now();
+        }
+        ensure!(child.try_wait()?.is_none(), "`finish` ended before it was killed");
+        child.kill()?;
+        child.wait()?;
+        ensure!(!session.join("changes.jsonl").exists(), "it was killed too late");
+        ensure!(!project.exists(), "a project of half a capture");
+        Ok(())
     }
 
     fn finish(&self, session: &Path, project: &Path) -> Result<()> {
